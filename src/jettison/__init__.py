@@ -1,0 +1,3 @@
+"""jettison: the fastest version of a trained model for this machine, certified."""
+
+__version__ = "0.1.0"

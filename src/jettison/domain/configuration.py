@@ -1,0 +1,93 @@
+"""`Configuration`: what the user asked for, checked, every default spelled out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jettison.domain.certificate import Requirement
+from jettison.domain.device import ServingProfile
+from jettison.domain.recipe import Range
+from jettison.domain.record import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSection:
+    """`model` of jettison.toml."""
+
+    source: str
+    task: str = ""
+    trust_pickle: bool = False
+    max_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DataSection:
+    """`data` of jettison.toml. An empty `source` means a run without data.
+
+    Attributes:
+        source: one file, divided by unit 5 / 15 / 80 %.
+        fitting, selection, certification: or one file per use; then `source` is empty.
+        inputs: columns that feed the model; empty to find out.
+        target, unit, weight: column names; empty when there is none.
+        groups: sensitive features or contexts, by column.
+        seed: of the division.
+    """
+
+    source: str = ""
+    fitting: str = ""
+    selection: str = ""
+    certification: str = ""
+    inputs: tuple[str, ...] = ()
+    target: str = ""
+    groups: tuple[str, ...] = ()
+    unit: str = ""
+    weight: str = ""
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSection:
+    """`search` of jettison.toml.
+
+    Attributes:
+        techniques, runtimes: names; empty means all that are usable here.
+        minimise: cost metrics; the first is *the cost*, the others only shape the front.
+        trials, max_minutes: whichever ends first.
+        shortlist: candidates that certification may test, at most 6.
+        seed: of the sampler and of every technique.
+    """
+
+    techniques: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    minimise: tuple[str, ...] = ("latency_ms", "size_bytes")
+    trials: int = 40
+    max_minutes: float = 30.0
+    shortlist: int = 6
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that a run depends on besides the files.
+
+    Attributes:
+        requirements: empty in a file means the default of the task (accuracy, or agreement
+            with the original where there are no labels), filled in before the search.
+        ranges, settings: per technique or runtime, narrowed ranges and fixed values.
+        on_undecided: `fail`, or `ship_listed` (ships with the group named as not certified).
+        output: folder of the run; the bundle is `output/release`.
+        ledger: folder of the ledger; empty for the user's state directory.
+    """
+
+    model: ModelSection
+    data: DataSection = field(default_factory=DataSection)
+    search: SearchSection = field(default_factory=SearchSection)
+    serving: ServingProfile = field(default_factory=ServingProfile)
+    requirements: tuple[Requirement, ...] = ()
+    ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
+    settings: Mapping[str, Settings] = field(default_factory=dict)
+    on_undecided: Literal["fail", "ship_listed"] = "fail"
+    output: str = "jettison-run"
+    ledger: str = ""

@@ -1,0 +1,346 @@
+"""The doors for plug-ins. Each is one `Protocol`; a plug-in is one file and one entry-point line.
+
+Importing a plug-in module must be cheap: torch, onnxruntime, sklearn, ... are imported inside the
+methods that use them, so that `jettison list` and planning stay quick and the parent process
+never loads a model. `name` is the entry-point name. Plug-ins are made without arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from jettison.domain.device import Device, ServingProfile
+from jettison.domain.encoder import Encoder
+from jettison.domain.jobs import Burst, Ready, Resources
+from jettison.domain.measurement import Better
+from jettison.domain.model import Artifact, Model
+from jettison.domain.profile import LayerCost, Profile
+from jettison.domain.recipe import Change, Potential, Ranges, Refusal
+from jettison.domain.record import Settings
+from jettison.domain.rows import Array, Batch
+from jettison.domain.splits import FittingData
+
+Outputs = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the user pointed at.
+
+    Attributes:
+        location: absolute path of a file or folder, or empty for a live object.
+        task: `classification`, `regression`, `embedding`, or empty to find out.
+        options: plain values such as `trust_pickle` or `max_length`.
+        live: a model object in this Python process, or `None`.
+    """
+
+    location: str
+    task: str = ""
+    options: Settings = field(default_factory=dict)
+    live: Any = None
+
+
+class Runner(Protocol):
+    """A model prepared on a device."""
+
+    def run(self, batch: Batch) -> dict[str, Array]:
+        """Answers named arrays (rows first) with named arrays (rows first)."""
+        ...
+
+    def providers(self) -> Mapping[str, int]:
+        """Which execution provider each node really ran on: provider -> number of nodes."""
+        ...
+
+    def layer_costs(self, batch: Batch) -> tuple[LayerCost, ...]:
+        """Costs of each operator on this batch; empty where the runtime can't tell."""
+        ...
+
+
+class Workbench(Protocol):
+    """What a technique may use besides its arguments. Lives in the worker process."""
+
+    @property
+    def folder(self) -> Path:
+        """An empty folder that belongs to this step; the saved model goes in here."""
+        ...
+
+    @property
+    def cache(self) -> Path:
+        """A folder that all steps of a run share: costly facts keyed by content digest."""
+        ...
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def serving(self) -> ServingProfile: ...
+
+    def open(self, model: Model) -> Any:
+        """Opens a model with its `Format`: the native object."""
+        ...
+
+    def save(self, native: Any, format_name: str, like: Model) -> Model:
+        """Saves a native object into `folder` and describes it; traits and encoder of `like`."""
+        ...
+
+    def runner(self, model: Model) -> Runner:
+        """Prepares a model on its own default runtime (for equality checks, sensitivity)."""
+        ...
+
+
+class Format(Protocol):
+    """One kind of artifact on disk."""
+
+    name: ClassVar[str]
+    trait: ClassVar[str]
+    """The trait that every model of this format has (`onnx`, `torch`, `sklearn`)."""
+
+    def open(self, artifact: Artifact) -> Any:
+        """Gives the native object. Never runs code from the file.
+
+        Raises:
+            ModelError: if the file is not what its name says.
+        """
+        ...
+
+    def save(self, native: Any, folder: Path) -> Artifact:
+        """Writes the native object into a folder and describes it."""
+        ...
+
+
+class Loader(Protocol):
+    """One way in."""
+
+    name: ClassVar[str]
+
+    def claims(self, source: Source) -> bool:
+        """Whether this loader is the one for the source; looks at names and first bytes only."""
+        ...
+
+    def load(self, source: Source, folder: Path) -> Model:
+        """Copies, checks and describes a model in `folder`; the source is never changed.
+
+        Raises:
+            ModelError: with what was found, where, what is allowed and what to do.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Raw examples as columns, before encoding: column name -> sequence of n values."""
+
+    columns: Mapping[str, Array]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Arrays that an encoder made, rows first; `pad` as in `Rows`, `lengths` shape (n,)."""
+
+    arrays: Mapping[str, Array]
+    pad: Mapping[str, float] = field(default_factory=dict)
+    lengths: Array | None = None
+
+
+class EncoderKind(Protocol):
+    """One way from raw examples to arrays."""
+
+    name: ClassVar[str]
+
+    def bind(self, encoder: Encoder, model: Model, columns: tuple[str, ...]) -> Encoder:
+        """Settles which columns of a table feed the model, and completes the settings.
+
+        Raises:
+            DataError: if the columns at hand can't feed the model; says which can.
+        """
+        ...
+
+    def encode(self, encoder: Encoder, model: Model, examples: Example) -> Encoded:
+        """Encodes examples into the model's inputs.
+
+        Raises:
+            DataError: for wrong dtypes, shapes, NaN or infinite values; says row and column.
+        """
+        ...
+
+    def made_up(self, encoder: Encoder, model: Model, n: int, seed: int) -> Encoded:
+        """Makes up inputs for a run without data (speed and size only)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a technique made."""
+
+    model: Model
+    changes: tuple[Change, ...]
+
+
+class Technique(Protocol):
+    """One way to change a model."""
+
+    name: ClassVar[str]
+    requires: ClassVar[frozenset[str]]
+    adds: ClassVar[frozenset[str]]
+    removes: ClassVar[frozenset[str]]
+    conversion: ClassVar[bool]
+    """Changes the format or the graph, not the answers: outputs are compared instead."""
+    packages: ClassVar[tuple[str, ...]]
+    """Import names that `apply` needs."""
+
+    def search_space(self, model: Model, profile: Profile) -> Ranges:
+        """The open settings with the value to try first. Empty when there is nothing to choose."""
+        ...
+
+    def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
+        """The most that it could gain here and why, or why it is not tried here.
+
+        Must not depend on data, must be quick, reads only traits, profile and device.
+        """
+        ...
+
+    def apply(
+        self, model: Model, settings: Settings, fitting: FittingData, bench: Workbench
+    ) -> Applied:
+        """Makes a changed copy; never changes the model that it was given.
+
+        Same seed and settings give the same bytes. `Applied.model.traits` already has `adds`
+        set and `removes` cleared, and any trait that was found on the way.
+
+        Raises:
+            NothingChanged: if no operator and no byte changed.
+            CandidateFailed: if this model can't be changed so; says why.
+        """
+        ...
+
+
+class Runtime(Protocol):
+    """One way to run a model."""
+
+    name: ClassVar[str]
+    requires: ClassVar[frozenset[str]]
+    home: ClassVar[str]
+    """The trait whose untouched models are measured on this runtime (the baseline); or empty."""
+    packages: ClassVar[tuple[str, ...]]
+
+    def search_space(self, model: Model, profile: Profile) -> Ranges: ...
+
+    def prepare(
+        self, model: Model, native: Any, settings: Settings, serving: ServingProfile
+    ) -> Runner:
+        """Loads a model as it will be served.
+
+        Args:
+            model: what to run.
+            native: the object that the model's `Format` opened.
+            settings: of the runtime step.
+            serving: threads and spinning; the same for the baseline and every candidate.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a quality metric sees.
+
+    Attributes:
+        targets: shape (n,), or `None`.
+        outputs: of the candidate; `outputs[prediction]` is what metrics usually read.
+        reference: outputs of the original on the same rows.
+        prediction: name of the output to read.
+        labels: class names in score order; may be empty.
+    """
+
+    targets: Array | None
+    outputs: Outputs
+    reference: Outputs
+    prediction: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A metric's value over all rows, and each row's part in it, shape (n,)."""
+
+    value: float
+    contributions: Array
+
+
+MetricKind = Literal["binary", "bounded_mean", "ratio_of_sums", "influence", "reported_only"]
+
+
+class QualityMetric(Protocol):
+    """One measure of quality. `kind` alone picks the test; an author writes no statistics."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    better: ClassVar[Better]
+    kind: ClassVar[MetricKind]
+    low: ClassVar[float]
+    high: ClassVar[float]
+    """Bounds of one row's contribution (0 and 1 for `binary`)."""
+    needs_targets: ClassVar[bool]
+    against_reference: ClassVar[bool]
+    """Compares with the original's answers, so the original has the best value on every row."""
+    tasks: ClassVar[frozenset[str]]
+    """Tasks that it is for."""
+
+    def score(self, evidence: Evidence) -> Scores:
+        """Scores all rows.
+
+        Raises:
+            DataError: if the metric is undefined on this data; says why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CostReading:
+    """One reading of a cost metric: a curve over the serving profile and its weighted value."""
+
+    value: float
+    by_batch_size: Mapping[int, float]
+    n: int
+
+
+class Session(Protocol):
+    """A worker process that holds one prepared model and waits for its turn."""
+
+    @property
+    def ready(self) -> Ready:
+        """Load and first-call times, base memory, providers, batch dependence."""
+        ...
+
+    def burst(self, batch_size: int, calls: int) -> Burst:
+        """One discarded call, then `calls` timed ones."""
+        ...
+
+    def resources(self) -> Resources:
+        """Peak memory and CPU time so far."""
+        ...
+
+
+class CostMetric(Protocol):
+    """One cost of answering, read from a worker that serves the model."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    better: ClassVar[Better]
+    timed: ClassVar[bool]
+    """Whether it varies from launch to launch; then its claims are ratios with intervals."""
+
+    def observe(self, model: Model, session: Session, serving: ServingProfile) -> CostReading:
+        """Takes one reading at every batch size of the serving profile, per example."""
+        ...
+
+
+class Guardrail(Protocol):
+    """One check of a request, before the queue (used by serving)."""
+
+    name: ClassVar[str]
+
+    def check(self, request: Batch) -> Refusal | None: ...

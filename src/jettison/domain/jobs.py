@@ -1,0 +1,159 @@
+"""What the parent asks of a worker process, and what comes back: JSON records and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jettison.domain.device import ServingProfile
+from jettison.domain.model import Model
+from jettison.domain.profile import LayerCost, StageCost
+from jettison.domain.recipe import Change, Step
+from jettison.domain.record import Settings
+from jettison.domain.rows import Rows
+from jettison.domain.splits import FittingData
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A model as it will be run: the baseline or a candidate, ready to be measured.
+
+    Attributes:
+        name: `baseline`, `a/a`, or the digest of a recipe.
+        one_by_one: a call of k rows is k runs of one row (`batch-dependent`, `fixed-batch`).
+    """
+
+    name: str
+    model: Model
+    runtime: Step
+    one_by_one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadJob:
+    """Load a source with a registered loader into `folder`. Answer: `Model`."""
+
+    loader: str
+    location: str
+    task: str
+    options: Settings
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyJob:
+    """Apply one step to a model. Answer: `ApplyAnswer`."""
+
+    model: Model
+    step: Step
+    fitting: FittingData
+    folder: str
+    cache: str
+    serving: ServingProfile
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyAnswer:
+    """The changed model, what was changed, and what the worker used."""
+
+    model: Model
+    changes: tuple[Change, ...]
+    seconds: float
+    peak_memory_bytes: int
+    base_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileJob:
+    """Time the stages and layers of a model on its runtime. Answer: `ProfileAnswer`.
+
+    Attributes:
+        raw: folder with the raw examples to time the encoder on; empty when there is none.
+    """
+
+    model: Model
+    runtime: Step
+    rows: Rows
+    serving: ServingProfile
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileAnswer:
+    """Costs of stages and layers."""
+
+    stages: tuple[StageCost, ...]
+    layers: tuple[LayerCost, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionJob:
+    """Serve one prepared model over the pipe: `burst`, `score`, `resources`, `quit`.
+
+    Attributes:
+        rows: from which bursts draw their batches, in order, the same for every variant.
+        one_by_one: run each batch row by row (a `batch-dependent` or `fixed-batch` model).
+    """
+
+    model: Model
+    runtime: Step
+    rows: Rows
+    serving: ServingProfile
+    one_by_one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """First answer of a session.
+
+    Attributes:
+        load_seconds, first_call_seconds: apart from the steady state.
+        base_memory_bytes: of the process after imports, before the model.
+        providers: execution provider -> nodes that really ran there.
+        batch_dependent: rows alone and together gave different answers.
+    """
+
+    load_seconds: float
+    first_call_seconds: float
+    base_memory_bytes: int
+    providers: Mapping[str, int] = field(default_factory=dict)
+    batch_dependent: bool = False
+    largest_batch_difference: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Seconds of each timed call and of CPU time, and how often the process was preempted."""
+
+    seconds: tuple[float, ...]
+    cpu_seconds: float
+    preempted_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Outputs of all rows of a `Rows`, one `.npy` per output name."""
+
+    folder: str
+    outputs: tuple[str, ...]
+    n: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the worker has used so far."""
+
+    peak_memory_bytes: int
+    base_memory_bytes: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The worker's answer when a job fails: the exception's class name and message."""
+
+    error: str
+    message: str
+    traceback: str = ""

@@ -1,0 +1,80 @@
+"""`Profile`: where time and bytes go before anything is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jettison.domain.device import Device, ServingProfile
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """One stage of answering (`encode`, `model`, `decode`).
+
+    Attributes:
+        name: the stage.
+        milliseconds: median per example.
+        share: of the whole, from 0 to 1.
+    """
+
+    name: str
+    milliseconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """One operator of the model.
+
+    Attributes:
+        name: node name; operator: its type.
+        parameters: number of constant values that it alone reads.
+        macs: multiply-accumulates for one example; `None` where the shape is unknown.
+        bytes: of its constant inputs, as stored.
+        time_share: of the model's time, from 0 to 1; `None` where the runtime can't tell.
+        sensitivity: quality lost when this layer alone is changed; `None` when not measured.
+    """
+
+    name: str
+    operator: str
+    parameters: int
+    macs: int | None
+    bytes: int
+    time_share: float | None
+    sensitivity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What was found out about the baseline on this device.
+
+    Attributes:
+        device, serving: where and how it was timed.
+        stages: encode, model, decode.
+        layers: in the order of the graph; empty where the runtime shows none.
+        bound: the largest speed-up of the whole that any change to the model can bring,
+            1 / (1 - share of the model stage); infinite bounds are stored as 1e9.
+        noise_floor: half width of the A/A interval of log ratios, as a fraction (0.02 = 2 %).
+        size_bytes: of the saved baseline.
+        notes: what a person should know about how it was found.
+    """
+
+    device: Device
+    serving: ServingProfile
+    stages: tuple[StageCost, ...]
+    layers: tuple[LayerCost, ...]
+    bound: float
+    noise_floor: float
+    size_bytes: int
+    notes: tuple[str, ...] = ()
+
+    def time_share_of(self, *operators: str) -> float:
+        """The share of the model's time that these operator types take, from 0 to 1."""
+        return sum(c.time_share or 0.0 for c in self.layers if c.operator in operators)
+
+    def bytes_share_of(self, *operators: str) -> float:
+        """The share of the constant bytes that these operator types hold, from 0 to 1."""
+        total = sum(c.bytes for c in self.layers)
+        return (
+            sum(c.bytes for c in self.layers if c.operator in operators) / total if total else 0.0
+        )

@@ -1,0 +1,154 @@
+"""`Recipe`: one point of the search, plain values only. Ranges live in `SearchSpace`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jettison.domain.model import Model
+from jettison.domain.record import Scalar, Settings, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One technique or runtime with its settings."""
+
+    name: str
+    settings: Settings = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if not self.settings:
+            return self.name
+        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
+        return f"{self.name}({inside})"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Techniques in order, and the runtime. No steps at all is legal (runtime only)."""
+
+    steps: tuple[Step, ...]
+    runtime: Step
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        return digest(self)
+
+    def __str__(self) -> str:
+        return " > ".join(str(step) for step in (*self.steps, self.runtime))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one technique did to the model, for the log and the report.
+
+    Attributes:
+        what: one sentence («34 of 36 MatMul to int8 per channel»).
+        operators: number of operators changed.
+        weights: number of weights changed.
+    """
+
+    what: str
+    operators: int = 0
+    weights: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A recipe carried out: the saved model, and what each step did."""
+
+    recipe: Recipe
+    model: Model
+    log: tuple[Change, ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """A setting that takes one of a few values; `default` is the one to try first."""
+
+    values: tuple[Scalar, ...]
+    default: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerRange:
+    """A setting that takes whole numbers from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    default: int
+
+
+@dataclass(frozen=True, slots=True)
+class FloatRange:
+    """A setting that takes numbers from `low` to `high`; `logarithmic` searches the exponent."""
+
+    low: float
+    high: float
+    default: float
+    logarithmic: bool = False
+
+
+Range = Choices | IntegerRange | FloatRange
+Ranges = Mapping[str, Range]
+
+
+@dataclass(frozen=True, slots=True)
+class Potential:
+    """The most that a technique could gain here.
+
+    Attributes:
+        speedup: upper bound of original time / new time of the model (1.0: none to be had).
+        size_ratio: lower bound of new bytes / original bytes (1.0: none to be had).
+        reason: one sentence, with the figure that it comes from.
+    """
+
+    speedup: float
+    size_ratio: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A technique or sequence that is not tried, and why (one sentence)."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One technique as `jettison advise` shows it."""
+
+    technique: str
+    potential: Potential
+    recipes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A legal order of techniques with a runtime; settings are still open."""
+
+    techniques: tuple[str, ...]
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """Everything that the search may try.
+
+    Attributes:
+        routes: the legal orders.
+        ranges: per technique or runtime name, the open settings.
+        fixed: per technique or runtime name, the settings that the user fixed.
+        advice: each technique with the most it could gain.
+        refused: what is not tried, and why.
+    """
+
+    routes: tuple[Route, ...]
+    ranges: Mapping[str, Ranges]
+    fixed: Mapping[str, Settings]
+    advice: tuple[Advice, ...]
+    refused: tuple[Refusal, ...]

@@ -1,0 +1,171 @@
+"""Name -> plug-in, lazily, through entry points. Built-ins use the same door as everyone.
+
+Nothing is imported until a plug-in is asked for by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+from importlib import metadata
+from typing import Any, Literal, overload
+
+from jettison.domain.extension_points import (
+    CostMetric,
+    EncoderKind,
+    Format,
+    Guardrail,
+    Loader,
+    QualityMetric,
+    Runtime,
+    Technique,
+)
+from jettison.errors import DuplicateName, MissingDependency, UnknownName
+
+Family = Literal[
+    "techniques",
+    "runtimes",
+    "metrics",
+    "costs",
+    "loaders",
+    "formats",
+    "encoders",
+    "guardrails",
+]
+FAMILIES: tuple[Family, ...] = (
+    "techniques",
+    "runtimes",
+    "metrics",
+    "costs",
+    "loaders",
+    "formats",
+    "encoders",
+    "guardrails",
+)
+
+EXTRA_OF = {
+    "onnxruntime": "cpu",
+    "pandas": "data",
+    "pyarrow": "data",
+    "tokenizers": "data",
+    "sklearn": "sklearn",
+    "skl2onnx": "sklearn",
+    "skops": "sklearn",
+    "torch": "huggingface",
+    "transformers": "huggingface",
+    "safetensors": "huggingface",
+    "onnxscript": "huggingface",
+    "magika": "demo",
+}
+"""Import name -> the extra of jettison that installs it."""
+
+
+@functools.cache
+def _entries(family: Family) -> dict[str, metadata.EntryPoint]:
+    found: dict[str, metadata.EntryPoint] = {}
+    for entry in metadata.entry_points(group=f"jettison.{family}"):
+        earlier = found.get(entry.name)
+        if earlier is not None and earlier.value != entry.value:
+            raise DuplicateName(
+                f"two packages register {family} `{entry.name}`: `{package_of(earlier)}` "
+                f"({earlier.value}) and `{package_of(entry)}` ({entry.value}); uninstall one"
+            )
+        found[entry.name] = entry
+    return found
+
+
+def package_of(entry: metadata.EntryPoint) -> str:
+    """The distribution that registers an entry point."""
+    return entry.dist.name if entry.dist is not None else "unknown package"
+
+
+def names(family: Family) -> tuple[str, ...]:
+    """All registered names of a family, sorted; imports none of them."""
+    return tuple(sorted(_entries(family)))
+
+
+def packages(family: Family) -> dict[str, str]:
+    """Name -> package that registers it; imports none of them."""
+    return {name: package_of(_entries(family)[name]) for name in names(family)}
+
+
+@overload
+def get(family: Literal["techniques"], name: str) -> Technique: ...
+@overload
+def get(family: Literal["runtimes"], name: str) -> Runtime: ...
+@overload
+def get(family: Literal["metrics"], name: str) -> QualityMetric: ...
+@overload
+def get(family: Literal["costs"], name: str) -> CostMetric: ...
+@overload
+def get(family: Literal["loaders"], name: str) -> Loader: ...
+@overload
+def get(family: Literal["formats"], name: str) -> Format: ...
+@overload
+def get(family: Literal["encoders"], name: str) -> EncoderKind: ...
+@overload
+def get(family: Literal["guardrails"], name: str) -> Guardrail: ...
+def get(family: Family, name: str) -> Any:
+    """Imports and makes one plug-in.
+
+    Raises:
+        UnknownName: with the nearest names that exist.
+        DuplicateName: if two packages register the name.
+        MissingDependency: with the extra to install.
+    """
+    entries = _entries(family)
+    if name not in entries:
+        near = difflib.get_close_matches(name, entries, n=2, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
+        allowed = ", ".join(sorted(entries)) or "none is installed"
+        raise UnknownName(f"no {family} named `{name}`{hint} (registered: {allowed})")
+    return _make(family, name)
+
+
+@functools.cache
+def _make(family: Family, name: str) -> Any:
+    entry = _entries(family)[name]
+    try:
+        plugin = entry.load()()
+    except ModuleNotFoundError as error:
+        raise missing(error, f"{family} `{name}` of package `{package_of(entry)}`") from error
+    return plugin
+
+
+def missing(error: ModuleNotFoundError, wanted_by: str) -> MissingDependency:
+    """Turns an import failure into an error that names what to install."""
+    top = (error.name or "").partition(".")[0]
+    extra = EXTRA_OF.get(top)
+    install = f"pip install 'jettison[{extra}]'" if extra else f"pip install {top}"
+    return MissingDependency(
+        f"{wanted_by} needs the package `{top}`, which is not installed; run: {install}"
+    )
+
+
+def absent_packages(plugin: Technique | Runtime) -> tuple[str, ...]:
+    """The import names that a plug-in needs and this environment lacks; imports nothing."""
+    return tuple(name for name in plugin.packages if importlib.util.find_spec(name) is None)
+
+
+def require_packages(plugin: Technique | Runtime) -> None:
+    """Checks that everything a plug-in needs is installed.
+
+    Raises:
+        MissingDependency: with the extra to install.
+    """
+    for name in absent_packages(plugin):
+        raise missing(ModuleNotFoundError(name=name), f"`{plugin.name}`")
+
+
+def home_runtime(traits: frozenset[str]) -> Runtime:
+    """The runtime on which an untouched model with these traits is measured.
+
+    Raises:
+        UnknownName: if no installed runtime is the home of any trait.
+    """
+    for name in names("runtimes"):
+        runtime = get("runtimes", name)
+        if runtime.home and runtime.home in traits:
+            return runtime
+    raise UnknownName(f"no installed runtime runs an untouched model that is {sorted(traits)}")
