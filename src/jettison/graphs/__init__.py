@@ -1,1 +1,1 @@
-
+"""Reading and editing graphs safely, shared by techniques and loaders."""

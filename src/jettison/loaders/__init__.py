@@ -1,1 +1,1 @@
-
+"""Ways in. Each file is one plug-in of `jettison.loaders`."""

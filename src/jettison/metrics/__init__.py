@@ -1,1 +1,1 @@
-
+"""Measures of quality and of cost: plug-ins of `jettison.metrics` and `jettison.costs`."""

@@ -1,1 +1,1 @@
-
+"""Tensor maths that techniques share."""

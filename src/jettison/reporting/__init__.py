@@ -1,1 +1,1 @@
-
+"""What a person reads: report, model card, tables in the terminal."""

@@ -1,1 +1,1 @@
-
+"""Which recipe to try next, and when to stop."""

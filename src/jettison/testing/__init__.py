@@ -1,1 +1,1 @@
-
+"""The test-suite that every plug-in must pass, ours first."""

@@ -1,1 +1,1 @@
-
+"""The sealed rows, and the ledger that charges every look at them."""

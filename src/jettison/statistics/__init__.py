@@ -1,0 +1,1 @@
+"""Tests, bounds and plans that decide whether a candidate's quality has dropped."""
