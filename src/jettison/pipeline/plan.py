@@ -1,0 +1,272 @@
+"""Plan: which recipes are legal, what each technique could gain at most, what is refused and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from jettison import registry
+from jettison.domain.configuration import SearchSection
+from jettison.domain.extension_points import Runtime, Technique
+from jettison.domain.model import Model
+from jettison.domain.profile import Profile
+from jettison.domain.recipe import (
+    Advice,
+    Choices,
+    FloatRange,
+    IntegerRange,
+    Potential,
+    Range,
+    Ranges,
+    Refusal,
+    Route,
+    SearchSpace,
+)
+from jettison.domain.record import Scalar, Settings
+from jettison.domain.traits import illegality, traits_after
+from jettison.errors import ConfigError
+
+P = TypeVar("P", Technique, Runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where recipes begin: the untouched model, or what a conversion made of it.
+
+    Attributes:
+        techniques: the conversions that led here, in order; empty for the untouched model.
+        model: with the traits that were found, not only those that were promised.
+    """
+
+    techniques: tuple[str, ...]
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user narrowed: per technique or runtime, ranges and fixed settings."""
+
+    search: SearchSection
+    ranges: Mapping[str, Mapping[str, Range]]
+    settings: Mapping[str, Settings]
+
+
+def plan(
+    starts: Sequence[Start], profile: Profile, wishes: Wishes, failed: Sequence[Refusal] = ()
+) -> SearchSpace:
+    """Lists legal recipes and open settings.
+
+    Args:
+        starts: the untouched model first, then each conversion of it.
+        profile: of the baseline; its layers are those of the last start that shows any.
+        wishes: of the user.
+        failed: conversions that were tried and could not be carried out.
+
+    Raises:
+        ConfigError: for ranges or settings that no technique in the plan has, all at once.
+        UnknownName: for a technique or runtime that nobody registered.
+    """
+    refused: dict[str, str] = {}
+    techniques = _usable(_techniques(wishes.search), refused)
+    runtimes = _usable(_runtimes(wishes.search), refused)
+    refused.update({failure.name: failure.reason for failure in failed})
+    techniques = {n: t for n, t in techniques.items() if n not in refused}
+    potentials = _potentials(techniques, starts, profile, refused)
+    kept = {name: technique for name, technique in techniques.items() if name in potentials}
+    routes = tuple(dict.fromkeys(_routes(starts, kept, runtimes)))
+    for name in kept:
+        if not any(name in route.techniques for route in routes):
+            refused[name] = _why_never(name, kept, runtimes, starts)
+    used = {n for route in routes for n in (*route.techniques, route.runtime)}
+    model = starts[-1].model
+    plugins: dict[str, Technique | Runtime] = {**kept, **runtimes}
+    spaces = {n: plugins[n].search_space(model, profile) for n in sorted(used)}
+    ranges, fixed = _narrow(spaces, wishes)
+    home = registry.home_runtime(starts[0].model.traits).name
+    return SearchSpace(
+        routes=tuple(
+            r for r in routes if r.techniques or r.runtime != home or ranges.get(r.runtime)
+        ),
+        ranges=ranges,
+        fixed=fixed,
+        advice=tuple(
+            Advice(name, potentials[name], _recipes_with(name, routes))
+            for name in sorted(kept, key=lambda n: (-potentials[n].speedup, n))
+            if name in used
+        ),
+        refused=tuple(Refusal(name, reason) for name, reason in sorted(refused.items())),
+    )
+
+
+def _techniques(search: SearchSection) -> dict[str, Technique]:
+    chosen = search.techniques or registry.names("techniques")
+    return {name: registry.get("techniques", name) for name in chosen}
+
+
+def _runtimes(search: SearchSection) -> dict[str, Runtime]:
+    chosen = search.runtimes or registry.names("runtimes")
+    return {name: registry.get("runtimes", name) for name in chosen}
+
+
+def _usable(plugins: dict[str, P], refused: dict[str, str]) -> dict[str, P]:
+    usable: dict[str, P] = {}
+    for name, plugin in plugins.items():
+        absent = registry.absent_packages(plugin)
+        if absent:
+            refused[name] = str(registry.missing(ModuleNotFoundError(name=absent[0]), f"`{name}`"))
+        else:
+            usable[name] = plugin
+    return usable
+
+
+def _potentials(
+    techniques: Mapping[str, Technique],
+    starts: Sequence[Start],
+    profile: Profile,
+    refused: dict[str, str],
+) -> dict[str, Potential]:
+    """Asks each technique at the last start whose traits it can begin from."""
+    found: dict[str, Potential] = {}
+    for name, technique in techniques.items():
+        fitting = [s for s in starts if technique.requires <= s.model.traits]
+        if not fitting:
+            lacks = ", ".join(
+                f"`{trait}`" for trait in sorted(technique.requires - starts[-1].model.traits)
+            )
+            refused[name] = f"it needs a model that is {lacks}"
+            continue
+        answer = technique.potential(fitting[-1].model, profile)
+        if isinstance(answer, Refusal):
+            refused[name] = answer.reason
+        else:
+            found[name] = answer
+    return found
+
+
+def _routes(
+    starts: Sequence[Start], techniques: Mapping[str, Technique], runtimes: Mapping[str, Runtime]
+) -> Iterator[Route]:
+    """Walks every legal order, depth first, from every start."""
+    for start in starts:
+        yield from _extend(start, (), techniques, runtimes)
+
+
+def _extend(
+    start: Start,
+    after: tuple[Technique, ...],
+    techniques: Mapping[str, Technique],
+    runtimes: Mapping[str, Runtime],
+) -> Iterator[Route]:
+    traits = traits_after(start.model.traits, after)
+    names = (*start.techniques, *(t.name for t in after))
+    homes = {runtime.home for runtime in runtimes.values()}
+    for runtime in runtimes.values():
+        if runtime.requires <= traits:
+            yield Route(names, runtime.name)
+    for technique in techniques.values():
+        # A crossing between formats begins a start of its own, made before planning: only its
+        # result tells which traits it found.
+        if technique.name in names or (technique.conversion and technique.removes & homes):
+            continue
+        if illegality(traits, (technique,)) is None:
+            yield from _extend(start, (*after, technique), techniques, runtimes)
+
+
+def _why_never(
+    name: str,
+    techniques: Mapping[str, Technique],
+    runtimes: Mapping[str, Runtime],
+    starts: Sequence[Start],
+) -> str:
+    for runtime in runtimes.values():
+        reason = illegality(starts[-1].model.traits, (techniques[name],), runtime.requires)
+        if reason:
+            return reason
+    return "no runtime in the plan runs its result"
+
+
+def _recipes_with(name: str, routes: Sequence[Route]) -> tuple[str, ...]:
+    return tuple(" > ".join((*r.techniques, r.runtime)) for r in routes if name in r.techniques)
+
+
+def _narrow(
+    spaces: Mapping[str, Ranges], wishes: Wishes
+) -> tuple[dict[str, Ranges], dict[str, Settings]]:
+    """Applies the user's ranges and fixed settings; reports every mistake at once."""
+    problems: list[str] = []
+    open_ranges: dict[str, Ranges] = {}
+    fixed: dict[str, Settings] = {}
+    for family, wanted in (("ranges", wishes.ranges), ("settings", wishes.settings)):
+        for owner, keys in wanted.items():
+            for key in keys:
+                if owner in spaces and key not in spaces[owner]:
+                    near = difflib.get_close_matches(key, spaces[owner], n=1)
+                    hint = f"; did you mean `{near[0]}`?" if near else ""
+                    allowed = ", ".join(f"`{k}`" for k in spaces[owner]) or "none"
+                    problems.append(
+                        f"`{key}` in `{family}.{owner}` is not a setting of `{owner}`{hint} "
+                        f"(allowed: {allowed})"
+                    )
+    for owner, space in spaces.items():
+        for key, wish in wishes.ranges.get(owner, {}).items():
+            if key in space and not _inside(space[key], wish):
+                problems.append(
+                    f"`ranges.{owner}.{key}` must lie within {describe(space[key])}; "
+                    f"got {describe(wish)}"
+                )
+        given = wishes.settings.get(owner, {})
+        for key, value in given.items():
+            if key in space and not within(space[key], value):
+                problems.append(
+                    f"`{key}` of `{owner}` must be {describe(space[key])}; got {value!r}"
+                )
+        fixed[owner] = {k: v for k, v in given.items() if k in space}
+        open_ranges[owner] = {
+            key: _meet(allowed, wishes.ranges.get(owner, {}).get(key))
+            for key, allowed in space.items()
+            if key not in given
+        }
+    if problems:
+        raise ConfigError(problems)
+    return open_ranges, fixed
+
+
+def _inside(allowed: Range, wish: Range) -> bool:
+    """Whether every end or value of the user's range is allowed."""
+    if isinstance(wish, Choices):
+        return all(within(allowed, value) for value in wish.values)
+    return within(allowed, wish.low) and within(allowed, wish.high)
+
+
+def _meet(allowed: Range, wish: Range | None) -> Range:
+    """The user's range, with the technique's own default where that lies inside it."""
+    if wish is None:
+        return allowed
+    if within(wish, allowed.default):
+        return dataclasses.replace(wish, default=allowed.default)  # type: ignore[arg-type]
+    return wish
+
+
+def within(allowed: Range, value: Scalar) -> bool:
+    """Whether a fixed value lies in a range."""
+    match allowed:
+        case Choices(values=values):
+            return any(value == v and isinstance(value, type(v)) for v in values)
+        case IntegerRange(low=low, high=high):
+            return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        case FloatRange(low=low_f, high=high_f):
+            return isinstance(value, int | float) and low_f <= value <= high_f
+
+
+def describe(allowed: Range) -> str:
+    """Says in words what a range allows."""
+    match allowed:
+        case Choices(values=values):
+            return "one of " + ", ".join(repr(v) for v in values)
+        case IntegerRange(low=low, high=high):
+            return f"a whole number from {low} to {high}"
+        case FloatRange(low=low_f, high=high_f):
+            return f"from {low_f:g} to {high_f:g}"
