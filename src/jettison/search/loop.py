@@ -1,0 +1,88 @@
+"""The search loop: propose, try, learn, until the trials or the minutes are spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jettison.domain.configuration import SearchSection
+from jettison.domain.progress import Progress
+from jettison.domain.recipe import SearchSpace
+from jettison.domain.run import Trial
+from jettison.search.pareto import pareto_front
+from jettison.search.study import Study
+from jettison.search.trial import Bench, objectives, run_trial
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        trials: in the order tried, including those of earlier, interrupted runs.
+        front: recipe digests that no other complete trial dominates.
+        interrupted: ended by Ctrl-C; nothing of it may open the seal.
+        ended: why it ended, one sentence.
+    """
+
+    trials: tuple[Trial, ...]
+    front: tuple[str, ...]
+    interrupted: bool
+    ended: str
+
+
+def search(
+    bench: Bench,
+    space: SearchSpace,
+    limits: SearchSection,
+    identity: Mapping[str, str],
+    progress: Progress,
+) -> SearchResult:
+    """Tries recipes one at a time and keeps what was learned on disk.
+
+    Args:
+        bench: what trials are measured against.
+        space: what may be tried.
+        limits: `trials` and `max_minutes`, whichever ends first; `seed`.
+        identity: digests that stored trials depend on; a resumed folder must match.
+        progress: told about each trial.
+    """
+    quality = tuple(r.metric for r in bench.requirements) if bench.selection is not None else ()
+    study = Study(bench.folder / "search", space, (*bench.costs, *quality), limits.seed, identity)
+    progress.stage("search", limits.trials)
+    for trial in study.trials:
+        progress.advance(_line(trial))
+    deadline = time.monotonic() + 60 * limits.max_minutes
+    interrupted, ended = False, f"{limits.trials} trials were made"
+    while len(study.trials) < limits.trials:
+        if time.monotonic() > deadline:
+            ended = f"{limits.max_minutes:g} minutes were spent"
+            break
+        proposal = study.propose()
+        if proposal is None:
+            ended = "every recipe of the space was tried"
+            break
+        try:
+            trial = run_trial(bench, proposal.number, proposal.recipe)
+        except KeyboardInterrupt:
+            study.abandon(proposal)
+            interrupted, ended = True, "you interrupted it"
+            break
+        study.learn(proposal, trial, objectives(bench, trial))
+        progress.advance(_line(trial))
+    return SearchResult(tuple(study.trials), _front(bench, study.trials), interrupted, ended)
+
+
+def _front(bench: Bench, trials: list[Trial]) -> tuple[str, ...]:
+    points = {}
+    for trial in trials:
+        values = objectives(bench, trial) if trial.state == "complete" else None
+        if values is not None:
+            points[trial.recipe.digest] = values
+    return pareto_front(points)
+
+
+def _line(trial: Trial) -> str:
+    outcome = {"complete": "measured", "stopped": "stopped early", "failed": "failed"}[trial.state]
+    return f"{trial.recipe} {outcome}" + (f": {trial.reason}" if trial.reason else "")

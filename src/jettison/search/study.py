@@ -1,0 +1,198 @@
+"""Optuna behind two verbs: `propose` a recipe, `learn` how it did. Stored in SQLite.
+
+The study file survives `kill -9`: a trial is written as JSON before Optuna is told, so that a
+resumed search knows it; only the trial that was running is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jettison.domain.files import write_atomically
+from jettison.domain.recipe import (
+    Choices,
+    FloatRange,
+    IntegerRange,
+    Range,
+    Recipe,
+    Route,
+    SearchSpace,
+    Step,
+)
+from jettison.domain.record import Scalar, from_json, to_json
+from jettison.domain.run import Trial
+from jettison.errors import UsageError
+
+if TYPE_CHECKING:
+    import optuna
+
+PATIENCE = 60
+"""Proposals in a row that repeat known recipes, after which the space counts as exhausted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A recipe that was not tried yet, with Optuna's handle for it."""
+
+    number: int
+    recipe: Recipe
+    handle: Any
+
+
+class Study:
+    """A resumable multi-objective search over a `SearchSpace`.
+
+    Args:
+        folder: holds `search.db`, `identity.json` and `trials/`.
+        space: routes and ranges.
+        objectives: names, each minimised.
+        seed: of the sampler.
+        identity: digests of everything that the stored trials depend on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        space: SearchSpace,
+        objectives: Sequence[str],
+        seed: int,
+        identity: Mapping[str, str],
+    ) -> None:
+        self._folder = folder
+        self._space = space
+        self._routes = {" > ".join((*r.techniques, r.runtime)): r for r in space.routes}
+        (folder / "trials").mkdir(parents=True, exist_ok=True)
+        self._check_identity(identity)
+        self.trials: list[Trial] = self._stored_trials()
+        self._known = {trial.recipe.digest for trial in self.trials}
+        self._objectives = tuple(objectives)
+        self._optuna = _open_storage(
+            folder / "search.db", self._objectives, seed + len(self._known)
+        )
+        self._fail_interrupted()
+        if not self.trials:
+            for route in self._by_potential():
+                self._optuna.enqueue_trial(self._defaults(route))
+
+    def propose(self) -> Proposal | None:
+        """Gives a recipe that was not tried; `None` when the space is exhausted."""
+        from optuna.trial import TrialState
+
+        if not self._routes:
+            return None
+        for _ in range(PATIENCE):
+            handle = self._optuna.ask()
+            recipe = self._suggest(handle)
+            if recipe.digest not in self._known:
+                return Proposal(len(self.trials), recipe, handle)
+            self._optuna.tell(handle, state=TrialState.FAIL)
+        return None
+
+    def learn(self, proposal: Proposal, trial: Trial, values: Sequence[float] | None) -> None:
+        """Stores a finished trial; `values` (one per objective) is `None` when it failed."""
+        from optuna.trial import TrialState
+
+        path = self._folder / "trials" / f"{trial.number:04d}.json"
+        write_atomically(path, to_json(trial, indent=1))
+        self.trials.append(trial)
+        self._known.add(trial.recipe.digest)
+        if values is None:
+            self._optuna.tell(proposal.handle, state=TrialState.FAIL)
+        else:
+            self._optuna.tell(proposal.handle, list(values))
+
+    def abandon(self, proposal: Proposal) -> None:
+        """Gives up a proposal that was interrupted; it may be proposed again."""
+        from optuna.trial import TrialState
+
+        with contextlib.suppress(ValueError):
+            self._optuna.tell(proposal.handle, state=TrialState.FAIL)
+
+    def _check_identity(self, identity: Mapping[str, str]) -> None:
+        path = self._folder / "identity.json"
+        if not path.exists():
+            write_atomically(path, json.dumps(dict(identity), indent=1, sort_keys=True))
+            return
+        stored = json.loads(path.read_text())
+        changed = sorted(k for k in {*stored, *identity} if stored.get(k) != identity.get(k))
+        if changed:
+            raise UsageError(
+                f"{self._folder} holds a search with another {' and another '.join(changed)}; "
+                "its results don't apply. Choose another output folder, or delete this one"
+            )
+
+    def _stored_trials(self) -> list[Trial]:
+        paths = sorted((self._folder / "trials").glob("*.json"))
+        return [from_json(Trial, path.read_text()) for path in paths]
+
+    def _fail_interrupted(self) -> None:
+        from optuna.trial import TrialState
+
+        for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._optuna.tell(frozen.number, state=TrialState.FAIL)
+
+    def _by_potential(self) -> list[Route]:
+        speedup = {advice.technique: advice.potential.speedup for advice in self._space.advice}
+
+        def hope(route: Route) -> float:
+            product = 1.0
+            for name in route.techniques:
+                product *= speedup.get(name, 1.0)
+            return product
+
+        return sorted(self._space.routes, key=lambda r: (-hope(r), len(r.techniques)))
+
+    def _defaults(self, route: Route) -> dict[str, Scalar]:
+        params: dict[str, Scalar] = {"route": " > ".join((*route.techniques, route.runtime))}
+        for owner in (*route.techniques, route.runtime):
+            for key, allowed in self._space.ranges.get(owner, {}).items():
+                params[f"{owner}.{key}"] = allowed.default
+        return params
+
+    def _suggest(self, handle: optuna.Trial) -> Recipe:
+        route = self._routes[handle.suggest_categorical("route", list(self._routes))]
+        steps = tuple(self._step(handle, name) for name in route.techniques)
+        return Recipe(steps, self._step(handle, route.runtime))
+
+    def _step(self, handle: optuna.Trial, owner: str) -> Step:
+        settings: dict[str, Scalar] = dict(self._space.fixed.get(owner, {}))
+        for key, allowed in self._space.ranges.get(owner, {}).items():
+            settings[key] = _suggest_one(handle, f"{owner}.{key}", allowed)
+        return Step(owner, settings)
+
+
+def _suggest_one(handle: optuna.Trial, name: str, allowed: Range) -> Scalar:
+    value: Scalar
+    match allowed:
+        case Choices(values=values):
+            value = handle.suggest_categorical(name, list(values))
+        case IntegerRange(low=low, high=high):
+            value = handle.suggest_int(name, low, high)
+        case FloatRange(low=low_f, high=high_f, logarithmic=logarithmic):
+            value = handle.suggest_float(name, low_f, high_f, log=logarithmic)
+    return value
+
+
+def _open_storage(path: Path, objectives: Sequence[str], seed: int) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, n_startup_trials=8
+        )
+        study = optuna.create_study(
+            storage=f"sqlite:///{path}",
+            study_name="jettison",
+            directions=["minimize"] * len(objectives),
+            sampler=sampler,
+            load_if_exists=True,
+        )
+    return study

@@ -1,0 +1,233 @@
+"""One trial: build, check the outputs, rank the costs, then score quality; cheap checks first."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jettison import registry
+from jettison.domain.certificate import Requirement
+from jettison.domain.device import Device, ServingProfile
+from jettison.domain.jobs import Variant
+from jettison.domain.measurement import OVERALL, Estimate, Measurement
+from jettison.domain.model import Model
+from jettison.domain.recipe import Candidate, Recipe
+from jettison.domain.rows import Array
+from jettison.domain.run import GAIN, Trial
+from jettison.domain.splits import FittingData, Labels, SelectionSet
+from jettison.errors import CandidateFailed
+from jettison.pipeline import apply as applying
+from jettison.pipeline import measure
+from jettison.statistics.verdicts import Paired, judge
+
+SANITY_ROWS = 64
+FIRST_LOOK_ROWS = 100
+HOPELESS_ALPHA = 0.001
+"""A first look at a few selection rows stops a trial whose harm is beyond the margin at this
+error rate: it costs at most one good candidate in a thousand, and never validity."""
+
+NOT_CHEAPER = 0.97
+"""Ranking resolves about 3 %; a candidate below this in every cost is not worth scoring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every trial of a search is measured against.
+
+    Attributes:
+        baseline: the untouched model, ready to run.
+        reference: its outputs on the selection rows, by output name; empty without data.
+        costs: cost metrics; the first is *the cost*.
+        requirements: quality metrics and margins.
+        folder: artifacts and outputs of this run.
+    """
+
+    model: Model
+    baseline: Variant
+    fitting: FittingData
+    selection: SelectionSet | None
+    reference: Mapping[str, Array]
+    sanity_reference: Mapping[str, Array]
+    costs: tuple[str, ...]
+    requirements: tuple[Requirement, ...]
+    serving: ServingProfile
+    device: Device
+    folder: Path
+
+
+def run_trial(bench: Bench, number: int, recipe: Recipe) -> Trial:
+    """Carries out one recipe as far as it deserves.
+
+    A candidate that can't be built or run gives a trial in state `failed`; never an exception.
+    """
+    started = time.monotonic()
+    candidate: Candidate | None = None
+    ranking: Measurement | None = None
+    state, reason, work = "complete", "", 0.0
+    try:
+        candidate = applying.apply(
+            bench.model, recipe, bench.fitting, bench.folder / "artifacts", bench.serving
+        )
+        ranking, reason = _measure(bench, candidate)
+        state = "stopped" if reason else "complete"
+    except CandidateFailed as failure:
+        state, reason = "failed", str(failure)
+    seconds = time.monotonic() - started
+    if candidate is not None:
+        work = candidate.seconds
+    return Trial(
+        number=number,
+        recipe=recipe,
+        state=state,  # type: ignore[arg-type]
+        reason=reason,
+        candidate=candidate,
+        ranking=ranking,
+        seconds=seconds,
+        overhead_seconds=0.0 if candidate is None else max(0.0, seconds - work - _timed(ranking)),
+    )
+
+
+def variant_of(candidate: Candidate) -> Variant:
+    """A candidate as it is run: one by one where a call of several rows would change answers."""
+    traits = candidate.model.traits
+    alone = bool(traits & {"batch-dependent", "fixed-batch"})
+    return Variant(candidate.recipe.digest, candidate.model, candidate.recipe.runtime, alone)
+
+
+def _measure(bench: Bench, candidate: Candidate) -> tuple[Measurement, str]:
+    """Gives the ranking figures so far and why the trial stops early, or an empty string."""
+    begun = time.monotonic()
+    variant = variant_of(candidate)
+    place = bench.folder / "trials" / candidate.recipe.digest[:16]
+    rows = dataclasses.replace(bench.fitting.rows, n=min(SANITY_ROWS, bench.fitting.rows.n))
+    outputs = measure.score_rows(variant, rows, bench.serving, place / "sanity")
+    insane = measure.sanity(bench.sanity_reference, outputs, candidate.model)
+    costs: tuple[Estimate, ...] = ()
+    quality: tuple[Estimate, ...] = ()
+    contributions: Mapping[str, str] = {}
+    reason = f"its outputs are not those of the original: {insane}" if insane else ""
+    if not reason:
+        costs = measure.ranking_costs(
+            bench.baseline, variant, bench.fitting.rows, bench.serving, bench.costs, place
+        )
+        reason = _not_cheaper(costs, bench.costs)
+    if not reason and bench.selection is not None:
+        reason = _first_look(bench, variant, place)
+    if not reason and bench.selection is not None:
+        result = measure.selection_quality(
+            variant,
+            bench.selection,
+            bench.reference,
+            tuple(r.metric for r in bench.requirements),
+            bench.serving,
+            place / "selection",
+        )
+        quality, contributions = result.estimates, result.contributions
+    spent = Estimate("measuring_s", OVERALL, time.monotonic() - begun, None, None, 1, "s", "lower")
+    figures = (*costs, *quality, spent)
+    return (
+        Measurement(candidate.recipe.digest, "ranking", figures, bench.device, contributions),
+        reason,
+    )
+
+
+def _timed(ranking: Measurement | None) -> float:
+    spent = ranking.get("measuring_s") if ranking else None
+    return spent.value if spent and spent.value is not None else 0.0
+
+
+def _not_cheaper(estimates: Sequence[Estimate], costs: Sequence[str]) -> str:
+    gains = {e.metric.removesuffix(GAIN): e.value for e in estimates if e.group == OVERALL}
+    known = {cost: gains[cost] for cost in costs if gains.get(cost) is not None}
+    if known and all(value is not None and value < NOT_CHEAPER for value in known.values()):
+        figures = ", ".join(f"{cost} {value:.2f}x" for cost, value in known.items() if value)
+        return f"no cost is better than the original's ({figures} of it, above 1 is better)"
+    return ""
+
+
+def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
+    """Scores a few rows first, and stops where the harm is already clear."""
+    selection = bench.selection
+    if selection is None or selection.rows.n < 3 * FIRST_LOOK_ROWS:
+        return ""
+    n = FIRST_LOOK_ROWS
+    few = SelectionSet(
+        dataclasses.replace(selection.rows, n=n),
+        Labels(None if selection.labels.targets is None else selection.labels.targets[:n]),
+    )
+    reference = {name: values[:n] for name, values in bench.reference.items()}
+    result = measure.selection_quality(
+        variant,
+        few,
+        reference,
+        tuple(r.metric for r in bench.requirements),
+        bench.serving,
+        place / "first-look",
+    )
+    for requirement in bench.requirements:
+        metric = registry.get("metrics", requirement.metric)
+        base = baseline_contributions(bench, requirement.metric)[:n]
+        verdict = judge(
+            Paired(
+                baseline=base,
+                candidate=np.load(result.contributions[requirement.metric]),
+                kind=metric.kind,
+                low=metric.low,
+                high=metric.high,
+                better=metric.better,
+                against_reference=metric.against_reference,
+            ),
+            requirement.max_drop,
+            HOPELESS_ALPHA,
+        )
+        if verdict.verdict == "broken":
+            return (
+                f"{requirement.metric} on the first {n} selection rows is worse by "
+                f"{verdict.estimate:.3f}, clearly beyond the margin of {requirement.max_drop:g}"
+            )
+    return ""
+
+
+def baseline_contributions(bench: Bench, metric: str) -> Array:
+    """Each selection row's part in a metric of the baseline, shape (n,)."""
+    contributions: Array = np.load(
+        bench.folder / "baseline" / "contributions" / f"{metric}.npy", allow_pickle=False
+    )
+    return contributions
+
+
+def objectives(bench: Bench, trial: Trial) -> tuple[float, ...] | None:
+    """Values to be minimised: log cost ratios, then the drop of each required metric.
+
+    A stopped trial counts as the worst quality seen in principle, so that the sampler leaves its
+    surroundings; a failed one has no values.
+    """
+    if trial.ranking is None:
+        return None
+    values: list[float] = []
+    for cost in bench.costs:
+        gain = trial.ranking.get(cost + GAIN)
+        if gain is None or not gain.value or gain.value <= 0:
+            return None
+        values.append(-math.log(gain.value))
+    for requirement in bench.requirements if bench.selection is not None else ():
+        values.append(drop_of(bench, trial.ranking, requirement.metric))
+    return tuple(values)
+
+
+def drop_of(bench: Bench, ranking: Measurement, metric: str) -> float:
+    """Mean paired drop on the selection rows, positive is worse; 1.0 when it was not scored."""
+    path = ranking.contributions.get(metric)
+    if path is None:
+        return 1.0
+    plugin = registry.get("metrics", metric)
+    candidate = np.load(path, allow_pickle=False)
+    difference = baseline_contributions(bench, metric) - candidate
+    sign = 1.0 if plugin.better == "higher" else -1.0
+    return float(sign * np.mean(difference))
