@@ -188,11 +188,10 @@ def _open_storage(path: Path, objectives: Sequence[str], seed: int) -> optuna.St
         sampler = optuna.samplers.TPESampler(
             seed=seed, multivariate=True, group=True, n_startup_trials=8
         )
-        study = optuna.create_study(
+        return optuna.create_study(
             storage=f"sqlite:///{path}",
             study_name="jettison",
             directions=["minimize"] * len(objectives),
             sampler=sampler,
             load_if_exists=True,
         )
-    return study
