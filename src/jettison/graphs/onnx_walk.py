@@ -1,0 +1,104 @@
+"""Walking an ONNX graph: nodes, branches, tensors and inputs, at any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def nodes_of(model: Any) -> Iterator[Any]:
+    """Every node of a model: main graph, branches and loop bodies, local functions."""
+    yield from _walk(model.graph.node)
+    for function in model.functions:
+        yield from _walk(function.node)
+
+
+def _walk(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
+        yield node
+        for graph in subgraphs_of(node):
+            yield from _walk(graph.node)
+
+
+def subgraphs_of(node: Any) -> Iterator[Any]:
+    """The graphs inside a node: branches of `If`, bodies of `Loop` and `Scan`."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def graphs_of(model: Any) -> Iterator[Any]:
+    """The main graph and every graph inside a node."""
+    yield model.graph
+    for node in nodes_of(model):
+        yield from subgraphs_of(node)
+
+
+def tensors_of(model: Any) -> Iterator[Any]:
+    """Every stored tensor: initializers and tensors in attributes, at any depth."""
+    for graph in graphs_of(model):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for node in nodes_of(model):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def is_external(tensor: Any) -> bool:
+    """Whether the bytes of a tensor lie in another file."""
+    return bool(tensor.data_location == 1)
+
+
+def stored_bytes(tensor: Any) -> int:
+    """Bytes of a tensor's values, from its type and dimensions alone."""
+    import onnx
+
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    if tensor.data_type == onnx.TensorProto.STRING:
+        return sum(len(text) for text in tensor.string_data)
+    half = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+    if tensor.data_type in half:
+        return (count + 1) // 2
+    if tensor.data_type == onnx.TensorProto.UNDEFINED:
+        return 0
+    return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+
+
+def ensure_node_names(model: Any) -> int:
+    """Gives every node without a name, or with one used before, a name that is its own.
+
+    Names depend only on the graph: `<operator>_<place>`. Profiles, exclusion lists and layer
+    costs speak of nodes by name.
+
+    Args:
+        model: an `onnx.ModelProto`, changed in place.
+
+    Returns:
+        How many names were given.
+    """
+    taken = {node.name for node in nodes_of(model) if node.name}
+    seen: set[str] = set()
+    given = 0
+    for place, node in enumerate(nodes_of(model)):
+        if node.name and node.name not in seen:
+            seen.add(node.name)
+            continue
+        name = f"{node.op_type}_{place}"
+        while name in taken or name in seen:
+            name += "_"
+        node.name = name
+        seen.add(name)
+        given += 1
+    return given
+
+
+def graph_inputs(model: Any) -> list[Any]:
+    """The inputs that a caller must give: old graphs list their initializers as inputs too."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in stored]
