@@ -1,0 +1,220 @@
+"""What the terminal shows: the answer, the comparison, the plan of the certification, the times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from jettison.domain.run import Outcome, RunRecord
+from jettison.reporting import cells
+from jettison.reporting.comparison import Row, compare
+from jettison.reporting.findings import claims_of
+from jettison.reporting.quantities import margin_text, percent, seconds_text
+from jettison.reporting.standing import Kind
+
+OUTCOME_WORDS: Mapping[Outcome, str] = {
+    "improved": "certified improvement",
+    "nothing_better": "nothing beat the original",
+    "undecided": "could not be decided",
+    "interrupted": "interrupted",
+}
+_OUTCOME_STYLE: Mapping[Outcome, str] = {
+    "improved": "bold green",
+    "nothing_better": "bold yellow",
+    "undecided": "bold cyan",
+    "interrupted": "bold cyan",
+}
+_KIND_STYLE: Mapping[Kind, str] = {
+    "ships": "bold green",
+    "good": "green",
+    "bad": "yellow",
+    "open": "cyan",
+    "neutral": "dim",
+    "error": "red",
+}
+_VERDICT_STYLE = {"held": "green", "broken": "yellow", "undecided": "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """One line of the certification plan, known before the seal opens.
+
+    Attributes:
+        metric, unit: what is certified.
+        group: `overall` or `column=value`.
+        margin: the largest drop allowed.
+        gates: whether the model may not ship without it.
+        held: sealed rows (or units) at hand.
+        needed: about how many decide it with a power of 80 %.
+    """
+
+    metric: str
+    unit: str
+    group: str
+    margin: float
+    gates: bool
+    held: int
+    needed: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether the rows at hand are about as many as are needed."""
+        return self.held >= self.needed
+
+
+def summary(record: RunRecord) -> RenderableType:
+    """Everything a person sees at the end of a run."""
+    parts: list[RenderableType] = [answer(record), comparison_table(record)]
+    if claims_of(record):
+        parts.append(claims_table(record))
+    parts.append(stage_times(record.stage_seconds))
+    return Group(*parts)
+
+
+def answer(record: RunRecord) -> RenderableType:
+    """The answer in one sentence, and what to do next."""
+    body = Text(record.answer)
+    if record.next_step:
+        body.append(f"\nNext: {record.next_step}", style="dim")
+    return Panel(
+        body,
+        title=Text(OUTCOME_WORDS[record.outcome]),
+        title_align="left",
+        border_style=_OUTCOME_STYLE[record.outcome],
+    )
+
+
+def comparison_table(record: RunRecord) -> RenderableType:
+    """The comparison for this model; whole sentences stand below it, not in narrow columns."""
+    rows = compare(record)
+    if not rows:
+        return Text("No candidate was tried.")
+    table = Table(title="Tried on this model and machine", title_justify="left", pad_edge=False)
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("technique", ratio=3, overflow="fold")
+    table.add_column("could be\nat most", justify="right")
+    table.add_column(f"measured\n{cells.gain_heading(record)}", justify="right")
+    table.add_column("size", justify="right")
+    table.add_column("quality\nchange", justify="right")
+    table.add_column("cost\nto get", justify="right")
+    table.add_column("verdict", ratio=2)
+    for place, row in enumerate(rows, start=1):
+        table.add_row(
+            str(place),
+            Text(row.title),
+            _two(_predicted(row), _predicted_size(row)),
+            _two(cells.gain_cell(row.gain), _gain_range(row)),
+            _two(cells.size_cell(row), cells.size_note(row)),
+            _two(_short_quality(row), _quality_basis(row)),
+            cells.cost_cell(row),
+            Text(cells.verdict_cell(row), style=_KIND_STYLE[row.standing.kind]),
+        )
+    return Group(table, Padding(_footnotes(rows), (0, 0, 0, 1)))
+
+
+def claims_table(record: RunRecord) -> RenderableType:
+    """The claims of the certificate; groups that do not gate are named too."""
+    table = Table(title="Certificate, on sealed rows", title_justify="left", pad_edge=False)
+    table.add_column("group", overflow="fold", ratio=2)
+    table.add_column("n", justify="right")
+    table.add_column("change", justify="right")
+    table.add_column("at worst", justify="right")
+    table.add_column("allowed", justify="right")
+    table.add_column("verdict", ratio=1)
+    table.add_column("grade")
+    for claim in claims_of(record):
+        style = _VERDICT_STYLE[claim.verdict]
+        needed = f"; {cells.claim_rows(claim)} rows needed" if claim.rows_needed else ""
+        table.add_row(
+            Text(f"{claim.metric}: {claim.group}"),
+            f"{claim.n:,}",
+            cells.claim_change(record, claim),
+            cells.claim_worst(record, claim),
+            f"−{cells.claim_margin(record, claim)}",
+            Text(cells.claim_words(claim) + needed, style=style),
+            claim.grade,
+        )
+    return table
+
+
+def certification_plan(groups: Iterable[PlannedGroup]) -> RenderableType:
+    """Rows needed and held per group, printed before the seal opens."""
+    table = Table(title="Certification plan: sealed rows", title_justify="left", pad_edge=False)
+    table.add_column("group", overflow="fold", ratio=1)
+    table.add_column("drop allowed", justify="right")
+    table.add_column("needed", justify="right")
+    table.add_column("held", justify="right")
+    table.add_column("")
+    for group in groups:
+        words = "enough" if group.enough else "too few"
+        style = "green" if group.enough else "yellow" if group.gates else "dim"
+        table.add_row(
+            Text(f"{group.metric}: {group.group}"),
+            margin_text(group.margin, group.unit),
+            f"about {group.needed:,}",
+            f"{group.held:,}",
+            Text(words if group.gates else f"{words}, does not gate", style=style),
+        )
+    return table
+
+
+def stage_times(seconds: Mapping[str, float]) -> RenderableType:
+    """How long each stage took, in one line that wraps."""
+    whole = sum(seconds.values())
+    parts = [f"{name} {seconds_text(value)}" for name, value in seconds.items()]
+    return Text(f"Time: {', '.join(parts)}; together {seconds_text(whole)}.", style="dim")
+
+
+def _two(first: str, second: str) -> Text:
+    text = Text(first)
+    if second:
+        text.append(f"\n{second}", style="dim")
+    return text
+
+
+def _predicted(row: Row) -> str:
+    return cells.times(row.predicted.speedup) if row.predicted is not None else cells.MISSING
+
+
+def _predicted_size(row: Row) -> str:
+    return f"size {cells.times(row.predicted.size_ratio)}" if row.predicted is not None else ""
+
+
+def _gain_range(row: Row) -> str:
+    if row.gain is None:
+        return ""
+    estimate = row.gain.estimate
+    if row.gain.tier == "ranking" or estimate.low is None or estimate.high is None:
+        return "ranking" if row.gain.tier == "ranking" else ""
+    return f"{estimate.low:.2f}–{estimate.high:.2f}"
+
+
+def _short_quality(row: Row) -> str:
+    return cells.quality_cell(row.quality).replace(" points", " pt")
+
+
+def _quality_basis(row: Row) -> str:
+    return row.quality.rows if row.quality is not None else ""
+
+
+def _footnotes(rows: tuple[Row, ...]) -> Text:
+    """The sentences behind the verdicts, and how to read what is marked."""
+    text = Text(style="dim")
+    for place, row in enumerate(rows, start=1):
+        if row.standing.detail:
+            text.append(f"{place}: {row.standing.detail}\n")
+    if any(row.gain is not None and row.gain.tier == "ranking" for row in rows):
+        text.append(f"(…) {cells.RANKING_ONLY}. ")
+    text.append("pt: percentage points, + is better. sealed: certified; selection: no claim.")
+    return text
+
+
+def noise_line(record: RunRecord) -> RenderableType:
+    """What difference can be seen on this machine."""
+    return Text(f"Differences below {percent(record.noise_floor)} can't be told from noise here.")
