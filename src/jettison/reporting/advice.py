@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -32,7 +33,7 @@ def where_time_goes(profile: Profile) -> RenderableType:
 
 def advice_table(space: SearchSpace) -> RenderableType:
     """Each technique with the most it could gain, the most promising first."""
-    table = Table(title="What could help here", title_justify="left", pad_edge=False)
+    table = _table("What could help here")
     table.add_column("technique", no_wrap=True)
     table.add_column("at most\nfaster", justify="right")
     table.add_column("at best\nsize", justify="right")
@@ -50,9 +51,20 @@ def advice_table(space: SearchSpace) -> RenderableType:
 
 def refusals(space: SearchSpace) -> RenderableType:
     """What is not tried, and why."""
-    table = Table(title="Not tried here", title_justify="left", pad_edge=False)
+    table = _table("Not tried here")
     table.add_column("what", overflow="fold", max_width=30)
     table.add_column("why", ratio=1)
     for refusal in space.refused:
         table.add_row(Text(refusal.name), Text(refusal.reason))
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        expand=True,
+    )

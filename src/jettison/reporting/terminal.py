@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -15,7 +16,7 @@ from jettison.domain.run import Outcome, RunRecord
 from jettison.reporting import cells
 from jettison.reporting.comparison import Row, compare
 from jettison.reporting.findings import claims_of
-from jettison.reporting.quantities import margin_text, percent, seconds_text
+from jettison.reporting.quantities import MISSING, margin_text, percent, seconds_text, times
 from jettison.reporting.standing import Kind
 
 OUTCOME_WORDS: Mapping[Outcome, str] = {
@@ -70,9 +71,9 @@ class PlannedGroup:
 
 def summary(record: RunRecord) -> RenderableType:
     """Everything a person sees at the end of a run."""
-    parts: list[RenderableType] = [answer(record), comparison_table(record)]
+    parts: list[RenderableType] = [answer(record), Text(), comparison_table(record)]
     if claims_of(record):
-        parts.append(claims_table(record))
+        parts.extend((Text(), claims_table(record)))
     parts.append(stage_times(record.stage_seconds))
     return Group(*parts)
 
@@ -95,24 +96,24 @@ def comparison_table(record: RunRecord) -> RenderableType:
     rows = compare(record)
     if not rows:
         return Text("No candidate was tried.")
-    table = Table(title="Tried on this model and machine", title_justify="left", pad_edge=False)
+    table = _table("Tried on this model and machine")
     table.add_column("#", justify="right", style="dim")
-    table.add_column("technique", ratio=3, overflow="fold")
-    table.add_column("could be\nat most", justify="right")
-    table.add_column(f"measured\n{cells.gain_heading(record)}", justify="right")
-    table.add_column("size", justify="right")
-    table.add_column("quality\nchange", justify="right")
-    table.add_column("cost\nto get", justify="right")
-    table.add_column("verdict", ratio=2)
+    table.add_column("technique", ratio=1, min_width=18, overflow="fold")
+    table.add_column("at\nmost", justify="right", no_wrap=True)
+    table.add_column(f"measured\n{cells.gain_heading(record)}", justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("quality\nchange", justify="right", no_wrap=True)
+    table.add_column("cost\nto get", justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=17, max_width=24)
     for place, row in enumerate(rows, start=1):
         table.add_row(
             str(place),
             Text(row.title),
-            _two(_predicted(row), _predicted_size(row)),
+            _predicted(row),
             _two(cells.gain_cell(row.gain), _gain_range(row)),
             _two(cells.size_cell(row), cells.size_note(row)),
-            _two(_short_quality(row), _quality_basis(row)),
-            cells.cost_cell(row),
+            _two(_short(cells.quality_cell(row.quality)), _quality_basis(row)),
+            f"{row.seconds:.0f} s",
             Text(cells.verdict_cell(row), style=_KIND_STYLE[row.standing.kind]),
         )
     return Group(table, Padding(_footnotes(rows), (0, 0, 0, 1)))
@@ -120,42 +121,46 @@ def comparison_table(record: RunRecord) -> RenderableType:
 
 def claims_table(record: RunRecord) -> RenderableType:
     """The claims of the certificate; groups that do not gate are named too."""
-    table = Table(title="Certificate, on sealed rows", title_justify="left", pad_edge=False)
-    table.add_column("group", overflow="fold", ratio=2)
-    table.add_column("n", justify="right")
-    table.add_column("change", justify="right")
-    table.add_column("at worst", justify="right")
-    table.add_column("allowed", justify="right")
-    table.add_column("verdict", ratio=1)
-    table.add_column("grade")
-    for claim in claims_of(record):
-        style = _VERDICT_STYLE[claim.verdict]
+    claims = claims_of(record)
+    metrics = sorted({claim.metric for claim in claims})
+    table = _table(f"Certificate: {', '.join(metrics)} on sealed rows")
+    table.add_column("group", overflow="fold", ratio=1)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("change", justify="right", no_wrap=True)
+    table.add_column("at worst", justify="right", no_wrap=True)
+    table.add_column("allowed", justify="right", no_wrap=True)
+    table.add_column("verdict", max_width=24)
+    for claim in claims:
         needed = f"; {cells.claim_rows(claim)} rows needed" if claim.rows_needed else ""
         table.add_row(
-            Text(f"{claim.metric}: {claim.group}"),
+            Text(claim.group if len(metrics) == 1 else f"{claim.metric}: {claim.group}"),
             f"{claim.n:,}",
-            cells.claim_change(record, claim),
-            cells.claim_worst(record, claim),
-            f"−{cells.claim_margin(record, claim)}",
-            Text(cells.claim_words(claim) + needed, style=style),
-            claim.grade,
+            _short(cells.claim_change(record, claim)),
+            _short(cells.claim_worst(record, claim)),
+            _short(f"−{cells.claim_margin(record, claim)}"),
+            Text(
+                f"{cells.claim_words(claim)}{needed} [{claim.grade}]",
+                style=_VERDICT_STYLE[claim.verdict],
+            ),
         )
     return table
 
 
 def certification_plan(groups: Iterable[PlannedGroup]) -> RenderableType:
     """Rows needed and held per group, printed before the seal opens."""
-    table = Table(title="Certification plan: sealed rows", title_justify="left", pad_edge=False)
+    planned = tuple(groups)
+    metrics = sorted({group.metric for group in planned})
+    table = _table(f"Certification plan: {', '.join(metrics)} on sealed rows")
     table.add_column("group", overflow="fold", ratio=1)
     table.add_column("drop allowed", justify="right")
     table.add_column("needed", justify="right")
     table.add_column("held", justify="right")
     table.add_column("")
-    for group in groups:
+    for group in planned:
         words = "enough" if group.enough else "too few"
         style = "green" if group.enough else "yellow" if group.gates else "dim"
         table.add_row(
-            Text(f"{group.metric}: {group.group}"),
+            Text(group.group if len(metrics) == 1 else f"{group.metric}: {group.group}"),
             margin_text(group.margin, group.unit),
             f"about {group.needed:,}",
             f"{group.held:,}",
@@ -171,6 +176,21 @@ def stage_times(seconds: Mapping[str, float]) -> RenderableType:
     return Text(f"Time: {', '.join(parts)}; together {seconds_text(whole)}.", style="dim")
 
 
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+        expand=True,
+    )
+
+
+def _short(text: str) -> str:
+    return text.replace(" points", " pt").replace(" point", " pt")
+
+
 def _two(first: str, second: str) -> Text:
     text = Text(first)
     if second:
@@ -179,11 +199,7 @@ def _two(first: str, second: str) -> Text:
 
 
 def _predicted(row: Row) -> str:
-    return cells.times(row.predicted.speedup) if row.predicted is not None else cells.MISSING
-
-
-def _predicted_size(row: Row) -> str:
-    return f"size {cells.times(row.predicted.size_ratio)}" if row.predicted is not None else ""
+    return times(row.predicted.speedup) if row.predicted is not None else MISSING
 
 
 def _gain_range(row: Row) -> str:
@@ -193,10 +209,6 @@ def _gain_range(row: Row) -> str:
     if row.gain.tier == "ranking" or estimate.low is None or estimate.high is None:
         return "ranking" if row.gain.tier == "ranking" else ""
     return f"{estimate.low:.2f}–{estimate.high:.2f}"
-
-
-def _short_quality(row: Row) -> str:
-    return cells.quality_cell(row.quality).replace(" points", " pt")
 
 
 def _quality_basis(row: Row) -> str:
