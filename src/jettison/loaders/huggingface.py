@@ -1,0 +1,262 @@
+"""The loader `huggingface`: a folder with config.json, safetensors and tokenizer files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jettison.domain.encoder import Encoder, Setting
+from jettison.domain.extension_points import Source
+from jettison.domain.model import Artifact, Model, TensorSpec
+from jettison.errors import ModelError
+from jettison.graphs.huggingface_files import (
+    CLASSIFIER,
+    CONFIG,
+    is_classifier,
+    model_files,
+    read_config,
+    read_json,
+    summarise_safetensors,
+    weight_files,
+)
+from jettison.graphs.pooling import read_pooling, write_pooling
+
+DEFAULT_LENGTH = 256
+"""Tokens; longer texts are rare, and cost grows faster than length."""
+
+TOKENIZER = "tokenizer.json"
+VOCABULARIES = ("vocab.txt", "vocab.json", "*.model", "*.spm", "*.tiktoken")
+BODY = "Model"
+
+
+class HuggingfaceLoader:
+    """Copies what belongs to the model, checks it, and describes it."""
+
+    name: ClassVar[str] = "huggingface"
+
+    def claims(self, source: Source) -> bool:
+        """Whether the source is a folder with a config.json."""
+        return bool(source.location) and (Path(source.location) / CONFIG).is_file()
+
+    def load(self, source: Source, folder: Path) -> Model:
+        """Copies model and tokenizer into `folder/model` and `folder/encoder`.
+
+        Options: `max_length` (tokens a text is cut to; the default is 256 or what the model
+        allows, if that is less).
+
+        Raises:
+            ModelError: for remote code, pickles, damaged files, an unknown or unsupported
+                architecture, a missing tokenizer, or a `max_length` beyond the model.
+        """
+        origin = Path(source.location)
+        config = read_config(origin)
+        _refuse_code(origin, config)
+        task = _task(source, origin, config)
+        pooling = read_pooling(origin) if task == "embedding" else None
+        kept = weight_files(origin)
+        stored = summarise_safetensors(origin / n for n in kept if n.endswith(".safetensors"))
+        max_length = _max_length(source, origin, config)
+        settings: dict[str, Setting] = {"max_length": max_length}
+        if pooling is not None:
+            settings.update(pooling=pooling.mode, normalize=pooling.normalize)
+            settings.update(pooling_stated=pooling.stated)
+        home = folder / "model"
+        _copy(origin, (CONFIG, *kept), home)
+        if pooling is not None:
+            write_pooling(pooling, home)
+        pad_id = _take_tokenizer(origin, folder / "encoder", config)
+        settings["pad_id"] = pad_id
+        artifact = Artifact.of("huggingface_folder", home, model_files(home))
+        encoder = Encoder.of(
+            "tokenizer",
+            settings,
+            folder=folder / "encoder",
+            files=(TOKENIZER,),
+            labels=_labels(config) if task == "classification" else (),
+        )
+        inputs, outputs = _try(home, task, max_length, pad_id)
+        return Model(
+            artifact=artifact,
+            traits=frozenset({"torch", "matmul", "attention"})
+            | ({"float32"} if stored.floats == {"F32"} else {"float16"}),
+            inputs=inputs,
+            outputs=outputs,
+            prediction=outputs[0].name,
+            task=task,
+            encoder=encoder,
+        )
+
+
+def _refuse_code(origin: Path, config: Mapping[str, Any]) -> None:
+    for name in (CONFIG, "tokenizer_config.json"):
+        held = config if name == CONFIG else _optional(origin / name)
+        if "auto_map" in held:
+            raise ModelError(
+                f"{origin / name} asks for Python code that comes with the model (`auto_map`); "
+                "jettison never runs code from a model: use a model that transformers itself "
+                "knows, or export it to ONNX in its own environment and give that file"
+            )
+    if "quantization_config" in config:
+        raise ModelError(
+            f"the weights in {origin} are quantized already (`quantization_config` in {CONFIG}); "
+            "give the model as it was before quantization"
+        )
+
+
+def _task(source: Source, origin: Path, config: Mapping[str, Any]) -> str:
+    """Finds out what the architecture is for, and whether it can be used."""
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    allowed = f"`*{CLASSIFIER}` for whole texts, or an encoder (`*{BODY}`) for embeddings"
+    if not architectures or not config.get("model_type"):
+        raise ModelError(
+            f"{origin / CONFIG} must name `model_type` and `architectures`; "
+            "save the model again with `model.save_pretrained(folder)`"
+        )
+    _require_known(origin, str(config["model_type"]), architectures[0])
+    if is_classifier(dict(config)):
+        found = _head_task(origin, config)
+    elif config.get("is_encoder_decoder"):
+        raise ModelError(f"`{architectures[0]}` in {origin} has a decoder; allowed: {allowed}")
+    elif (
+        architectures[0].endswith(BODY)
+        or (origin / "modules.json").exists()
+        or source.task == "embedding"
+    ):
+        found = "embedding"
+    else:
+        raise ModelError(
+            f"`{architectures[0]}` in {origin} is not supported; allowed: {allowed}; to use its "
+            'encoder for embeddings, say task = "embedding"'
+        )
+    if source.task and source.task != found:
+        raise ModelError(
+            f"task `{source.task}` was asked for, but `{architectures[0]}` in {origin} is for "
+            f"`{found}`; leave the task out, or give another model"
+        )
+    return found
+
+
+def _require_known(origin: Path, model_type: str, architecture: str) -> None:
+    import transformers
+
+    if model_type not in transformers.CONFIG_MAPPING or not hasattr(transformers, architecture):
+        raise ModelError(
+            f"transformers {transformers.__version__} does not know `{architecture}` (model_type "
+            f"`{model_type}`) of {origin / CONFIG}; upgrade transformers, or export the model to "
+            "ONNX in its own environment and give that file"
+        )
+
+
+def _head_task(origin: Path, config: Mapping[str, Any]) -> str:
+    problem = config.get("problem_type")
+    if problem == "multi_label_classification":
+        raise ModelError(
+            f"the classifier in {origin} gives several labels at once (`problem_type` is "
+            f"{problem}); supported are one label of several, and regression"
+        )
+    return (
+        "regression" if problem == "regression" or len(_labels(config)) == 1 else "classification"
+    )
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    # transformers leaves its default of two labels out of the file.
+    names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        ordered = sorted((int(index), str(name)) for index, name in dict(names).items())
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"`id2label` of {CONFIG} must map 0, 1, ... to names: {names}") from error
+    if [index for index, _ in ordered] != list(range(len(ordered))):
+        raise ModelError(f"`id2label` of {CONFIG} must number its labels 0, 1, ...; got {names}")
+    return tuple(name for _, name in ordered)
+
+
+def _max_length(source: Source, origin: Path, config: Mapping[str, Any]) -> int:
+    asked = int(source.options.get("max_length", 0))
+    hard = [config.get("max_position_embeddings")]
+    hard.append(_optional(origin / "tokenizer_config.json").get("model_max_length"))
+    soft = _optional(origin / "sentence_bert_config.json").get("max_seq_length")
+    # transformers writes 1e30 where a tokenizer has no limit.
+    limit = min((int(v) for v in hard if isinstance(v, int | float) and 0 < v < 1e9), default=0)
+    if asked < 0 or asked == 1 or (limit and asked > limit):
+        raise ModelError(
+            f"max_length must be from 2 to {limit or 'any length'} tokens for the model in "
+            f"{origin}; got {asked}"
+        )
+    default = min(v for v in (DEFAULT_LENGTH, limit, soft) if isinstance(v, int) and v > 0)
+    return asked or default
+
+
+def _take_tokenizer(origin: Path, folder: Path, config: Mapping[str, Any]) -> int:
+    """Puts tokenizer.json into the folder; gives the id of the padding token."""
+    from tokenizers import Tokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if (origin / TOKENIZER).is_file():
+        _copy(origin, (TOKENIZER,), folder)
+    else:
+        _convert_tokenizer(origin, folder / TOKENIZER)
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # the package raises a bare Exception for every bad file
+        raise ModelError(f"{origin / TOKENIZER} is not a readable tokenizer: {error}") from error
+    token = _optional(origin / "special_tokens_map.json").get("pad_token")
+    token = token or _optional(origin / "tokenizer_config.json").get("pad_token")
+    text = token.get("content") if isinstance(token, dict) else token
+    number = tokenizer.token_to_id(str(text)) if text else None
+    if number is None:
+        number = config.get("pad_token_id")
+    return int(number) if isinstance(number, int) else 0
+
+
+def _convert_tokenizer(origin: Path, target: Path) -> None:
+    if not any(path for pattern in VOCABULARIES for path in origin.glob(pattern)):
+        raise ModelError(
+            f"{origin} has no {TOKENIZER} and no vocabulary ({', '.join(VOCABULARIES)}); save the "
+            "tokenizer beside the model with `tokenizer.save_pretrained(folder)`"
+        )
+    import transformers
+
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            str(origin), local_files_only=True, trust_remote_code=False, use_fast=True
+        )
+        tokenizer.backend_tokenizer.save(str(target))
+    except (OSError, ValueError, AttributeError, ImportError, KeyError) as error:
+        raise ModelError(
+            f"the tokenizer in {origin} can't be converted to {TOKENIZER}: {error}; in its own "
+            "environment, run `AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`"
+        ) from error
+
+
+def _try(
+    home: Path, task: str, max_length: int, pad_id: int
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Runs the model once at its full length; finds out its inputs and outputs."""
+    from jettison.graphs.torch_text import open_text_model
+
+    module = open_text_model(home)
+    width = module.answer_width(max_length, pad_id)
+    names = ["input_ids", "attention_mask"] + ["token_type_ids"] * module.takes_segments
+    name = "embedding" if task == "embedding" else "logits"
+    return (
+        tuple(TensorSpec(n, "int64", ("batch", "sequence")) for n in names),
+        (TensorSpec(name, "float32", ("batch", width)),),
+    )
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    held = read_json(path) if path.is_file() else {}
+    return held if isinstance(held, dict) else {}
+
+
+def _copy(origin: Path, names: tuple[str, ...], folder: Path) -> None:
+    # Not links: the user may go on to change the original.
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        try:
+            shutil.copyfile(origin / name, folder / name)
+        except OSError as error:
+            raise ModelError(f"{origin / name} can't be copied to {folder}: {error}") from error
