@@ -11,6 +11,7 @@ import importlib.util
 from importlib import metadata
 from typing import Any, Literal, overload
 
+from jettison.domain.catalogue import Listed
 from jettison.domain.extension_points import (
     CostMetric,
     EncoderKind,
@@ -169,3 +170,25 @@ def home_runtime(traits: frozenset[str]) -> Runtime:
         if runtime.home and runtime.home in traits:
             return runtime
     raise UnknownName(f"no installed runtime runs an untouched model that is {sorted(traits)}")
+
+
+def describe(family: Family) -> tuple[Listed, ...]:
+    """Tells what each plug-in of a family declares; imports their modules, which are light."""
+    listed = []
+    for name in names(family):
+        plugin: Any = get(family, name)
+        absent = [p for p in getattr(plugin, "packages", ()) if not importlib.util.find_spec(p)]
+        extra = EXTRA_OF.get(absent[0], absent[0]) if absent else ""
+        listed.append(
+            Listed(
+                family=family,
+                name=name,
+                package=package_of(_entries(family)[name]),
+                requires=tuple(sorted(getattr(plugin, "requires", ()))),
+                adds=tuple(sorted(getattr(plugin, "adds", ()))),
+                removes=tuple(sorted(getattr(plugin, "removes", ()))),
+                summary=(type(plugin).__doc__ or "").strip().partition("\n")[0],
+                install=f"pip install 'jettison[{extra}]'" if extra else "",
+            )
+        )
+    return tuple(listed)
