@@ -40,7 +40,8 @@ class FileSlice:
     length: int
 
 
-Blob = bytes | FileSlice
+Blob = Any
+"""Where the bytes of a tensor are: a `FileSlice`, or an `onnx.TensorProto` in memory."""
 
 
 def read_light(path: Path) -> Any:
@@ -104,17 +105,6 @@ def _inside(location: str, folder: Path, what: str) -> Path:
     return path
 
 
-def check_external(model: Any, folder: Path) -> None:
-    """Checks every reference to external data.
-
-    Raises:
-        ModelError: as `external_slice`.
-    """
-    for tensor in tensors_of(model):
-        if is_external(tensor):
-            external_slice(tensor, folder)
-
-
 def weight_bytes(model: Any) -> int:
     """Bytes of the tensors that are stored inside the graph itself."""
     return sum(0 if is_external(t) else stored_bytes(t) for t in tensors_of(model))
@@ -129,13 +119,24 @@ def copy_model(source: Path, folder: Path) -> tuple[str, ...]:
     Raises:
         ModelError: if the graph or its external data can't be read.
     """
-    model = read_light(source)
-    blobs: list[tuple[Any, Blob]] = [
-        (tensor, external_slice(tensor, source.resolve().parent))
-        for tensor in tensors_of(model)
-        if is_external(tensor)
-    ]
-    return write_model(model, blobs, folder)
+    return copy_model_with(read_light(source), source, folder)
+
+
+def copy_model_with(model: Any, source: Path, folder: Path) -> tuple[str, ...]:
+    """As `copy_model`, with a graph already read from `source`, and perhaps edited."""
+    light, heavy = model, external_blobs(model, source.resolve().parent)
+    if not heavy and weight_bytes(model) > INLINE_LIMIT:
+        light, heavy = split_weights(model)
+    return write_model(light, heavy, folder)
+
+
+def external_blobs(model: Any, folder: Path) -> list[tuple[Any, Blob]]:
+    """Pairs every external tensor with where its bytes lie.
+
+    Raises:
+        ModelError: as `external_slice`.
+    """
+    return [(t, external_slice(t, folder)) for t in tensors_of(model) if is_external(t)]
 
 
 def save_model(model: Any, folder: Path) -> tuple[str, ...]:
@@ -212,8 +213,7 @@ def _split_tensor(source: Any, target: Any, heavy: list[tuple[Any, Blob]]) -> No
         return
     payload = {"raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"}
     _copy_fields(source, target, payload)
-    raw = source.raw_data
-    heavy.append((target, raw if raw else onnx.numpy_helper.to_array(source).tobytes()))
+    heavy.append((target, source))
 
 
 def write_model(model: Any, blobs: list[tuple[Any, Blob]], folder: Path) -> tuple[str, ...]:
@@ -238,23 +238,25 @@ def write_model(model: Any, blobs: list[tuple[Any, Blob]], folder: Path) -> tupl
 
 
 def _write_blobs(blobs: list[tuple[Any, Blob]], file: Any) -> None:
-    placed: dict[FileSlice, int] = {}
+    placed: dict[FileSlice, tuple[int, int]] = {}
     for tensor, blob in blobs:
-        length = blob.length if isinstance(blob, FileSlice) else len(blob)
-        offset = placed.get(blob) if isinstance(blob, FileSlice) else None
-        if offset is None:
-            offset = -(-file.tell() // ALIGNMENT) * ALIGNMENT
-            file.write(b"\0" * (offset - file.tell()))
+        known = placed.get(blob) if isinstance(blob, FileSlice) else None
+        if known is None:
+            start = -(-file.tell() // ALIGNMENT) * ALIGNMENT
+            file.write(b"\0" * (start - file.tell()))
             for block in _blocks(blob):
                 file.write(block)
+            known = (start, file.tell() - start)
             if isinstance(blob, FileSlice):
-                placed[blob] = offset
-        _refer(tensor, offset, length)
+                placed[blob] = known
+        _refer(tensor, *known)
 
 
 def _blocks(blob: Blob) -> Iterator[bytes]:
-    if isinstance(blob, bytes):
-        yield blob
+    if not isinstance(blob, FileSlice):
+        import onnx
+
+        yield blob.raw_data or onnx.numpy_helper.to_array(blob).tobytes()
         return
     with open(blob.path, "rb") as source:
         source.seek(blob.offset)

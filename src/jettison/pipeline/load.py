@@ -10,7 +10,7 @@ from jettison.domain.configuration import ModelSection
 from jettison.domain.extension_points import Source
 from jettison.domain.jobs import LoadJob
 from jettison.domain.model import Model
-from jettison.errors import ModelError
+from jettison.errors import ModelError, WorkerDied
 
 
 def load_model(section: ModelSection, folder: Path, live: Any = None) -> Model:
@@ -38,9 +38,14 @@ def load_model(section: ModelSection, folder: Path, live: Any = None) -> Model:
     folder.mkdir(parents=True, exist_ok=True)
     if live is not None:
         return registry.get("loaders", name).load(source, folder)
-    return worker_client.run_load(
-        LoadJob(name, source.location, source.task, source.options, str(folder.resolve()))
-    )
+    job = LoadJob(name, source.location, source.task, source.options, str(folder.resolve()))
+    try:
+        return worker_client.run_load(job)
+    except WorkerDied as error:
+        raise ModelError(
+            f"the worker process ended while it loaded `{source.location}`: the file is damaged in "
+            f"a way that native code does not survive, or memory ran out ({error})"
+        ) from error
 
 
 def _location(given: str) -> str:

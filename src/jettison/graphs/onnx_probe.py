@@ -1,0 +1,154 @@
+"""Finds out by running whether ONNX Runtime here takes a graph, and at which batch sizes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jettison.domain.model import TensorSpec
+from jettison.domain.rows import Array
+from jettison.errors import ModelError
+from jettison.numerics.made_up_inputs import FREE_SIZE, made_up_inputs
+
+SIZES_TO_TRY = (FREE_SIZE, 64, 224, 512, 4, 1)
+"""Sizes of free dimensions: the first one at which the graph runs is kept."""
+
+
+def runtime_name() -> str:
+    """The runtime with its version."""
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+@functools.cache
+def known_operators() -> frozenset[tuple[str, str]]:
+    """(domain, operator) of everything that the runtime has a schema for."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    schemas = state.get_all_operator_schema()
+    return frozenset((s.domain, s.name) for s in schemas) | {("", "Constant")}
+
+
+@functools.cache
+def loads_version(domain: str, version: int) -> bool:
+    """Whether the runtime loads a one-operator graph that imports this operator set."""
+    import onnx
+    import onnxruntime
+
+    helper = onnx.helper
+    value = functools.partial(helper.make_tensor_value_info, elem_type=1, shape=[1])
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "probe", [value("x")], [value("y")])
+    default = domain in ("", "ai.onnx")
+    opsets = [helper.make_opsetid("", version if default else 17)]
+    if not default:
+        opsets.append(helper.make_opsetid(domain, version))
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), _options())
+    except _errors():
+        return False
+    return True
+
+
+def _options() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return options
+
+
+@functools.cache
+def _errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    found = [v for v in vars(state).values() if isinstance(v, type) and issubclass(v, Exception)]
+    return (*found, RuntimeError, ValueError)
+
+
+def open_session(path: Path, shown: Path) -> Any:
+    """Opens a graph as it will be served.
+
+    Args:
+        path: the copy to open.
+        shown: the user's file, for the message.
+
+    Raises:
+        ModelError: with the runtime's own reason.
+    """
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), _options(), providers=["CPUExecutionProvider"]
+        )
+    except _errors() as error:
+        raise ModelError(
+            f"{runtime_name()} can't load `{shown}`: {_reason(error)}. Check that the file runs "
+            "in onnxruntime by itself, or export it again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 400 else text[:400] + " ..."
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What running a graph on made-up rows showed.
+
+    Attributes:
+        one: outputs at batch 1, by name.
+        two: outputs at batch 2; `None` where the graph takes one row only.
+        free_size: size of the free dimensions at which it ran.
+    """
+
+    one: dict[str, Array]
+    two: dict[str, Array] | None
+    free_size: int
+
+
+def probe(session: Any, inputs: Sequence[TensorSpec], shown: Path) -> Probe:
+    """Runs a graph at batch 1, and at batch 2 where its batch dimension is free.
+
+    Raises:
+        ModelError: if it runs at no size that was tried, with the runtime's last reason.
+    """
+    free = any(isinstance(size, str) for spec in inputs for size in spec.shape[1:])
+    reason = ""
+    for size in SIZES_TO_TRY if free else (FREE_SIZE,):
+        try:
+            one = _run(session, inputs, 1, size)
+        except _errors() as error:
+            reason = reason or _reason(error)
+            continue
+        return Probe(one, _run_two(session, inputs, size), size)
+    shapes = "; ".join(f"`{s.name}` {s.dtype} {s.shape}" for s in inputs)
+    raise ModelError(
+        f"`{shown}` loads but does not run on made-up rows ({shapes}, free dimensions tried at "
+        f"{SIZES_TO_TRY if free else 'none'}): {reason}. Export it with the dimensions that it "
+        "really takes"
+    )
+
+
+def _run_two(session: Any, inputs: Sequence[TensorSpec], size: int) -> dict[str, Array] | None:
+    if any(isinstance(spec.shape[0], int) for spec in inputs):
+        return None
+    try:
+        return _run(session, inputs, 2, size)
+    except _errors():
+        # Nothing is hidden: the caller sets the trait `fixed-batch`.
+        return None
+
+
+def _run(session: Any, inputs: Sequence[TensorSpec], n: int, size: int) -> dict[str, Array]:
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, made_up_inputs(inputs, n, 0, size)), strict=True))
