@@ -70,6 +70,7 @@ class CertificationSet:
         digest: SHA-256 over the digests of the sealed rows.
         labelled: whether targets lie with the rows.
         weighted: whether weights lie with the rows.
+        group_units: distinct units per group, keyed like `group_sizes`.
     """
 
     folder: str
@@ -79,6 +80,7 @@ class CertificationSet:
     digest: str
     labelled: bool
     weighted: bool = False
+    group_units: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
