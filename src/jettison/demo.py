@@ -61,7 +61,6 @@ LABEL_OF = {
     "exe": "pebin",
     "html": "html",
     "js": "javascript",
-    "md": "markdown",
     "sh": "shell",
     "yaml": "yaml",
     "zip": "zip",
@@ -69,7 +68,6 @@ LABEL_OF = {
     "sql": "sql",
     "svg": "svg",
     "tex": "latex",
-    "jinja": "jinja",
 }
 """Extension -> Magika label, where the extension says what is inside (`.txt`, `.pl`, `.h` don't)."""
 
