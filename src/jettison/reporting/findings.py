@@ -75,6 +75,32 @@ def gain_of(record: RunRecord, trial: Trial, metric: str, group: str = OVERALL) 
     return Gain(found, "ranking") if found is not None and found.value is not None else None
 
 
+def best_gain_with(record: RunRecord, technique: str) -> Gain | None:
+    """The best gain in the cost of any recipe with this technique; claims come before rankings."""
+    gains = [
+        gain
+        for trial in record.trials
+        if technique in {step.name for step in trial.recipe.steps}
+        and (gain := gain_of(record, trial, the_cost(record))) is not None
+    ]
+    return max(
+        gains, key=lambda gain: (gain.tier == "claim", gain.estimate.value or 0.0), default=None
+    )
+
+
+def best_float(record: RunRecord) -> tuple[Trial, Gain] | None:
+    """The candidate without 8-bit arithmetic whose gain in the cost is the largest claim."""
+    found = [
+        (trial, gain)
+        for trial in record.trials
+        if trial.candidate is not None
+        and "int8" not in trial.candidate.model.traits
+        and (gain := gain_of(record, trial, the_cost(record))) is not None
+        and gain.tier == "claim"
+    ]
+    return max(found, key=lambda pair: pair[1].estimate.value or 0.0, default=None)
+
+
 def quality_of(record: RunRecord, trial: Trial) -> QualityChange | None:
     """The change of the first required metric: as certified, else on selection rows."""
     tested = tested_of(record, trial.recipe.digest)

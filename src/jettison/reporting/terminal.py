@@ -104,7 +104,7 @@ def comparison_table(record: RunRecord) -> RenderableType:
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("quality\nchange", justify="right", no_wrap=True)
     table.add_column("cost\nto get", justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=17, max_width=24)
+    table.add_column("verdict", min_width=15, max_width=18)
     for place, row in enumerate(rows, start=1):
         table.add_row(
             str(place),

@@ -1,0 +1,111 @@
+"""Every group's change in quality with its worst case and the drop allowed."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jettison.domain.certificate import Claim
+from jettison.domain.run import RunRecord
+from jettison.reporting import cells
+from jettison.reporting.findings import claims_of, unit_of
+from jettison.reporting.plotly_figure import (
+    GRID,
+    Plot,
+    axis,
+    distinct,
+    layout_of,
+    short,
+)
+
+_FOREST_LOOKS = {
+    "held": ("--plot-green", "circle"),
+    "broken": ("--plot-orange", "x"),
+    "undecided": ("--plot-purple", "diamond-open"),
+}
+
+
+def forest(record: RunRecord) -> Plot | None:
+    """Each group's change with its worst case and its margin; `None` without claims."""
+    claims = [claim for claim in claims_of(record) if claim.estimate is not None][::-1]
+    if not claims:
+        return None
+    unit = unit_of(record, claims[0].metric)
+    scale, words = (100.0, "points") if unit == "fraction" else (1.0, unit)
+    names = dict(zip([id(c) for c in claims], distinct([short(c.group) for c in claims])))
+    traces = [
+        _forest_trace(record, [c for c in claims if c.verdict == verdict], names, look, scale)
+        for verdict, look in _FOREST_LOOKS.items()
+        if any(c.verdict == verdict for c in claims)
+    ]
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "drop allowed",
+            "x": [-claim.margin * scale for claim in claims],
+            "y": [names[id(claim)] for claim in claims],
+            "marker": {
+                "symbol": "line-ns-open",
+                "size": 14,
+                "color": "--plot-ink",
+                "line": {"width": 2, "color": "--plot-ink"},
+            },
+            "hoverinfo": "skip",
+        }
+    )
+    y = {**GRID, "automargin": True, "type": "category"}
+    y["categoryorder"], y["categoryarray"] = "array", list(names.values())
+    x = axis(f"change in {claims[0].metric}, {words}")
+    x.update(zeroline=True, zerolinewidth=2)
+    return Plot(
+        "forest",
+        "Every group",
+        "A mark is the measured change, its bar reaches the worst case that the sealed rows can't "
+        "exclude. A claim is held where the whole bar stays to the right of the upright tick, the "
+        "drop allowed.",
+        {"data": traces, "layout": layout_of(x, y)},
+        150 + 24 * len(claims),
+    )
+
+
+def _forest_trace(
+    record: RunRecord,
+    claims: Sequence[Claim],
+    names: Mapping[int, str],
+    look: tuple[str, str],
+    scale: float,
+) -> dict[str, Any]:
+    colour, symbol = look
+    x = [-(claim.estimate or 0.0) * scale for claim in claims]
+    reach = [
+        0.0 if claim.bound is None else max(0.0, claim.bound - (claim.estimate or 0.0)) * scale
+        for claim in claims
+    ]
+    hover = [
+        f"{html.escape(claim.group)}: {cells.claim_words(claim)}<br>"
+        f"change {cells.claim_change(record, claim)}, at worst {cells.claim_worst(record, claim)}"
+        f"<br>drop allowed {cells.claim_margin(record, claim)}, n = {claim.n:,}"
+        + (f"<br>{cells.claim_rows(claim)} rows needed" if claim.rows_needed else "")
+        for claim in claims
+    ]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": claims[0].verdict,
+        "x": x,
+        "y": [names[id(claim)] for claim in claims],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [0.0] * len(claims),
+            "arrayminus": reach,
+            "color": colour,
+            "thickness": 2,
+            "width": 5,
+        },
+        "marker": {"color": colour, "size": 9, "symbol": symbol, "line": {"color": colour}},
+        "hovertext": hover,
+        "hoverinfo": "text",
+    }

@@ -1,0 +1,174 @@
+"""The report: one HTML page that holds everything it shows, and asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jettison.domain.run import Outcome, RunRecord
+from jettison.reporting import tables
+from jettison.reporting.comparison import compare
+from jettison.reporting.findings import best_float
+from jettison.reporting.forest_plot import forest
+from jettison.reporting.glossary import GLOSSARY
+from jettison.reporting.pareto_plots import pareto_quality, pareto_size
+from jettison.reporting.plotly_figure import Plot
+from jettison.reporting.profile_plots import curve, layers
+from jettison.reporting.quantities import percent, seconds_text, times
+from jettison.reporting.tiles import tiles
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
+    "improved": ("Certified improvement", "ships"),
+    "nothing_better": ("Nothing beat the original", "bad"),
+    "undecided": ("Could not be decided", "open"),
+    "interrupted": ("Interrupted", "open"),
+}
+_SYMBOLS = {"ships": "◆", "good": "✓", "bad": "✗", "open": "?", "neutral": "–", "error": "!"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Library:
+    """plotly's own JavaScript, packed, and the hash that the page's security policy allows."""
+
+    packed: str
+    allowed: str
+
+
+def render_report(record: RunRecord) -> str:
+    """Renders the whole report as one HTML page.
+
+    Args:
+        record: a finished run; nothing else is read.
+
+    Returns:
+        The page. It loads nothing, opens offline, and every name from outside is escaped.
+    """
+    environment = _environment()
+    found = (pareto_quality(record), pareto_size(record), curve(record), layers(record))
+    plots = {p.name: p for p in (*found, forest(record)) if p is not None}
+    library = _library() if plots else None
+    script = _source(environment, "report.js")
+    allowed = [_allowance(script), *([library.allowed] if library is not None else [])]
+    words, kind = _OUTCOMES[record.outcome]
+    page: str = environment.get_template("report.html.j2").render(
+        record=record,
+        outcome=words,
+        outcome_kind=kind,
+        symbols=_SYMBOLS,
+        tiles=tiles(record),
+        tables=_tables(record),
+        plots=plots,
+        figures={name: _figure(plot) for name, plot in plots.items()},
+        sentences=_sentences(record),
+        glossary=GLOSSARY,
+        library=library,
+        style=_source(environment, "report.css"),
+        script=script,
+        policy=_policy(allowed),
+    )
+    return page
+
+
+def _tables(record: RunRecord) -> Mapping[str, tables.Table]:
+    made = (
+        tables.comparison,
+        tables.trials,
+        tables.claims,
+        tables.curve,
+        tables.costs,
+        tables.stages,
+        tables.layers,
+        tables.predictions,
+        tables.refusals,
+        tables.groups,
+        tables.facts,
+    )
+    return {make.__name__: make(record) for make in made}
+
+
+def _figure(plot: Plot) -> Mapping[str, Any]:
+    return {"data": plot.figure["data"], "layout": plot.figure["layout"], "height": plot.height}
+
+
+def _sentences(record: RunRecord) -> Mapping[str, str]:
+    """The sentences that are worked out, one for each place of the page."""
+    shares = {stage.name: stage.share for stage in record.profile.stages}
+    outside = 1.0 - shares["model"] if "model" in shares else None
+    rest = "" if outside is None else f" {percent(outside)} of the time is outside the model."
+    whole = sum(record.stage_seconds.values())
+    parts = ", ".join(
+        f"{name} {seconds_text(value)}" for name, value in record.stage_seconds.items()
+    )
+    return {
+        "bound": f"However fast the model gets, the whole can get at most "
+        f"{times(record.profile.bound)} faster.{rest}",
+        "noise": f"Two copies of the original differ by up to {percent(record.noise_floor)} here; "
+        "smaller differences in cost mean nothing.",
+        "times": f"{parts}; together {seconds_text(whole)}." if parts else "",
+        "float": _float_sentence(record),
+    }
+
+
+def _float_sentence(record: RunRecord) -> str:
+    """How what ships compares with the best candidate in floating point, so that nobody is flattered."""
+    found = best_float(record)
+    shipped = next((row for row in compare(record) if row.digest == record.shipped), None)
+    if found is None or shipped is None or shipped.gain is None:
+        return ""
+    own, other = shipped.gain.estimate.value, found[1].estimate.value
+    if not own or not other or found[0].recipe.digest == record.shipped:
+        return ""
+    return (
+        f"Against the best candidate in floating point ({found[0].recipe}, {times(other)} the "
+        f"original), what ships gains {times(own / other)} (ratio of the two point values)."
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("jettison.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _source(environment: Environment, name: str) -> str:
+    """The text of a file beside the templates, as it is: our own, so it needs no escaping."""
+    if environment.loader is None:
+        return ""
+    return environment.loader.get_source(environment, name)[0]
+
+
+@functools.cache
+def _library() -> _Library:
+    from plotly.offline import get_plotlyjs
+
+    source: str = get_plotlyjs()
+    packed = gzip.compress(source.encode(), compresslevel=9, mtime=0)
+    return _Library(base64.b64encode(packed).decode(), _allowance(source))
+
+
+def _allowance(script: str) -> str:
+    """The source expression of a Content Security Policy that allows this script alone."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _policy(scripts: list[str]) -> str:
+    """Forbids everything but our two scripts, styles in the page and images in the page."""
+    return (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"script-src {' '.join(scripts)}; base-uri 'none'; form-action 'none'"
+    )
