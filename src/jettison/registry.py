@@ -47,6 +47,7 @@ FAMILIES: tuple[Family, ...] = (
 
 EXTRA_OF = {
     "onnxruntime": "cpu",
+    "sympy": "cpu",
     "pandas": "data",
     "pyarrow": "data",
     "tokenizers": "data",
