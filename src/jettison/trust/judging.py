@@ -1,0 +1,221 @@
+"""From outcomes to verdicts: the same code when certifying and when verifying."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from jettison.domain.certificate import Claim, Grade, Requirement, Tested, Verdict
+from jettison.domain.measurement import OVERALL
+from jettison.domain.rows import Array
+from jettison.statistics import Combined, Judgement, Paired, combine, judge, run_fixed_sequence
+from jettison.trust.outcomes import Outcomes
+
+_RANK: Mapping[Grade, int] = {"A": 0, "B": 1, "C": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One candidate, judged on the sealed rows.
+
+    Attributes:
+        claims: per requirement: the whole, then each group.
+        verdict: over all that gates, at full alpha each (intersection-union).
+        listable: nothing that gates is broken and every whole is held, so that `ship_listed` may
+            ship it with the undecided groups named.
+        reason: what is not held and why; empty when held.
+    """
+
+    claims: tuple[Claim, ...]
+    verdict: Verdict
+    listable: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What the outcomes say about the whole shortlist.
+
+    Attributes:
+        tested: in order; those after the first that was not held are `not tested`.
+        shipped: recipe of what may ship; `None` when nothing may.
+        listed: groups that the shipped one could not certify, as `metric: group`.
+        reason: why nothing ships; empty when something does.
+    """
+
+    tested: tuple[Tested, ...]
+    shipped: str | None
+    listed: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """The whole (every row) or one group, under one requirement."""
+
+    name: str
+    rows: Array
+    margin: float
+    gates: bool
+    listed: bool
+
+
+def judge_candidate(outcomes: Outcomes, recipe: str) -> Judged:
+    """Judges one candidate on every requirement and group.
+
+    Raises:
+        ValueError: if contributions break what their metric declares (a fault of the metric).
+    """
+    contributions = outcomes.candidates.get(recipe)
+    if contributions is None or "baseline" in outcomes.failures:
+        culprit = "baseline" if "baseline" in outcomes.failures else recipe
+        return Judged((), "undecided", listable=False, reason=outcomes.failures[culprit])
+    claims: list[Claim] = []
+    combined: dict[str, Combined] = {}
+    for requirement in outcomes.rules.requirements:
+        candidate = contributions[requirement.metric]
+        gating: dict[str, Judgement] = {}
+        for part in _parts(outcomes, requirement):
+            one = _judge(outcomes, requirement, part, candidate)
+            claims.append(_claim(outcomes, requirement, part, one, candidate))
+            if part.gates:
+                gating[part.name] = one
+        combined[requirement.metric] = combine(gating, requirement.require_grade)
+    verdicts = {one.verdict for one in combined.values()}
+    verdict: Verdict = (
+        "broken" if "broken" in verdicts else "undecided" if "undecided" in verdicts else "held"
+    )
+    reasons = [f"{metric} of {one.reason}" for metric, one in combined.items() if one.reason]
+    listable = all(one.listable(OVERALL) for one in combined.values())
+    return Judged(tuple(claims), verdict, listable, "; ".join(reasons))
+
+
+def conclude(outcomes: Outcomes, titles: Mapping[str, str]) -> Conclusion:
+    """Runs the fixed sequence over what was tested.
+
+    Args:
+        outcomes: of the sealed rows. A candidate in the order without contributions and without a
+            failure was not reached.
+        titles: recipe -> what a person calls it.
+    """
+    rules = outcomes.rules
+    reached = [r for r in rules.order if r in outcomes.candidates or r in outcomes.failures]
+    sequence = run_fixed_sequence(reached, lambda recipe: judge_candidate(outcomes, recipe))
+    results = dict(sequence.tested)
+    tested = tuple(
+        Tested(
+            recipe,
+            titles.get(recipe, recipe[:12]),
+            results[recipe].verdict if recipe in results else "not tested",
+            results[recipe].claims if recipe in results else (),
+        )
+        for recipe in rules.order
+    )
+    shipped = sequence.shipped
+    first = rules.order[0] if rules.order else ""
+    # Only the first: its test of the whole was made at full alpha whatever the groups said.
+    if shipped is None and rules.on_undecided == "ship_listed" and first in results:
+        shipped = first if results[first].listable else None
+    if shipped is None:
+        why = outcomes.failures.get("baseline") or (results[first].reason if results else "")
+        return Conclusion(tested, None, (), why or "nothing was tested")
+    listed = [f"{m}: {g}" for m, groups in rules.listed.items() for g in groups]
+    listed += [
+        f"{c.metric}: {c.group}" for c in results[shipped].claims if c.gates and c.verdict != "held"
+    ]
+    return Conclusion(tested, shipped, tuple(listed), "")
+
+
+def _parts(outcomes: Outcomes, requirement: Requirement) -> Iterator[_Part]:
+    """Gives the whole, each group found, and each gating group that has no row at all."""
+    gating = outcomes.rules.gating[requirement.metric]
+    listed = outcomes.rules.listed.get(requirement.metric, ())
+    everything = np.ones(outcomes.n, dtype=bool)
+    yield _Part(OVERALL, everything, requirement.max_drop, gates=True, listed=False)
+    masks = outcomes.masks()
+    for name in sorted({*masks, *gating, *listed}):
+        rows = masks.get(name, np.zeros(outcomes.n, dtype=bool))
+        yield _Part(name, rows, requirement.max_drop_group, name in gating, name in listed)
+
+
+def _judge(
+    outcomes: Outcomes, requirement: Requirement, part: _Part, candidate: Array
+) -> Judgement:
+    facts = outcomes.rules.metrics[requirement.metric]
+    paired = Paired(
+        baseline=outcomes.baseline[requirement.metric][part.rows],
+        candidate=candidate[part.rows],
+        kind=facts.kind,
+        units=None if outcomes.units is None else outcomes.units[part.rows],
+        weights=None if outcomes.weights is None else outcomes.weights[part.rows],
+        low=-math.inf if facts.low is None else facts.low,
+        high=math.inf if facts.high is None else facts.high,
+        better=facts.better,
+        against_reference=facts.against_reference,
+    )
+    return judge(paired, part.margin, requirement.alpha)
+
+
+def _claim(
+    outcomes: Outcomes,
+    requirement: Requirement,
+    part: _Part,
+    judgement: Judgement,
+    candidate: Array,
+) -> Claim:
+    verdict, reason = _honest(judgement, requirement, part)
+    return Claim(
+        metric=requirement.metric,
+        group=part.name,
+        margin=part.margin,
+        gates=part.gates,
+        n=judgement.n,
+        baseline=_value(outcomes, outcomes.baseline[requirement.metric], requirement, part),
+        candidate=_value(outcomes, candidate, requirement, part),
+        estimate=judgement.estimate,
+        bound=judgement.bound,
+        p_value=judgement.p_value,
+        grade=judgement.grade,
+        method=judgement.method,
+        verdict=verdict,
+        rows_needed=judgement.rows_needed,
+        reason=reason,
+    )
+
+
+def _honest(judgement: Judgement, requirement: Requirement, part: _Part) -> tuple[Verdict, str]:
+    """Gives the verdict that may be printed for one part.
+
+    A group that does not gate is never called held: naming good groups one by one after looking
+    is another claim than the one that was tested. Its bound stands, for that group taken alone.
+    """
+    if judgement.verdict != "held":
+        note = "listed before the seal opened as not certified: " if part.listed else ""
+        return judgement.verdict, note + judgement.reason
+    if not part.gates:
+        return "undecided", (
+            "not part of the claim (it does not gate): the bound holds for this group taken alone"
+        )
+    if _RANK[judgement.grade] > _RANK[requirement.require_grade]:
+        return "undecided", (
+            f"its grade {judgement.grade} is weaker than the grade {requirement.require_grade} "
+            "required"
+        )
+    return "held", ""
+
+
+def _value(
+    outcomes: Outcomes, contributions: Array, requirement: Requirement, part: _Part
+) -> float | None:
+    """The metric on some rows; `None` where it isn't a mean of contributions, or has no rows."""
+    if outcomes.rules.metrics[requirement.metric].kind not in ("binary", "bounded_mean"):
+        return None
+    values = np.asarray(contributions[part.rows], dtype=np.float64)
+    weights = None if outcomes.weights is None else outcomes.weights[part.rows]
+    if not values.size or (weights is not None and not weights.sum() > 0):
+        return None
+    value = float(np.average(values, weights=weights))
+    return value if math.isfinite(value) else None

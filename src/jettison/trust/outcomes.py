@@ -1,0 +1,188 @@
+"""What the sealed rows said, row by row: enough to compute every verdict again.
+
+Saved as one `.npz` without pickle: contributions of the baseline and of each candidate tested, in
+order, with groups, units (as numbers, no names) and weights.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from jettison.domain.certificate import Requirement
+from jettison.domain.extension_points import MetricKind, QualityMetric
+from jettison.domain.files import write_atomically
+from jettison.domain.measurement import Better
+from jettison.domain.record import from_json, to_json
+from jettison.domain.rows import Array
+from jettison.domain.splits import Labels
+from jettison.errors import CheckFailed
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What picks the test of a metric, as its plug-in told when it was scored.
+
+    Attributes:
+        kind, better, against_reference: as in `QualityMetric`.
+        low, high: bounds of a contribution; `None` where there is none.
+    """
+
+    kind: MetricKind
+    better: Better
+    low: float | None
+    high: float | None
+    against_reference: bool
+
+    @classmethod
+    def of(cls, metric: QualityMetric) -> MetricFacts:
+        """Reads them off a plug-in."""
+        bounds = [value if np.isfinite(value) else None for value in (metric.low, metric.high)]
+        return cls(metric.kind, metric.better, bounds[0], bounds[1], metric.against_reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the outcomes are judged, fixed before the seal opened.
+
+    Attributes:
+        requirements: as asked.
+        metrics: by name.
+        gating: metric -> groups that gate.
+        listed: metric -> groups that were to gate, but can't pass with the rows at hand, and are
+            listed as not certified (`on_undecided = "ship_listed"`).
+        on_undecided: as asked.
+        order: recipe digests in the order of testing.
+    """
+
+    requirements: tuple[Requirement, ...]
+    metrics: Mapping[str, MetricFacts]
+    gating: Mapping[str, tuple[str, ...]]
+    listed: Mapping[str, tuple[str, ...]]
+    on_undecided: Literal["fail", "ship_listed"]
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupColumn:
+    """One column of groups: `names[codes[i]]` is the group of row i, as `column=value`."""
+
+    names: tuple[str, ...]
+    codes: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """Contributions of all rows.
+
+    Attributes:
+        rules: how to judge them.
+        n: rows.
+        baseline: metric -> contributions, shape (n,).
+        candidates: recipe -> metric -> contributions; only those that were tested and ran.
+        failures: recipe (or `baseline`) -> why it has no contributions.
+        groups, units, weights: of the rows.
+    """
+
+    rules: Rules
+    n: int
+    baseline: Mapping[str, Array]
+    candidates: Mapping[str, Mapping[str, Array]]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[GroupColumn, ...] = ()
+    units: Array | None = None
+    weights: Array | None = None
+
+    def masks(self) -> dict[str, Array]:
+        """Rows of each group, as boolean masks of shape (n,), by `column=value`."""
+        return {
+            name: column.codes == code
+            for column in self.groups
+            for code, name in enumerate(column.names)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The part of the file that is text."""
+
+    rules: Rules
+    n: int
+    tested: tuple[str, ...]
+    failures: Mapping[str, str]
+    group_names: tuple[tuple[str, ...], ...]
+    format_version: int = 1
+
+
+def describe_rows(labels: Labels) -> tuple[tuple[GroupColumn, ...], Array | None]:
+    """Turns groups and units into numbers; names of units are left out of the record."""
+    columns: list[GroupColumn] = []
+    for column in sorted(labels.groups):
+        values, codes = np.unique(np.asarray(labels.groups[column], np.str_), return_inverse=True)
+        columns.append(GroupColumn(tuple(f"{column}={v}" for v in values), codes.astype(np.int32)))
+    units = None
+    if labels.units is not None:
+        units = np.unique(np.asarray(labels.units, np.str_), return_inverse=True)[1]
+    return tuple(columns), units
+
+
+def save_outcomes(outcomes: Outcomes, path: Path) -> None:
+    """Writes outcomes into an `.npz` file."""
+    tested = tuple(outcomes.candidates)
+    index = _Index(
+        outcomes.rules,
+        outcomes.n,
+        tested,
+        outcomes.failures,
+        tuple(column.names for column in outcomes.groups),
+    )
+    arrays: dict[str, Array] = {"index": np.array(to_json(index), dtype=np.str_)}
+    arrays.update({f"baseline.{name}": values for name, values in outcomes.baseline.items()})
+    for place, recipe in enumerate(tested):
+        for name, values in outcomes.candidates[recipe].items():
+            arrays[f"candidate_{place}.{name}"] = values
+    for place, column in enumerate(outcomes.groups):
+        arrays[f"groups_{place}"] = column.codes
+    for name in ("units", "weights"):
+        if getattr(outcomes, name) is not None:
+            arrays[name] = getattr(outcomes, name)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **cast(Any, arrays))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_outcomes(path: Path) -> Outcomes:
+    """Reads outcomes back.
+
+    Raises:
+        CheckFailed: if the file is not what `save_outcomes` writes.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            index = from_json(_Index, str(arrays["index"]))
+            baseline = _metrics(arrays, "baseline.")
+            candidates = {
+                recipe: _metrics(arrays, f"candidate_{place}.")
+                for place, recipe in enumerate(index.tested)
+            }
+            groups = tuple(
+                GroupColumn(names, arrays[f"groups_{place}"])
+                for place, names in enumerate(index.group_names)
+            )
+            units, weights = arrays.get("units"), arrays.get("weights")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckFailed(f"the outcomes {path} can't be read: {error}") from error
+    return Outcomes(
+        index.rules, index.n, baseline, candidates, index.failures, groups, units, weights
+    )
+
+
+def _metrics(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
