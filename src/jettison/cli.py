@@ -113,7 +113,7 @@ def optimize(
             "ledger": ledger,
         },
     )
-    from jettison import optimize as whole
+    from jettison import whole_run as whole
 
     def work(progress: Any) -> Any:
         with whole.run_folder(Path(configuration.output)):
@@ -127,7 +127,7 @@ def optimize(
 def demo(output: Output = "jettison-demo") -> None:
     """Optimise Google's Magika on the files of this Python installation."""
     from jettison import demo as example
-    from jettison import optimize as whole
+    from jettison import whole_run as whole
 
     folder = Path(output).absolute()
 
@@ -254,7 +254,7 @@ def _prepared(source: Path, data: str, task: str, threads: int) -> Any:
     import dataclasses
     import tempfile
 
-    from jettison import optimize as whole
+    from jettison import whole_run as whole
 
     configuration = _configure(
         source,

@@ -32,7 +32,7 @@ from jettison.domain.progress import Progress
 from jettison.domain.rows import Array
 from jettison.domain.run import RunRecord
 from jettison.errors import DataError, MissingDependency
-from jettison.optimize import Prepared, prepare, run
+from jettison.whole_run import Prepared, prepare, run
 
 LABEL_OF = {
     "py": "python",

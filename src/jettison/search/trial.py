@@ -21,7 +21,7 @@ from jettison.domain.recipe import Candidate, Recipe
 from jettison.domain.rows import Array
 from jettison.domain.run import GAIN, Trial
 from jettison.domain.splits import FittingData, Labels, SelectionSet
-from jettison.errors import CandidateFailed
+from jettison.errors import CandidateFailed, InternalError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import measure
 from jettison.statistics.verdicts import Paired, judge
@@ -42,7 +42,9 @@ class Bench:
 
     Attributes:
         baseline: the untouched model, ready to run.
-        reference: its outputs on the selection rows, by output name; empty without data.
+        fitting, selection: the rows that a search may see; no selection in a run without data.
+        quality: of the baseline on the selection rows, with its outputs; `None` without data.
+        sanity_reference: its outputs on the first fitting rows.
         costs: cost metrics; the first is *the cost*.
         requirements: quality metrics and margins.
         folder: artifacts and outputs of this run.
@@ -52,7 +54,7 @@ class Bench:
     baseline: Variant
     fitting: FittingData
     selection: SelectionSet | None
-    reference: Mapping[str, Array]
+    quality: measure.QualityResult | None
     sanity_reference: Mapping[str, Array]
     costs: tuple[str, ...]
     requirements: tuple[Requirement, ...]
@@ -119,11 +121,11 @@ def _measure(bench: Bench, candidate: Candidate) -> tuple[Measurement, str]:
         reason = _not_cheaper(costs, bench.costs)
     if not reason and bench.selection is not None:
         reason = _first_look(bench, variant, place)
-    if not reason and bench.selection is not None:
+    if not reason and bench.selection is not None and bench.quality is not None:
         result = measure.selection_quality(
             variant,
             bench.selection,
-            bench.reference,
+            bench.quality.outputs,
             tuple(r.metric for r in bench.requirements),
             bench.serving,
             place / "selection",
@@ -154,14 +156,14 @@ def _not_cheaper(estimates: Sequence[Estimate], costs: Sequence[str]) -> str:
 def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
     """Scores a few rows first, and stops where the harm is already clear."""
     selection = bench.selection
-    if selection is None or selection.rows.n < 3 * FIRST_LOOK_ROWS:
+    if selection is None or bench.quality is None or selection.rows.n < 3 * FIRST_LOOK_ROWS:
         return ""
     n = FIRST_LOOK_ROWS
     few = SelectionSet(
         dataclasses.replace(selection.rows, n=n),
         Labels(None if selection.labels.targets is None else selection.labels.targets[:n]),
     )
-    reference = {name: values[:n] for name, values in bench.reference.items()}
+    reference = {name: values[:n] for name, values in bench.quality.outputs.items()}
     result = measure.selection_quality(
         variant,
         few,
@@ -196,9 +198,9 @@ def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
 
 def baseline_contributions(bench: Bench, metric: str) -> Array:
     """Each selection row's part in a metric of the baseline, shape (n,)."""
-    contributions: Array = np.load(
-        bench.folder / "baseline" / "contributions" / f"{metric}.npy", allow_pickle=False
-    )
+    if bench.quality is None:
+        raise InternalError(f"{metric} of the baseline was asked for in a run without data")
+    contributions: Array = np.load(bench.quality.contributions[metric], allow_pickle=False)
     return contributions
 
 

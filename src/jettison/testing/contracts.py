@@ -39,7 +39,7 @@ HEAVY = ("torch", "onnxruntime", "sklearn", "transformers", "optuna", "pandas", 
 UNITS = ("_ms", "_s", "_bytes", "_j", "_per_s")
 
 
-def ensure(condition: bool, promise: str) -> None:  # noqa: FBT001
+def ensure(condition: bool, promise: str) -> None:
     """Raises `AssertionError` with the broken promise."""
     if not condition:
         raise AssertionError(promise)
@@ -191,7 +191,7 @@ def check_runtime(name: str, model: Model, fitting: FittingData, folder: Path) -
     few = dataclasses.replace(fitting.rows, n=min(6, fitting.rows.n))
     folder.mkdir(parents=True, exist_ok=True)
     alone = "fixed-batch" in model.traits
-    job = SessionJob(model, Step(name), few, ServingProfile(), one_by_one=alone)
+    job = SessionJob(model, Step(name), few, ServingProfile(), alone, inspect=True)
     with worker_client.WorkerSession(job, folder) as session:
         ensure(sum(session.ready.providers.values()) > 0, "it can't tell where its nodes ran")
         scored = session.score(few, folder / "scored", 1)

@@ -202,26 +202,18 @@ def _bench(prepared: Prepared, work: Path) -> Bench:
     few = dataclasses.replace(fitting.rows, n=min(SANITY_ROWS, fitting.rows.n))
     serving = configuration.serving
     sane = measure.score_rows(prepared.baseline, few, serving, work / "baseline/sanity")
-    reference: Mapping[str, Any] = {}
-    contributions: Mapping[str, str] = {}
-    estimates: tuple[Any, ...] = ()
+    quality = None
     if selection is not None:
-        reference = measure.score_rows(
-            prepared.baseline, selection.rows, serving, work / "baseline/selection"
-        )
         metrics = tuple(r.metric for r in configuration.requirements)
-        scored = measure.quality_of(
-            reference, reference, selection, prepared.model, metrics, work / "baseline/quality"
+        quality = measure.reference_quality(
+            prepared.baseline, selection, metrics, serving, work / "baseline/selection"
         )
-        contributions, estimates = scored.contributions, scored.estimates
     return Bench(
         model=prepared.model,
         baseline=prepared.baseline,
         fitting=fitting,
         selection=selection,
-        reference=reference,
-        baseline_contributions=contributions,
-        baseline_quality=estimates,
+        quality=quality,
         sanity_reference=sane,
         costs=configuration.search.minimise,
         requirements=configuration.requirements,

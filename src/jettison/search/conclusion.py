@@ -1,0 +1,161 @@
+"""The answer: one sentence, what to do next, and what ships. A pure function of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jettison.domain.certificate import Certificate
+from jettison.domain.measurement import OVERALL, Estimate, Measurement
+from jettison.domain.run import GAIN, Outcome, Trial
+from jettison.pipeline.measure import FasterVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A trial that was measured at claim tier.
+
+    Attributes:
+        trial: complete.
+        claim: its figures.
+        cost_verdict: of the first cost that is minimised.
+    """
+
+    trial: Trial
+    claim: Measurement
+    cost_verdict: FasterVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the answer depends on.
+
+    Attributes:
+        cost: name of the first metric in `minimise`.
+        trials: how many recipes were tried.
+        finalists: measured at claim tier, in the order of the shortlist.
+        certificate: of the run.
+        shipped: recipe digest that the certificate is about, or that ships uncertified; empty.
+        interrupted: whether the search was.
+        noisy: whether the machine was too busy for any claim of cost.
+    """
+
+    cost: str
+    trials: int
+    finalists: Sequence[Finalist]
+    certificate: Certificate
+    shipped: str
+    interrupted: bool
+    noisy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The outcome in words."""
+
+    outcome: Outcome
+    answer: str
+    next_step: str
+    shipped: str
+
+
+def conclude(facts: Facts) -> Conclusion:
+    """Decides what a run found. Nothing is called better that was not measured and certified."""
+    shipped = next((f for f in facts.finalists if f.trial.recipe.digest == facts.shipped), None)
+    faster = [f for f in facts.finalists if f.cost_verdict == "faster"]
+    if facts.interrupted:
+        return Conclusion(
+            "interrupted",
+            f"The search was interrupted after {facts.trials} trials; the sealed rows stay sealed.",
+            "run the same command again to go on where it stopped",
+            "",
+        )
+    if shipped is not None and facts.certificate.status == "certified":
+        return Conclusion("improved", _improved(facts, shipped), "", facts.shipped)
+    if facts.noisy and not faster:
+        return Conclusion(
+            "undecided",
+            "The machine was too busy to tell whether any candidate is faster: the cost claim is "
+            "noisy.",
+            "run again when nothing else uses this machine; what was learned is kept",
+            "",
+        )
+    if shipped is not None and facts.certificate.status == "uncertified":
+        gain = _gain_words(facts.cost, shipped.claim.get(facts.cost + GAIN, OVERALL))
+        return Conclusion(
+            "undecided",
+            f"`{shipped.trial.recipe}` is {gain}, but is not certified: "
+            f"{facts.certificate.reason}.",
+            "see the report for the rows that each claim needs",
+            facts.shipped,
+        )
+    if facts.certificate.status == "failed":
+        return _failed(facts)
+    return Conclusion("nothing_better", _nothing_better(facts), "", "")
+
+
+def _improved(facts: Facts, shipped: Finalist) -> str:
+    gain = _gain_words(facts.cost, shipped.claim.get(facts.cost + GAIN, OVERALL))
+    size = shipped.claim.get("size_bytes" + GAIN, OVERALL)
+    smaller = ""
+    if facts.cost != "size_bytes" and size is not None and size.value is not None:
+        word = "smaller" if size.value >= 1 else "larger"
+        smaller = f" and {max(size.value, 1 / size.value):.1f}x {word}"
+    overall = [c for c in facts.certificate.claims if c.group == OVERALL and c.gates]
+    groups = [c for c in facts.certificate.claims if c.group != OVERALL and c.gates]
+    held = " and ".join(
+        f"{c.metric} within {100 * c.margin:g} points" for c in overall if c.verdict == "held"
+    )
+    by_group = f", and within the margin of each of {len(groups)} groups" if groups else ""
+    return (
+        f"`{shipped.trial.recipe}` is {gain}{smaller} than the original, and certified to keep "
+        f"{held} of it{by_group}."
+    )
+
+
+def _failed(facts: Facts) -> Conclusion:
+    first = next((t for t in facts.certificate.order if t.verdict != "held"), None)
+    verdict = first.verdict if first is not None else "undecided"
+    title = first.title if first is not None else "the first candidate"
+    reason = facts.certificate.reason
+    if verdict == "broken":
+        return Conclusion(
+            "nothing_better",
+            f"Nothing is better than your original: `{title}` loses more than you allow "
+            f"({reason}).",
+            "allow a larger drop, or recover quality by another technique; the sealed rows are "
+            "spent, so the next run needs fresh ones",
+            "",
+        )
+    return Conclusion(
+        "undecided",
+        f"It could not be decided whether `{title}` keeps the quality that you ask for ({reason}).",
+        "collect the rows named in the report; the ones that were opened are spent",
+        "",
+    )
+
+
+def _nothing_better(facts: Facts) -> str:
+    if not facts.trials:
+        return "Nothing can be tried on this model here; the report says why for each technique."
+    if facts.finalists:
+        first = facts.finalists[0]
+        gain = _gain_words(facts.cost, first.claim.get(facts.cost + GAIN, OVERALL))
+        return (
+            f"Nothing beat your original in {facts.cost}: of {facts.trials} recipes the nearest, "
+            f"`{first.trial.recipe}`, is {gain}, which this machine can't tell from no difference."
+        )
+    return f"Nothing beat your original: none of {facts.trials} recipes is better in {facts.cost}."
+
+
+def _gain_words(cost: str, gain: Estimate | None) -> str:
+    """«1.61x better in latency_ms (95 % interval 1.58 to 1.64, 5 launches)»."""
+    if gain is None or gain.value is None:
+        return f"not measured in {cost}"
+    words = "faster" if cost.endswith(("_ms", "_s")) else "smaller"
+    if gain.low is None or gain.high is None or gain.low == gain.high:
+        return f"{gain.value:.2f}x {words}"
+    return (
+        f"{gain.value:.2f}x {words} (95 % interval {gain.low:.2f} to {gain.high:.2f}, "
+        f"{gain.n} launches)"
+    )
