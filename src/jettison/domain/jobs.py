@@ -94,6 +94,8 @@ class SessionJob:
     Attributes:
         rows: from which bursts draw their batches, in order, the same for every variant.
         one_by_one: run each batch row by row (a `batch-dependent` or `fixed-batch` model).
+        inspect: also find out which provider each node runs on (`Ready.providers`). This loads
+            the model once more, so it is left out where memory or load time is measured.
     """
 
     model: Model
@@ -101,6 +103,7 @@ class SessionJob:
     rows: Rows
     serving: ServingProfile
     one_by_one: bool = False
+    inspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+"""Finds out where time and bytes go before anything is changed, and what can be seen here."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+from jettison import machine, registry, worker_client
+from jettison.domain.device import ServingProfile
+from jettison.domain.jobs import ProfileJob, Variant
+from jettison.domain.model import Model
+from jettison.domain.profile import Profile
+from jettison.domain.recipe import Step
+from jettison.domain.rows import Rows
+from jettison.timing.claims import CALLS, SECOND_COPY
+from jettison.timing.estimates import launch_log_ratios
+from jettison.timing.launches import Setting, run_launch
+
+COST = "latency_ms"
+LAUNCHES = 3
+ROUNDS = 4
+LOWEST_FLOOR = 0.01
+"""A pair of processes differs by 1-1.5 % even on a quiet machine; three pairs may miss it."""
+
+UNBOUNDED = 1e9
+
+
+def profile(
+    model: Model, rows: Rows, serving: ServingProfile, folder: Path, raw: Path | None = None
+) -> Profile:
+    """Profiles an untouched model on its own runtime.
+
+    Args:
+        model: the untouched model.
+        rows: encoded rows to run.
+        serving: how it will be served.
+        folder: for logs while workers run.
+        raw: folder with `examples.npz`, the raw examples by column (no pickles), on which the
+            encoder is timed; without it, encoding counts as nothing, and a note says so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    runtime = Step(registry.home_runtime(model.traits).name)
+    given = "" if raw is None or not raw.exists() else str(raw.resolve())
+    answer = worker_client.run_profile(ProfileJob(model, runtime, rows, serving, given))
+    floor, note = _noise_floor(Variant("baseline", model, runtime), rows, serving, folder)
+    share = next(stage.share for stage in answer.stages if stage.name == "model")
+    return Profile(
+        device=machine.describe_device(),
+        serving=serving,
+        stages=answer.stages,
+        layers=answer.layers,
+        bound=min(UNBOUNDED, 1.0 / (1.0 - share)) if share < 1.0 else UNBOUNDED,
+        noise_floor=floor,
+        size_bytes=model.artifact.size_bytes,
+        notes=(*answer.notes, note) if note else answer.notes,
+    )
+
+
+def _noise_floor(
+    variant: Variant, rows: Rows, serving: ServingProfile, folder: Path
+) -> tuple[float, str]:
+    """Compares the model with itself in a few launches; gives the largest difference seen."""
+    copy = Variant(SECOND_COPY, variant.model, variant.runtime)
+    cost = registry.get("costs", COST)
+    setting = Setting(rows, serving, (cost,), ROUNDS, CALLS, folder)
+    order = random.Random(0)
+    launches = [run_launch((variant, copy), setting, order) for _ in range(LAUNCHES)]
+    ratios = launch_log_ratios(variant.name, SECOND_COPY, launches, cost)
+    floor = max(LOWEST_FLOOR, max(math.expm1(abs(ratio)) for ratio in ratios))
+    busy = [launch for launch in launches if launch.busy]
+    note = f"The noise floor was found while {busy[0].contention}." if busy else ""
+    return floor, note

@@ -1,0 +1,1 @@
+"""The timing protocol: launches of worker processes, rounds in random order, intervals."""

@@ -1,0 +1,276 @@
+"""The two tiers of cost figures: rankings that steer the search, and claims that are quoted."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jettison import machine, registry
+from jettison.domain.device import ServingProfile
+from jettison.domain.extension_points import CostMetric
+from jettison.domain.jobs import SessionJob, Variant
+from jettison.domain.measurement import OVERALL, Estimate, Measurement
+from jettison.domain.rows import Rows
+from jettison.statistics.intervals import Interval, log_ratio_interval
+from jettison.timing.estimates import (
+    cost_estimates,
+    gain_estimates,
+    launch_log_ratios,
+)
+from jettison.timing.launches import Launch, Setting, run_launch
+from jettison.worker_client import WorkerSession
+
+SECOND_COPY = "a/a"
+RANKING_ROUNDS = 6
+CALLS = 5
+FEWEST_LAUNCHES = 2
+
+FasterVerdict = Literal["faster", "slower", "no difference shown", "noisy"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPlan:
+    """How much measuring a claim takes.
+
+    Attributes:
+        launches: fresh processes of every variant.
+        rounds, calls: turns in a launch, timed calls in a turn.
+        max_seconds: no launch starts after that, except the first two: launches that others
+            disturbed are repeated within it.
+        seed: of the order of turns.
+        tick: called after each round with rounds done and rounds expected.
+    """
+
+    launches: int = 5
+    rounds: int = 8
+    calls: int = CALLS
+    max_seconds: float = 600.0
+    seed: int = 0
+    tick: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """Claim-tier figures.
+
+    Attributes:
+        measurements: variant name -> figures; `a/a` is the second copy of the baseline.
+        noise_floor: the end of the A/A interval that is farther from "no difference", as a
+            fraction of the first timed cost (0.02 = 2 %); 0 where no cost is timed.
+        noisy: whether others disturbed launches that had to be used.
+    """
+
+    measurements: Mapping[str, Measurement]
+    noise_floor: float
+    noisy: bool
+
+
+def ranking_costs(
+    baseline: Variant,
+    candidate: Variant,
+    rows: Rows,
+    serving: ServingProfile,
+    costs: tuple[str, ...],
+    folder: Path,
+) -> tuple[Estimate, ...]:
+    """One launch of two workers, 6 rounds: enough to drop what is clearly worse, never quoted.
+
+    Returns:
+        `<cost>:gain` overall and per batch size, without interval.
+    """
+    metrics = _metrics(costs)
+    setting = Setting(rows, serving, metrics, RANKING_ROUNDS, CALLS, folder)
+    names = _distinct((baseline, candidate))
+    launch = run_launch(names, setting, random.Random(0))
+    return tuple(
+        gain
+        for cost in metrics
+        for gain in gain_estimates(names[0].name, names[1].name, [launch], cost, launch.busy)
+    )
+
+
+def claim_costs(
+    variants: Sequence[Variant],
+    rows: Rows,
+    serving: ServingProfile,
+    costs: tuple[str, ...],
+    plan: ClaimPlan,
+    folder: Path,
+) -> ClaimResult:
+    """Measures variants against the first of them, beside a second copy of it.
+
+    Launches in which others competed for the machine are repeated while time is left. When it is
+    up, disturbed launches are used and every timed estimate gets the state `noisy`.
+
+    Args:
+        variants: the baseline first; names are distinct.
+        rows: from which all draw the same batches.
+        serving: the same for all.
+        costs: names of registered cost metrics.
+        plan: how much measuring.
+        folder: for logs while workers run.
+
+    Raises:
+        CandidateFailed: if a variant can't be loaded or run.
+    """
+    metrics = _metrics(costs)
+    everyone = (*variants, dataclasses.replace(variants[0], name=SECOND_COPY))
+    setting = Setting(rows, serving, metrics, plan.rounds, plan.calls, folder)
+    notes = {variant.name: _inspected(variant, setting) for variant in variants}
+    launches, spoiled = _launch_until_quiet(everyone, setting, plan)
+    chosen = (launches + spoiled)[: max(plan.launches, FEWEST_LAUNCHES)]
+    noisy = any(launch.busy for launch in chosen)
+    common = _conditions(chosen, len(spoiled), noisy)
+    measurements = {
+        variant.name: _measurement(
+            variants[0], variant, chosen, metrics, (*notes.get(variant.name, ()), *common)
+        )
+        for variant in everyone
+    }
+    return ClaimResult(measurements, _noise_floor(variants[0].name, chosen, metrics), noisy)
+
+
+def faster_verdict(gain: Estimate | None, noise_floor: float) -> FasterVerdict:
+    """Says whether a gain is beyond what two copies of one model show on this machine.
+
+    Args:
+        gain: a `<cost>:gain` estimate with its interval; above 1 is better.
+        noise_floor: of the same `ClaimResult`, as a fraction.
+    """
+    if gain is not None and gain.state == "noisy":
+        return "noisy"
+    if gain is None or gain.low is None or gain.high is None:
+        return "no difference shown"
+    edge = 1.0 + noise_floor
+    if gain.low > edge:
+        return "faster"
+    if gain.high < 1.0 / edge:
+        return "slower"
+    return "no difference shown"
+
+
+def _metrics(costs: tuple[str, ...]) -> tuple[CostMetric, ...]:
+    return tuple(registry.get("costs", name) for name in costs)
+
+
+def _distinct(pair: tuple[Variant, Variant]) -> tuple[Variant, Variant]:
+    """The same pair, where a variant compared with itself gets a name of its own."""
+    first, second = pair
+    if first.name == second.name:
+        second = dataclasses.replace(second, name=SECOND_COPY)
+    return first, second
+
+
+def _launch_until_quiet(
+    variants: Sequence[Variant],
+    setting: Setting,
+    plan: ClaimPlan,
+) -> tuple[list[Launch], list[Launch]]:
+    """Launches until enough were quiet or time is up; gives the quiet and the disturbed ones."""
+    order = random.Random(plan.seed)
+    begun = time.monotonic()
+    quiet: list[Launch] = []
+    disturbed: list[Launch] = []
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if plan.tick is not None:
+            expected = (plan.launches + len(disturbed)) * plan.rounds
+            plan.tick(done, max(done, expected))
+
+    while len(quiet) < plan.launches:
+        late = time.monotonic() - begun > plan.max_seconds
+        if late and len(quiet) + len(disturbed) >= FEWEST_LAUNCHES:
+            break
+        launch = run_launch(variants, setting, order, count)
+        (disturbed if launch.busy else quiet).append(launch)
+    return quiet, disturbed
+
+
+def _inspected(variant: Variant, setting: Setting) -> tuple[str, ...]:
+    """Loads a variant once, apart from all timing, to see what it runs on."""
+    job = SessionJob(
+        variant.model,
+        variant.runtime,
+        setting.rows,
+        setting.serving,
+        variant.one_by_one,
+        inspect=True,
+    )
+    with WorkerSession(job, setting.folder) as session:
+        ready = session.ready
+    notes = [f"{count} operators ran on {provider}." for provider, count in ready.providers.items()]
+    if ready.batch_dependent and not variant.one_by_one:
+        notes.append(
+            "A row's answer changes with the rows that share its batch, by up to "
+            f"{ready.largest_batch_difference:.2g} of the output's scale."
+        )
+    if variant.one_by_one:
+        notes.append("A call of several rows runs them one by one.")
+    return tuple(notes)
+
+
+def _conditions(launches: Sequence[Launch], disturbed: int, noisy: bool) -> tuple[str, ...]:
+    worst = max(launches, key=lambda launch: launch.contention.other_cores)
+    notes = [f"Of {len(launches)} launches, in the busiest one {worst.contention}."]
+    if disturbed:
+        notes.append(f"{disturbed} launches were disturbed by other work on this machine.")
+    if noisy:
+        notes.append("The time ran out before enough launches were quiet: the timing is noisy.")
+    return tuple(notes)
+
+
+def _measurement(
+    baseline: Variant,
+    variant: Variant,
+    launches: Sequence[Launch],
+    metrics: Sequence[CostMetric],
+    notes: tuple[str, ...],
+) -> Measurement:
+    noisy = any(launch.busy for launch in launches)
+    estimates: list[Estimate] = []
+    for cost in metrics:
+        estimates.extend(cost_estimates(variant.name, launches, cost, noisy))
+        if variant.name != baseline.name:
+            estimates.extend(gain_estimates(baseline.name, variant.name, launches, cost, noisy))
+    estimates.extend(_start_up(variant.name, launches))
+    original = variant.name in {baseline.name, SECOND_COPY}
+    return Measurement(
+        recipe="" if original else variant.name,
+        tier="claim",
+        estimates=tuple(estimates),
+        device=machine.describe_device(),
+        notes=notes,
+    )
+
+
+def _start_up(name: str, launches: Sequence[Launch]) -> tuple[Estimate, Estimate]:
+    """Load and first call, apart from the steady state."""
+    load = log_ratio_interval([math.log(launch.ready[name].load_seconds) for launch in launches])
+    first = log_ratio_interval(
+        [math.log(launch.ready[name].first_call_seconds * 1e3) for launch in launches]
+    )
+    return _lower("load_s", load, "s"), _lower("first_call_ms", first, "ms")
+
+
+def _lower(metric: str, interval: Interval, unit: str) -> Estimate:
+    return Estimate(
+        metric, OVERALL, interval.value, interval.low, interval.high, interval.n, unit, "lower"
+    )
+
+
+def _noise_floor(baseline: str, launches: Sequence[Launch], metrics: Sequence[CostMetric]) -> float:
+    for cost in metrics:
+        if cost.timed:
+            ratios = launch_log_ratios(baseline, SECOND_COPY, launches, cost)
+            interval = log_ratio_interval(ratios)
+            return math.exp(max(abs(math.log(interval.low)), abs(math.log(interval.high)))) - 1.0
+    return 0.0

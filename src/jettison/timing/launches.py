@@ -1,0 +1,156 @@
+"""One launch: a fresh worker for every variant, and rounds in which each has its turn."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jettison import machine
+from jettison.domain.device import ServingProfile
+from jettison.domain.extension_points import CostMetric, CostReading
+from jettison.domain.jobs import Burst, Ready, Resources, SessionJob, Variant
+from jettison.domain.rows import Rows
+from jettison.machine import Contention, ContentionMeter
+from jettison.worker_client import WorkerSession
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all variants of a comparison share.
+
+    Attributes:
+        rows: from which every variant draws the same batches.
+        rounds, calls: turns of each variant in a launch, timed calls in a turn.
+        folder: for the workers' logs while they run.
+    """
+
+    rows: Rows
+    serving: ServingProfile
+    costs: tuple[CostMetric, ...]
+    rounds: int
+    calls: int
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What one launch found.
+
+    Attributes:
+        rounds: variant -> timed cost -> one reading per round, in the same order for all.
+        exact: variant -> other cost -> its reading.
+        ready: variant -> load and first-call times.
+        contention: what others used meanwhile.
+        busy: whether that was too much.
+    """
+
+    rounds: Mapping[str, Mapping[str, Sequence[CostReading]]]
+    exact: Mapping[str, Mapping[str, CostReading]]
+    ready: Mapping[str, Ready]
+    contention: Contention
+    busy: bool
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of a session: two costs that read the same batch size share one burst."""
+
+    session: WorkerSession
+    calls: int
+    bursts: dict[int, Burst] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> Ready:
+        """Of the session."""
+        return self.session.ready
+
+    def burst(self, batch_size: int, calls: int) -> Burst:
+        """Gives this turn's burst; how many calls it has is settled by the protocol."""
+        if batch_size not in self.bursts:
+            self.bursts[batch_size] = self.session.burst(batch_size, self.calls)
+        return self.bursts[batch_size]
+
+    def resources(self) -> Resources:
+        """Of the session."""
+        return self.session.resources()
+
+
+def run_launch(
+    variants: Sequence[Variant],
+    setting: Setting,
+    order: random.Random,
+    tick: Callable[[], None] = lambda: None,
+) -> Launch:
+    """Starts one worker per variant, gives each its turns in random order, and ends them.
+
+    Args:
+        variants: with distinct names.
+        setting: what they share.
+        order: shuffles the order of start and of each round.
+        tick: called after each round.
+
+    Raises:
+        CandidateFailed: if a variant can't be loaded or run.
+        WorkerDied: if a worker ended.
+    """
+    timed = [cost for cost in setting.costs if cost.timed]
+    exact = [cost for cost in setting.costs if not cost.timed]
+    with contextlib.ExitStack() as stack:
+        sessions = _start(stack, variants, setting, order)
+        meter = ContentionMeter(session.pid for session in sessions.values())
+        rounds, calls, preempted = _play(variants, sessions, setting, order, timed, tick)
+        contention = meter.stop(calls, preempted)
+        others = {
+            variant.name: {
+                cost.name: cost.observe(variant.model, sessions[variant.name], setting.serving)
+                for cost in exact
+            }
+            for variant in variants
+        }
+        ready = {name: session.ready for name, session in sessions.items()}
+    busy = bool(timed) and machine.is_busy(contention, setting.serving.threads, machine.cores())
+    return Launch(rounds, others, ready, contention, busy)
+
+
+def _start(
+    stack: contextlib.ExitStack,
+    variants: Sequence[Variant],
+    setting: Setting,
+    order: random.Random,
+) -> dict[str, WorkerSession]:
+    """Starts the workers one after the other, so that load times are not mixed up."""
+    sessions = {}
+    for variant in order.sample(list(variants), len(variants)):
+        job = SessionJob(
+            variant.model, variant.runtime, setting.rows, setting.serving, variant.one_by_one
+        )
+        sessions[variant.name] = stack.enter_context(WorkerSession(job, setting.folder))
+    return sessions
+
+
+def _play(
+    variants: Sequence[Variant],
+    sessions: Mapping[str, WorkerSession],
+    setting: Setting,
+    order: random.Random,
+    timed: Sequence[CostMetric],
+    tick: Callable[[], None],
+) -> tuple[dict[str, dict[str, list[CostReading]]], int, int]:
+    """Plays the rounds; gives the readings, and how many calls were timed and preempted."""
+    readings: dict[str, dict[str, list[CostReading]]] = {
+        variant.name: {cost.name: [] for cost in timed} for variant in variants
+    }
+    calls = preempted = 0
+    for _ in range(setting.rounds if timed else 0):
+        for variant in order.sample(list(variants), len(variants)):
+            turn = Turn(sessions[variant.name], setting.calls)
+            for cost in timed:
+                reading = cost.observe(variant.model, turn, setting.serving)
+                readings[variant.name][cost.name].append(reading)
+            calls += sum(len(burst.seconds) for burst in turn.bursts.values())
+            preempted += sum(burst.preempted_calls for burst in turn.bursts.values())
+        tick()
+    return readings, calls, preempted

@@ -1,0 +1,112 @@
+"""Timed calls: the same batches in the same order for every variant, none of them too short."""
+
+from __future__ import annotations
+
+import math
+import resource
+import statistics
+import time
+
+import numpy as np
+
+from jettison.domain.extension_points import Runner
+from jettison.domain.jobs import Burst
+from jettison.domain.rows import Array, Rows
+
+SHORTEST_CALL_SECONDS = 0.02
+"""A timed call lasts at least this long; shorter ones are repeated and divided."""
+
+WARM_AGREEMENT = 0.02
+WARM_BLOCKS = 8
+WARM_BLOCK_CALLS = 3
+
+DECK_BATCHES = 40
+"""8 rounds of 5 calls: with ragged rows, every variant meets the same lengths in each round."""
+
+DECK_BYTES = 16_000_000
+
+Call = list[dict[str, Array]]
+"""What one call runs: one batch, or its rows one by one."""
+
+
+class Bursts:
+    """Runs timed calls on batches drawn from rows at even distances.
+
+    Where all batches have one shape, the repeats of a short call go through the whole deck, so
+    that caches and branch predictors don't learn one row. Where rows are ragged, the repeats stay
+    with one batch: variants of different speed then still meet the same lengths.
+    """
+
+    def __init__(self, runner: Runner, rows: Rows, one_by_one: bool) -> None:
+        self._runner = runner
+        self._rows = rows
+        self._one_by_one = one_by_one
+        self._decks: dict[int, list[Call]] = {}
+        self._repeats: dict[int, int] = {}
+        self._place: dict[int, int] = {}
+
+    def run(self, batch_size: int, calls: int) -> Burst:
+        """One discarded call, then `calls` timed ones.
+
+        Returns:
+            Seconds of each call of `batch_size` rows; CPU seconds of these calls together
+            (repeats divided out); how many timed calls were preempted.
+        """
+        if batch_size not in self._decks:
+            self._decks[batch_size] = self._deal(batch_size)
+            self._place[batch_size] = 0
+            self._repeats[batch_size] = self._warm_up(batch_size)
+        repeats = self._repeats[batch_size]
+        self._call(batch_size, self._place[batch_size], repeats)
+        seconds, cpu, preempted = [], 0.0, 0
+        for _ in range(calls):
+            switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+            cpu_before, before = time.process_time(), time.perf_counter()
+            self._call(batch_size, self._place[batch_size], repeats)
+            after, cpu_after = time.perf_counter(), time.process_time()
+            preempted += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw > switches
+            seconds.append((after - before) / repeats)
+            cpu += (cpu_after - cpu_before) / repeats
+            self._place[batch_size] += 1
+        return Burst(tuple(seconds), cpu, preempted)
+
+    def _call(self, batch_size: int, place: int, repeats: int) -> None:
+        deck = self._decks[batch_size]
+        stride = 0 if self._rows.pad else 1
+        run = self._runner.run
+        for repeat in range(repeats):
+            for batch in deck[(place + repeat * stride) % len(deck)]:
+                run(batch)
+
+    def _deal(self, batch_size: int) -> list[Call]:
+        """Draws batches at even distances; rows wrap around where there are too few."""
+        n = self._rows.n
+        first = self._batch(0, batch_size)
+        size = sum(array.nbytes for batch in first for array in batch.values())
+        count = max(1, min(DECK_BATCHES, n // batch_size, DECK_BYTES // max(size, 1)))
+        return [first] + [self._batch(place * n // count, batch_size) for place in range(1, count)]
+
+    def _batch(self, start: int, batch_size: int) -> Call:
+        index = (start + np.arange(batch_size)) % self._rows.n
+        if self._one_by_one:
+            return [self._rows.batch(index[i : i + 1]) for i in range(batch_size)]
+        return [self._rows.batch(index)]
+
+    def _warm_up(self, batch_size: int) -> int:
+        """Calls until two block medians agree; gives the repeats of a timed call."""
+        medians: list[float] = []
+        for block in range(WARM_BLOCKS):
+            repeats = self._repeats_for(medians[-1]) if medians else 1
+            times = []
+            for call in range(WARM_BLOCK_CALLS):
+                before = time.perf_counter()
+                self._call(batch_size, block * WARM_BLOCK_CALLS + call, repeats)
+                times.append((time.perf_counter() - before) / repeats)
+            medians.append(statistics.median(times))
+            if block and abs(medians[-1] / medians[-2] - 1.0) <= WARM_AGREEMENT:
+                break
+        return self._repeats_for(medians[-1])
+
+    @staticmethod
+    def _repeats_for(seconds: float) -> int:
+        return max(1, math.ceil(SHORTEST_CALL_SECONDS / max(seconds, 1e-7)))

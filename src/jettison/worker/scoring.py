@@ -1,0 +1,91 @@
+"""Answers all rows, and leaves the outputs on disk as memory-mapped `.npy` files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from jettison.domain.extension_points import Runner
+from jettison.domain.jobs import Scored
+from jettison.domain.model import Model
+from jettison.domain.rows import Array, Rows
+from jettison.errors import CandidateFailed
+
+
+def score(runner: Runner, model: Model, rows: Rows, folder: Path, batch_size: int) -> Scored:
+    """Runs all rows in order, `batch_size` at a time.
+
+    Outputs whose shape varies with the batch (padded sequences) are left out.
+
+    Raises:
+        CandidateFailed: if the output that metrics read is among those, is missing, or does not
+            have one entry per row.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    tables: dict[str, Table] = {}
+    place = 0
+    for batch in rows.batches(batch_size):
+        count = len(next(iter(batch.values())))
+        answer = runner.run(batch)
+        if place == 0:
+            tables = {name: Table(folder / f"{name}.npy", rows.n) for name in answer}
+        for name, values in answer.items():
+            if len(values) != count:
+                raise CandidateFailed(
+                    f"output `{name}` has {len(values)} entries for a batch of {count} rows"
+                )
+            tables[name].put(place, values)
+        place += count
+    kept = tuple(sorted(name for name, table in tables.items() if table.close()))
+    if model.prediction not in kept:
+        raise CandidateFailed(
+            f"the output `{model.prediction}` can't be read row by row: the model gave "
+            f"{sorted(tables)}, of which {list(kept)} have one shape for all rows"
+        )
+    return Scored(str(folder), kept, rows.n, time.monotonic() - begun)
+
+
+class Table:
+    """One output of all rows. Numbers go to disk at once; text is gathered and saved at the end."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self._path = path
+        self._rows = rows
+        self._numbers: np.memmap[tuple[int, ...], np.dtype[np.generic]] | None = None
+        self._text: list[str] = []
+        self._regular = True
+
+    def put(self, place: int, values: Array) -> None:
+        """Stores the rows from `place` on."""
+        if not self._regular:
+            return
+        if values.dtype.kind in "OUS":
+            if values.ndim > 1 and values.size != len(values):
+                self._regular = False
+                return
+            self._text.extend(str(value) for value in values.ravel())
+            return
+        if self._numbers is None:
+            self._numbers = np.lib.format.open_memmap(
+                self._path, mode="w+", dtype=values.dtype, shape=(self._rows, *values.shape[1:])
+            )
+        if values.shape[1:] != self._numbers.shape[1:]:
+            self._regular = False
+            return
+        self._numbers[place : place + len(values)] = values
+
+    def close(self) -> bool:
+        """Finishes the file; removes it and gives `False` if the shape varied."""
+        if not self._regular:
+            self._numbers = None
+            self._path.unlink(missing_ok=True)
+            return False
+        if self._numbers is None:
+            np.save(self._path, np.array(self._text, dtype=np.str_), allow_pickle=False)
+            return True
+        self._numbers.flush()
+        self._numbers = None
+        return True
