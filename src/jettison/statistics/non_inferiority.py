@@ -36,9 +36,10 @@ __all__ = [
 
 # Error of the interval for p01, added to every p-value.
 NUISANCE_ERROR = 1e-5
-# Grid spacing in standard deviations (Fisher length); after one refinement around the maximum the
-# supremum is within about 2e-6 of that on a grid 25 times finer.
-GRID_STEP = 0.4
+# Grid spacing in standard deviations (Fisher length); then the gaps beside the highest peaks are
+# filled, twice. What is found is within 5e-6 of a search on a grid a hundred times finer.
+GRID_STEP = 0.5
+REFINED_PEAKS = (4, 2)
 WIDEST_MARGIN = 1.0 - 1e-6
 
 
@@ -80,13 +81,14 @@ def paired_binary_p_value(b: int, c: int, n: int, margin: float) -> float:
     z = float(tango_statistic(b, c, n, margin))
     grid = nuisance_grid(c, n, margin)
     tail = tail_probability(z, n, margin, grid + margin, grid)
-    worst = float(tail.max())
-    if grid.size > 1:
-        peak = int(tail.argmax())
-        left, right = grid[max(peak - 1, 0)], grid[min(peak + 1, grid.size - 1)]
-        fine = np.linspace(left, right, 9)
-        worst = max(worst, float(tail_probability(z, n, margin, fine + margin, fine).max()))
-    return min(worst + NUISANCE_ERROR, 1.0)
+    for peaks in REFINED_PEAKS:
+        if grid.size > 1:
+            fine = _beside_peaks(grid, tail, peaks)
+            grid = np.concatenate([grid, fine])
+            order = np.argsort(grid, kind="stable")
+            tail = np.concatenate([tail, tail_probability(z, n, margin, fine + margin, fine)])
+            grid, tail = grid[order], tail[order]
+    return min(float(tail.max()) + NUISANCE_ERROR, 1.0)
 
 
 def paired_binary_harm_p_value(b: int, c: int, n: int, margin: float) -> float:
@@ -112,7 +114,8 @@ def paired_binary_upper_bound(b: int, c: int, n: int, alpha: float = 0.05) -> fl
         alpha: one-sided error rate.
 
     Returns:
-        A margin whose p-value is at most alpha, within 2e-6 of the smallest; 1 if there is none.
+        A margin whose p-value is at most alpha, above the smallest by at most a thousandth of its
+        distance from the drop seen; 1 if there is none.
 
     >>> round(paired_binary_upper_bound(0, 0, 299), 4)
     0.01
@@ -135,7 +138,7 @@ def paired_binary_upper_bound(b: int, c: int, n: int, alpha: float = 0.05) -> fl
     low = max(estimate, high - step)
     while low > estimate and certified(low):
         high, low, step = low, max(estimate, low - step), 2 * step
-    return _bisect(certified, low, high, 2e-6)
+    return _bisect(certified, low, high, max(1e-6, 1e-3 * (rough - estimate)))
 
 
 def agreement_p_value(disagreements: int, n: int, margin: float) -> float:
@@ -194,6 +197,19 @@ def nuisance_grid(c: int, n: int, margin: float) -> NDArray[np.float64]:
         length = math.sqrt(n * (1.0 / losses + 1.0 / wins + 4.0 / neither))
         points.append(min(p01 + GRID_STEP / length, high))
     return np.asarray(points, dtype=np.float64)
+
+
+def _beside_peaks(
+    grid: NDArray[np.float64], tail: NDArray[np.float64], most: int
+) -> NDArray[np.float64]:
+    """Lays 7 more points into each gap beside the highest local maxima, `most` of them."""
+    padded = np.concatenate([[-1.0], tail, [-1.0]])
+    peaks = np.flatnonzero((tail >= padded[:-2]) & (tail >= padded[2:]))
+    peaks = peaks[np.argsort(-tail[peaks], kind="stable")[:most]]
+    gaps = np.unique(np.clip(np.concatenate([peaks - 1, peaks]), 0, grid.size - 2))
+    inner = np.arange(1, 8) / 8.0
+    points = grid[gaps, None] + (grid[gaps + 1] - grid[gaps])[:, None] * inner
+    return np.asarray(points.ravel(), dtype=np.float64)
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float, width: float) -> float:

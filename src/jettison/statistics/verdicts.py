@@ -39,7 +39,7 @@ from jettison.statistics.sample_size import (
     rows_needed,
 )
 
-__all__ = ["Grade", "Judgement", "Kind", "Paired", "Verdict", "judge"]
+__all__ = ["Grade", "Judgement", "Kind", "Paired", "Verdict", "binary_verdict", "judge"]
 
 Verdict = Literal["held", "broken", "undecided"]
 Grade = Literal["A", "B", "C"]
@@ -195,16 +195,16 @@ def _judge_binary(paired: Paired, margin: float, alpha: float) -> Judgement:
     b, c, n = int((drops > 0).sum()), int((drops < 0).sum()), drops.size
     plan = _planned_drop((b - c) / n, margin)
     if paired.against_reference:
-        p_value, harm = agreement_p_value(b, n, margin), agreement_harm_p_value(b, n, margin)
+        verdict = _agreement_verdict(b, n, margin, alpha)
+        p_value = agreement_p_value(b, n, margin)
         bound = agreement_upper_bound(b, n, alpha)
         needed = partial(agreement_rows_needed, margin, plan, alpha)
     else:
+        verdict = binary_verdict(b, c, n, margin, alpha)
         p_value = paired_binary_p_value(b, c, n, margin)
-        harm = paired_binary_harm_p_value(b, c, n, margin)
         bound = paired_binary_upper_bound(b, c, n, alpha)
         needed = partial(rows_needed, margin, _planned_disagreement(b + c, n), plan, alpha)
     floor = floor_rows(margin, alpha)
-    verdict = _verdict(p_value if n >= floor else 1.0, harm, alpha)
     short = f"{n} rows are below the floor of {floor} for a margin of {margin:g}"
     return Judgement(
         verdict=verdict,
@@ -265,6 +265,31 @@ def _unknown(paired: Paired, reason: str) -> Judgement:
         usable = paired.weights is None or _usable(paired.weights)
         estimate = float(np.average(drops, weights=paired.weights)) if usable else None
     return Judgement("undecided", estimate, None, None, "C", drops.size, REPORTED_METHOD, 0, reason)
+
+
+def binary_verdict(b: int, c: int, n: int, margin: float, alpha: float = 0.05) -> Verdict:
+    """Gives the verdict on a paired 0/1 table alone; `judge` calls it, and adds the rest.
+
+    Args:
+        b: rows that only the baseline got right.
+        c: rows that only the candidate got right.
+        n: all rows.
+        margin: largest drop allowed, between 0 and 1.
+        alpha: error rate of each verdict.
+
+    >>> [binary_verdict(b, 2, 1000, 0.01) for b in (3, 9, 40)]
+    ['held', 'undecided', 'broken']
+    """
+    if n >= floor_rows(margin, alpha) and paired_binary_p_value(b, c, n, margin) <= alpha:
+        return "held"
+    # A drop seen below the margin can't be above it with confidence; skip the search.
+    harmful = b - c > n * margin and paired_binary_harm_p_value(b, c, n, margin) <= alpha
+    return "broken" if harmful else "undecided"
+
+
+def _agreement_verdict(disagreements: int, n: int, margin: float, alpha: float) -> Verdict:
+    p_value = agreement_p_value(disagreements, n, margin)
+    return _verdict(p_value, agreement_harm_p_value(disagreements, n, margin), alpha)
 
 
 def _verdict(p_value: float, harm: float, alpha: float) -> Verdict:

@@ -1,0 +1,52 @@
+"""Acceptance 1: whatever the truth, a bad model ships with a chance of at most alpha."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from simulation import (
+    Scenario,
+    adaptive_search,
+    certify,
+    everyone_at_margin,
+    exact_size,
+    flat,
+    simulate,
+    small_group_at_margin,
+)
+
+RUNS = 2000
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seed"),
+    [
+        (flat("independent, all at the margin", 2000), 11),
+        (flat("correlated, all at the margin", 2000, correlated=True), 12),
+        (small_group_at_margin(5000), 13),
+        (everyone_at_margin(5000), 14),
+    ],
+    ids=lambda x: x.name if isinstance(x, Scenario) else "",
+)
+def test_a_bad_model_ships_at_most_at_alpha(scenario: Scenario, seed: int) -> None:
+    """Fifty bad candidates through shortlist, tests and groups ship one in at most 5 % of runs."""
+    rates = simulate(scenario, certify, RUNS, seed)
+    assert scenario.bad.all()
+    assert rates.false <= rates.ceiling
+
+
+def test_a_search_that_adapts_to_selection_rows_cannot_ship_more() -> None:
+    """Evolving candidates on the selection rows leaves the sealed rows' error rate alone."""
+    rates = adaptive_search(RUNS, seed=15, leaked=False)
+    assert rates.false <= rates.ceiling
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
+@pytest.mark.parametrize(
+    ("n", "margin"), [(20, 0.2), (60, 0.05), (150, 0.03), (300, 0.02), (500, 0.01), (1500, 0.005)]
+)
+def test_exact_size_of_the_paired_test(n: int, margin: float, alpha: float) -> None:
+    """Summed over all tables, the chance of `held` at the margin is at most alpha."""
+    most = min((1 - margin) / 2, 0.5 if n <= 150 else 0.06)
+    grid = most * np.linspace(0, 1, 400) ** 2
+    assert exact_size(n, margin, alpha, grid).max() <= alpha + 2e-4
