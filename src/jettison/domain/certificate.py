@@ -20,6 +20,9 @@ class Requirement:
         confidence: 1 - alpha, the error rate of shipping a model beyond the margin.
         require_grade: the weakest grade that may gate.
         gated_groups: groups that gate, fixed before the seal opens; `None` means every group.
+        max_drop_relative: a share of the baseline's value, or `None`. It is turned into `max_drop`
+            with the baseline of the selection rows, before the seal opens; until then `max_drop`
+            is 0, which nothing can hold.
     """
 
     metric: str
@@ -28,6 +31,7 @@ class Requirement:
     confidence: float = 0.95
     require_grade: Grade = "B"
     gated_groups: tuple[str, ...] | None = None
+    max_drop_relative: float | None = None
 
     @property
     def alpha(self) -> float:

@@ -1,0 +1,82 @@
+"""What must hold where the user did not say which metric, and margins that are relative."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from jettison.domain.certificate import Requirement
+from jettison.domain.model import Model
+from jettison.errors import DataError
+
+GROUP_FACTOR = 3.0
+"""`max_drop_group` where it is not given, in multiples of `max_drop` (DESIGN section 7)."""
+
+DEFAULT_MAX_DROP = 0.01
+
+
+def default_metric(model: Model, *, labelled: bool) -> str:
+    """The quality metric of a task: against labels where there are some, else the original.
+
+    Cosine for embeddings; closeness to the original's value for a regression, because no
+    registered test certifies an unbounded error.
+    """
+    if model.task == "embedding":
+        return "cosine"
+    if model.task == "regression":
+        return "within_1_percent"
+    return "accuracy" if labelled else "agreement"
+
+
+def default_requirements(
+    model: Model,
+    *,
+    labelled: bool,
+    max_drop: float = DEFAULT_MAX_DROP,
+    max_drop_group: float | None = None,
+) -> tuple[Requirement, ...]:
+    """The one requirement of a run for which the user named no metric.
+
+    Args:
+        model: its task decides.
+        labelled: whether the rows have targets.
+        max_drop: absolute margin overall.
+        max_drop_group: absolute margin of each group; 3 x `max_drop` when absent.
+    """
+    group = round(GROUP_FACTOR * max_drop, 12) if max_drop_group is None else max_drop_group
+    return (Requirement(default_metric(model, labelled=labelled), max_drop, group),)
+
+
+def complete_requirements(
+    requirements: Sequence[Requirement], model: Model, *, labelled: bool
+) -> tuple[Requirement, ...]:
+    """Fills in the default metric where none was named, and the default where nothing was."""
+    if not requirements:
+        return default_requirements(model, labelled=labelled)
+    metric = default_metric(model, labelled=labelled)
+    return tuple(r if r.metric else dataclasses.replace(r, metric=metric) for r in requirements)
+
+
+def resolve_relative(requirement: Requirement, baseline: float) -> Requirement:
+    """Turns `max_drop_relative` into an absolute margin, before the seal opens.
+
+    Args:
+        requirement: one that may be relative; an absolute one comes back as it is.
+        baseline: the original's value of the metric on the selection rows.
+
+    Raises:
+        DataError: if the baseline is zero, negative or not a number.
+    """
+    if requirement.max_drop_relative is None:
+        return requirement
+    if not baseline > 0:
+        raise DataError(
+            f"`max_drop_relative` of `{requirement.metric}` is a share of the original's value, "
+            f"which is {baseline:g} on the selection rows; a share of zero or less allows "
+            "nothing: give an absolute `max_drop`"
+        )
+    margin = requirement.max_drop_relative * baseline
+    group = requirement.max_drop_group or GROUP_FACTOR * margin
+    return dataclasses.replace(
+        requirement, max_drop=margin, max_drop_group=group, max_drop_relative=None
+    )
