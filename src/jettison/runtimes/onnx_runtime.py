@@ -17,6 +17,7 @@ from jettison.domain.recipe import Ranges
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
 from jettison.errors import CandidateFailed
+from jettison.graphs.onnx_kernels import Kernel, layer_costs
 
 PROVIDER = "CPUExecutionProvider"
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
@@ -90,26 +91,20 @@ class OnnxRunner:
         return counts
 
     def layer_costs(self, batch: Batch) -> tuple[LayerCost, ...]:
-        """Gives each node's share of the time of the profiled nodes, in the order they ran.
+        """Gives each operator's share of the time, with what the saved graph stores in it.
 
-        Names and operators are those of the optimised graph. A control-flow node (`If`) carries
-        no time of its own: the nodes inside it are listed.
+        A control-flow node (`If`) carries no time of its own: the nodes inside it are listed.
         """
         piece = next(_pieces(batch, self._fixed)) if self._fixed else batch
-        spent: dict[str, float] = {}
-        operators: dict[str, str] = {}
+        spent: dict[tuple[str, str], float] = {}
         for event in self._profiled(piece, calls=PROFILED_CALLS):
             operator = str(event["args"].get("op_name", ""))
-            if operator in CONTROL_FLOW:
-                continue
-            name = str(event["name"]).removesuffix("_kernel_time")
-            spent[name] = spent.get(name, 0.0) + float(event["dur"])
-            operators[name] = operator
-        total = sum(spent.values()) or 1.0
-        return tuple(
-            LayerCost(name, operators[name], 0, None, 0, duration / total)
-            for name, duration in spent.items()
-        )
+            if operator not in CONTROL_FLOW:
+                name = str(event["name"]).removesuffix("_kernel_time")
+                spent[name, operator] = spent.get((name, operator), 0.0) + float(event["dur"])
+        kernels = [Kernel(name, operator, took) for (name, operator), took in spent.items()]
+        shapes = {name: (1, *array.shape[1:]) for name, array in piece.items()}
+        return layer_costs(self._path, kernels, shapes)
 
     def _call(self, session: Any, batch: Batch) -> dict[str, Array]:
         try:
