@@ -1,0 +1,73 @@
+"""The documentation is complete, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from jettison import errors, registry
+from jettison.cli import app
+from jettison.domain.traits import TRAITS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def commands() -> dict[str, set[str]]:
+    """Each command with its options."""
+    group = get_command(app)
+    return {
+        name: {opt for parameter in command.params for opt in parameter.opts}
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }
+
+
+def test_every_command_has_a_section() -> None:
+    """docs/commands.md has a heading for each command, and none for another."""
+    headings = set(re.findall(r"^## jettison (\w+)$", (DOCS / "commands.md").read_text(), re.M))
+    assert headings == set(commands())
+
+
+def test_every_error_has_a_line() -> None:
+    """docs/errors.md explains each exception class."""
+    explained = set(re.findall(r"^\| `(\w+)`", (DOCS / "errors.md").read_text(), re.M))
+    assert explained == set(errors.__all__)
+
+
+def test_every_trait_is_in_the_glossary() -> None:
+    """The glossary shows each trait with its sentence."""
+    text = (DOCS / "glossary.md").read_text()
+    for name, sentence in TRAITS.items():
+        assert f"| `{name}` | {sentence} |" in text
+
+
+def test_every_technique_is_explained() -> None:
+    """docs/techniques.md has a heading for each technique of ours."""
+    ours = {n for n, package in registry.packages("techniques").items() if package == "jettison"}
+    headings = set(re.findall(r"^## `(\w+)`", (DOCS / "techniques.md").read_text(), re.M))
+    assert headings == ours
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_commands_in_the_documentation_exist(page: Path) -> None:
+    """Each `jettison ...` line in a code block names a command and options that exist."""
+    known = commands()
+    for block in re.findall(r"```(?:bash|console|sh)?\n(.*?)```", page.read_text(), re.S):
+        for line in re.findall(r"^(?:\$ )?jettison (.+)$", block, re.M):
+            words = shlex.split(line.partition("#")[0])
+            assert words[0] in known, f"{page.name}: jettison {line}"
+            for word in words[1:]:
+                if word.startswith("--"):
+                    assert word.partition("=")[0] in known[words[0]], f"{page.name}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each relative link of a page names a file that exists."""
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
