@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,9 @@ from jettison.reporting.plotly_figure import (
     Plot,
     axis,
     distinct,
+    escaped,
     layout_of,
-    short,
+    middle,
 )
 
 _FOREST_LOOKS = {
@@ -33,7 +33,7 @@ def forest(record: RunRecord) -> Plot | None:
         return None
     unit = unit_of(record, claims[0].metric)
     scale, words = (100.0, "points") if unit == "fraction" else (1.0, unit)
-    names = dict(zip([id(c) for c in claims], distinct([short(c.group) for c in claims])))
+    names = dict(zip([id(c) for c in claims], distinct([middle(c.group) for c in claims])))
     traces = [
         _forest_trace(record, [c for c in claims if c.verdict == verdict], names, look, scale)
         for verdict, look in _FOREST_LOOKS.items()
@@ -84,7 +84,7 @@ def _forest_trace(
         for claim in claims
     ]
     hover = [
-        f"{html.escape(claim.group)}: {cells.claim_words(claim)}<br>"
+        f"{escaped(claim.group)}: {cells.claim_words(claim)}<br>"
         f"change {cells.claim_change(record, claim)}, at worst {cells.claim_worst(record, claim)}"
         f"<br>drop allowed {cells.claim_margin(record, claim)}, n = {claim.n:,}"
         + (f"<br>{cells.claim_rows(claim)} rows needed" if claim.rows_needed else "")

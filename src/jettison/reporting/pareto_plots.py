@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from jettison.reporting.plotly_figure import (
     Plot,
     axis,
     error_bars,
+    escaped,
     layout_of,
 )
 from jettison.reporting.quantities import bytes_text
@@ -160,8 +161,8 @@ def _point_trace(points: Sequence[_Point], look: _Look) -> dict[str, Any]:
             "line": {"width": 2},
         },
         "hovertext": [
-            f"{html.escape(point.title)}<br>{cells.gain_cell(point.gain)} "
-            f"{cells.gain_note(point.gain)}<br>{html.escape(point.text)}"
+            f"{escaped(point.title)}<br>{cells.gain_cell(point.gain)} "
+            f"{cells.gain_note(point.gain)}<br>{escaped(point.text)}"
             for point in points
         ],
         "hoverinfo": "text",
@@ -177,8 +178,9 @@ def _gain_axis(record: RunRecord, points: Mapping[str, _Point]) -> dict[str, Any
     values = [1.0, *(p.gain.estimate.value or 1.0 for p in points.values())]
     low, high = min(values) * 0.8, max(values) * 1.25
     ticks = [tick for tick in _TICKS if low <= tick <= high]
-    x = axis(f"{gain_axis(record)} than the original (log scale)")
+    x = axis(f"{gain_axis(record)}, log scale")
     x.update(type="log", tickvals=ticks, ticktext=[f"{tick:g}×" for tick in ticks])
+    x["range"] = [math.log10(low), math.log10(high)]
     return x
 
 

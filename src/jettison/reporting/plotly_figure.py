@@ -34,9 +34,14 @@ class Plot:
     height: int
 
 
+def escaped(text: str) -> str:
+    """Escapes a text for plotly, which reads a little HTML but knows no `&quot;`."""
+    return html.escape(text, quote=False)
+
+
 def axis(title: str) -> dict[str, Any]:
     """An axis with its title."""
-    return {**GRID, "title": {"text": html.escape(title)}, "zeroline": False, "automargin": True}
+    return {**GRID, "title": {"text": escaped(title)}, "zeroline": False, "automargin": True}
 
 
 def layout_of(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
@@ -79,9 +84,17 @@ def error_bars(
     }
 
 
-def short(name: str) -> str:
+def short(name: str, length: int = LABEL_LENGTH) -> str:
     """The beginning of a long name."""
-    return name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def middle(name: str) -> str:
+    """Both ends of a long name: groups of one column share their beginning."""
+    if len(name) <= LABEL_LENGTH:
+        return name
+    half = (LABEL_LENGTH - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def tail(name: str) -> str:
@@ -95,5 +108,5 @@ def distinct(names: Sequence[str]) -> list[str]:
     result = []
     for name in names:
         seen[name] = seen.get(name, 0) + 1
-        result.append(html.escape(name if seen[name] == 1 else f"{name} ({seen[name]})"))
+        result.append(escaped(name if seen[name] == 1 else f"{name} ({seen[name]})"))
     return result

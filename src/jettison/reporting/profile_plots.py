@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from jettison.reporting.plotly_figure import (
     axis,
     distinct,
     error_bars,
+    escaped,
     layout_of,
     short,
     tail,
@@ -62,14 +62,14 @@ def _curve_trace(name: str, known: Sequence[tuple[int, Estimate]], place: int) -
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": html.escape(short(name)),
+        "name": escaped(short(name, 48)),
         "x": [size for size, _ in known],
         "y": y,
         "error_y": error_bars([(e.value, e.low, e.high) for _, e in known], colour),
         "line": {"color": colour, "width": 2, "dash": "dot" if place == 0 else "solid"},
         "marker": {"color": colour, "size": 8, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
         "hovertext": [
-            f"{html.escape(name)}<br>batch of {size}: {with_unit(e.value, e.unit)} per example, "
+            f"{escaped(name)}<br>batch of {size}: {with_unit(e.value, e.unit)} per example, "
             f"n = {e.n}"
             for size, e in known
         ],
@@ -91,7 +91,7 @@ def layers(record: RunRecord) -> Plot | None:
         ("share of the bytes", [layer.bytes / whole * 100 for layer in shown], "--plot-orange"),
     )
     hover = [
-        f"{html.escape(layer.name)} ({html.escape(layer.operator)})<br>time "
+        f"{escaped(layer.name)} ({escaped(layer.operator)})<br>time "
         f"{percent(layer.time_share)}, {bytes_text(layer.bytes)}"
         for layer in shown
     ]

@@ -73,12 +73,12 @@ def _of_rows(record: RunRecord, caption: str, rows: Sequence[Row]) -> Table:
     faster = cells.gain_heading(record)
     columns = (
         Column("Technique", numeric=False),
+        Column("Verdict", numeric=False),
         Column("Could gain at most", "predicted"),
         Column(f"Measured: times {faster}", "gain"),
         Column("Size, of the original's"),
         Column("Change in quality"),
         Column("Cost to get", "cost to get"),
-        Column("Verdict", numeric=False),
     )
     return Table(caption, columns, tuple(_row(row) for row in rows))
 
@@ -90,12 +90,12 @@ def _row(row: Row) -> tuple[Cell, ...]:
         smaller = f"{times(row.predicted.size_ratio)} the size"
     return (
         Cell(row.title, row.recipe),
+        Cell(cells.verdict_cell(row), row.standing.detail, row.standing.kind),
         Cell(faster, smaller),
         Cell(cells.gain_cell(row.gain), cells.gain_note(row.gain)),
         Cell(cells.size_cell(row), cells.size_note(row)),
         Cell(cells.quality_cell(row.quality), cells.quality_note(row.quality)),
         Cell(cells.cost_cell(row)),
-        Cell(cells.verdict_cell(row), row.standing.detail, row.standing.kind),
     )
 
 
@@ -103,16 +103,13 @@ def claims(record: RunRecord) -> Table:
     """Each claim with what it rests on."""
     columns = (
         Column("Group", numeric=False),
-        Column("Sealed rows", "sealed rows"),
-        Column("Original"),
-        Column("Candidate"),
+        Column("Verdict", numeric=False),
         Column("Change"),
         Column("At worst", "at worst"),
         Column("Drop allowed", "margin"),
+        Column("Sealed rows", "sealed rows"),
         Column("Rows needed", "rows needed"),
-        Column("p"),
-        Column("Grade", "grade", numeric=False),
-        Column("Verdict", numeric=False),
+        Column("p, grade", "grade"),
     )
     return Table(
         "Claims on sealed rows",
@@ -126,18 +123,16 @@ CLAIM_KINDS = {"held": "good", "broken": "bad", "undecided": "open"}
 
 def _claim(record: RunRecord, claim: Claim) -> tuple[Cell, ...]:
     unit = unit_of(record, claim.metric)
+    before, after = with_unit(claim.baseline, unit), with_unit(claim.candidate, unit)
     return (
         Cell(claim.group, claim.metric),
-        Cell(f"{claim.n:,}"),
-        Cell(with_unit(claim.baseline, unit)),
-        Cell(with_unit(claim.candidate, unit)),
-        Cell(cells.claim_change(record, claim)),
+        Cell(cells.claim_words(claim), claim.reason, CLAIM_KINDS[claim.verdict]),
+        Cell(cells.claim_change(record, claim), f"{before} → {after}"),
         Cell(cells.claim_worst(record, claim)),
         Cell(cells.claim_margin(record, claim)),
+        Cell(f"{claim.n:,}"),
         Cell(cells.claim_rows(claim)),
-        Cell(p_text(claim.p_value)),
-        Cell(claim.grade, claim.method),
-        Cell(cells.claim_words(claim), claim.reason, CLAIM_KINDS[claim.verdict]),
+        Cell(f"{p_text(claim.p_value)}, {claim.grade}", claim.method),
     )
 
 
