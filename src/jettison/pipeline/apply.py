@@ -53,7 +53,7 @@ def apply(
 
     Args:
         model: the untouched model.
-        recipe: what to do.
+        recipe: what to do. A runtime without a name stands for the home of what comes out.
         fitting: calibration rows; also used to load and try the finished model.
         folder: where artifacts are kept, keyed by content; shared by all recipes of a run.
         serving: how the model will be served.
@@ -77,7 +77,10 @@ def apply(
         log.extend(finished.answer.changes)
         spent += finished.seconds
     key = artifact_key(model, recipe.steps, fitting, serving)
-    trial = _try_out(current, recipe.runtime, fitting, folder / key, serving)
+    runtime = recipe.runtime
+    if not runtime.name:
+        runtime = Step(registry.home_runtime(current.traits).name)
+    trial = _try_out(current, runtime, fitting, folder / key, serving)
     if trial.ready.batch_dependent:
         current = current.with_traits(add=frozenset({"batch-dependent"}), remove=frozenset())
     seconds = max(time.monotonic() - begun, spent + trial.seconds)

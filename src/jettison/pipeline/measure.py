@@ -174,6 +174,24 @@ def selection_quality(
     )
 
 
+def reference_quality(
+    baseline: Variant,
+    selection: SelectionSet,
+    metrics: tuple[str, ...],
+    serving: ServingProfile,
+    folder: Path,
+) -> QualityResult:
+    """Scores the untouched model, which is its own reference; its outputs are those of all others.
+
+    Raises:
+        CandidateFailed: if the model can't be run.
+        DataError: if a metric is undefined on these rows.
+    """
+    folder = folder.resolve()
+    outputs = score_rows(baseline, selection.rows, serving, folder / OUTPUTS_FOLDER)
+    return quality_of(outputs, outputs, selection, baseline.model, metrics, folder)
+
+
 def quality_of(
     outputs: Outputs,
     reference: Outputs,
