@@ -21,7 +21,7 @@ class ArraysEncoder:
 
     Settings:
         columns: the arrays or columns that feed the model, in order; set by `bind`.
-        missing: `allowed` where the model takes NaN as a missing value; else it is refused.
+        missing: inputs that take NaN as a missing value; elsewhere it is refused.
         free_size: size of free dimensions in made-up inputs.
     """
 
@@ -80,11 +80,12 @@ class ArraysEncoder:
             flat = dataclasses.replace(spec, shape=spec.shape[:1])
             stacked = [_one(examples, column, flat) for column in columns]
             arrays[spec.name] = np.stack(stacked, axis=1)
-        allowed = encoder.settings.get("missing") == "allowed"
+        missing = encoder.settings.get("missing")
+        allowed = missing if isinstance(missing, list) else []
         for spec in model.inputs:
             where = f"input `{spec.name}`"
             check_shape(arrays[spec.name], spec, examples.n, where)
-            check_finite(arrays[spec.name], where, missing_allowed=allowed)
+            check_finite(arrays[spec.name], where, missing_allowed=spec.name in allowed)
         return Encoded(arrays)
 
     def made_up(self, encoder: Encoder, model: Model, n: int, seed: int) -> Encoded:

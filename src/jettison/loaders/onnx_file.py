@@ -215,7 +215,7 @@ def _encoder(
 ) -> Encoder:
     settings: dict[str, Setting] = {}
     if any(node.op_type == "Imputer" for node in nodes_of(graph)):
-        settings["missing"] = "allowed"
+        settings["missing"] = [spec.name for spec in inputs if spec.dtype in FLOATS]
     if len(inputs) > 1 and all(len(s.shape) == 2 and s.shape[1] == 1 for s in inputs):
         settings |= {"layout": "columns", "columns": [s.name for s in inputs]}
         return Encoder.of("tabular", settings, labels=labels)
