@@ -8,8 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import SearchSpace
-from jettison.reporting.quantities import percent, times
+from jettison.domain.recipe import Choices, FloatRange, Range, SearchSpace
+from jettison.reporting.quantities import MISSING, bytes_text, percent, times
+
+LAYERS_SHOWN = 20
 
 
 def advice(space: SearchSpace, profile: Profile) -> RenderableType:
@@ -57,6 +59,59 @@ def refusals(space: SearchSpace) -> RenderableType:
     for refusal in space.refused:
         table.add_row(Text(refusal.name), Text(refusal.reason))
     return table
+
+
+def layers_table(profile: Profile) -> RenderableType:
+    """The operators of the original that take the most time."""
+    if not profile.layers:
+        return Text("The runtime of this model does not show single operators.")
+    ordered = sorted(profile.layers, key=lambda c: (-(c.time_share or 0.0), -c.bytes))
+    shown = ordered[:LAYERS_SHOWN]
+    table = _table(f"Operators, the slowest first ({len(shown)} of {len(ordered)})")
+    table.add_column("operator", overflow="fold", ratio=1)
+    table.add_column("type", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("MACs", justify="right", no_wrap=True)
+    for layer in shown:
+        table.add_row(
+            Text(layer.name),
+            Text(layer.operator),
+            percent(layer.time_share),
+            bytes_text(layer.bytes),
+            MISSING if layer.macs is None else f"{layer.macs:,}",
+        )
+    return table
+
+
+def space_table(space: SearchSpace) -> RenderableType:
+    """The legal orders of techniques, and the settings that are open in each."""
+    if not space.routes:
+        return Text("No legal recipe can be tried here.")
+    table = _table("Recipes that a search would try")
+    table.add_column("recipe", overflow="fold", ratio=1)
+    table.add_column("open settings", overflow="fold", ratio=1)
+    for route in space.routes:
+        names = (*route.techniques, route.runtime)
+        lines = [
+            f"{name}.{key}: {_range_words(choice)}"
+            for name in names
+            for key, choice in space.ranges.get(name, {}).items()
+        ]
+        lines += [
+            f"{name}.{key} = {value} (fixed)"
+            for name in names
+            for key, value in space.fixed.get(name, {}).items()
+        ]
+        table.add_row(Text(" > ".join(names)), Text("\n".join(lines) or "none"))
+    return table
+
+
+def _range_words(choice: Range) -> str:
+    if isinstance(choice, Choices):
+        return ", ".join(str(value) for value in choice.values)
+    logarithmic = isinstance(choice, FloatRange) and choice.logarithmic
+    return f"{choice.low:g} to {choice.high:g}{' (logarithmic)' if logarithmic else ''}"
 
 
 def _table(title: str) -> Table:

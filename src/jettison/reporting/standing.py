@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jettison.domain.certificate import Claim, Tested
-from jettison.domain.measurement import OVERALL
 from jettison.domain.run import RunRecord, Trial
 from jettison.reporting.findings import Gain, QualityChange, tested_of, the_cost, unit_of
 from jettison.reporting.quantities import change, is_time, margin_text, rows_text
@@ -45,7 +44,7 @@ def standing_of(
         return Standing("stopped early", trial.reason, "neutral", 8)
     tested = tested_of(record, digest)
     if tested is not None:
-        return _tested(record, tested)
+        return _tested(record, tested, gain)
     return _untested(record, gain, quality)
 
 
@@ -57,9 +56,9 @@ def _shipped(record: RunRecord) -> Standing:
     return Standing("ships, NOT certified", record.certificate.reason, "open", 0)
 
 
-def _tested(record: RunRecord, tested: Tested) -> Standing:
+def _tested(record: RunRecord, tested: Tested, gain: Gain | None) -> Standing:
     if tested.verdict == "held":
-        return Standing("certified, not chosen", "A cheaper one ships.", "good", 1)
+        return _held(record, gain)
     if tested.verdict == "broken":
         worst = next((c for c in tested.claims if c.gates and c.verdict == "broken"), None)
         detail = _broken(record, worst) if worst is not None else ""
@@ -73,6 +72,20 @@ def _tested(record: RunRecord, tested: Tested) -> Standing:
         return Standing("undecided", _undecided(lacking), "open", 2)
     detail = "Testing stopped before it: an earlier one in the fixed order was not held."
     return Standing("not tested", detail, "neutral", 4)
+
+
+def _held(record: RunRecord, gain: Gain | None) -> Standing:
+    if record.shipped:
+        return Standing("certified, not chosen", "Another one that was held ships.", "good", 1)
+    if gain is not None and gain.estimate.state == "noisy":
+        return Standing("quality held, cost noisy", "The machine was too busy.", "open", 1)
+    better = _comparatives(record)[1]
+    return Standing(
+        f"quality held, not shown to be {better}",
+        "Its interval does not exclude the original by the noise floor.",
+        "neutral",
+        1,
+    )
 
 
 def _broken(record: RunRecord, claim: Claim) -> str:
@@ -103,7 +116,7 @@ def _untested(record: RunRecord, gain: Gain | None, quality: QualityChange | Non
     low = estimate.low if estimate.low is not None else estimate.value
     if estimate.state == "noisy":
         return Standing("noisy", "The machine was too busy for a claim about cost.", "open", 5)
-    if high is not None and high < 1.0 - record.noise_floor:
+    if high is not None and high < 1.0 / (1.0 + record.noise_floor):
         return Standing(f"{worse} than the original", basis, "bad", 7)
     if low is not None and low <= 1.0 + record.noise_floor:
         return Standing(f"not shown to be {better}", basis, "neutral", 6)
@@ -125,13 +138,3 @@ def _loses(quality: QualityChange) -> bool:
 
 def _comparatives(record: RunRecord) -> tuple[str, str]:
     return ("slower", "faster") if is_time(the_cost(record)) else ("costlier", "cheaper")
-
-
-def gating_groups_not_held(claims: tuple[Claim, ...]) -> tuple[str, ...]:
-    """Names the groups that gate and whose claim is not held; `overall` among them."""
-    return tuple(c.group for c in claims if c.gates and c.verdict != "held") or ()
-
-
-def overall_claim(claims: tuple[Claim, ...], metric: str) -> Claim | None:
-    """Finds the claim about all rows in one metric."""
-    return next((c for c in claims if c.metric == metric and c.group == OVERALL), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -42,31 +42,29 @@ _KIND_STYLE: Mapping[Kind, str] = {
 _VERDICT_STYLE = {"held": "green", "broken": "yellow", "undecided": "cyan"}
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedGroup:
+class PlannedPart(Protocol):
     """One line of the certification plan, known before the seal opens.
 
-    Attributes:
-        metric, unit: what is certified.
-        group: `overall` or `column=value`.
-        margin: the largest drop allowed.
-        gates: whether the model may not ship without it.
-        held: sealed rows (or units) at hand.
-        needed: about how many decide it with a power of 80 %.
+    `needed` is about how many sealed rows (or units) pass with a chance of 80 %, `None` where no
+    number does; `obstacle` says why it can't pass, empty when it can.
     """
 
-    metric: str
-    unit: str
-    group: str
-    margin: float
-    gates: bool
-    held: int
-    needed: int
-
     @property
-    def enough(self) -> bool:
-        """Whether the rows at hand are about as many as are needed."""
-        return self.held >= self.needed
+    def metric(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def gates(self) -> bool: ...
+    @property
+    def held(self) -> int: ...
+    @property
+    def needed(self) -> int | None: ...
+    @property
+    def obstacle(self) -> str: ...
 
 
 def summary(record: RunRecord) -> RenderableType:
@@ -146,27 +144,37 @@ def claims_table(record: RunRecord) -> RenderableType:
     return table
 
 
-def certification_plan(groups: Iterable[PlannedGroup]) -> RenderableType:
-    """Rows needed and held per group, printed before the seal opens."""
-    planned = tuple(groups)
-    metrics = sorted({group.metric for group in planned})
+def certification_plan(parts: Iterable[PlannedPart]) -> RenderableType:
+    """Rows needed and held per group, printed before the seal opens; obstacles stand below."""
+    planned = tuple(parts)
+    metrics = sorted({part.metric for part in planned})
     table = _table(f"Certification plan: {', '.join(metrics)} on sealed rows")
     table.add_column("group", overflow="fold", ratio=1)
-    table.add_column("drop allowed", justify="right")
-    table.add_column("needed", justify="right")
-    table.add_column("held", justify="right")
-    table.add_column("")
-    for group in planned:
-        words = "enough" if group.enough else "too few"
-        style = "green" if group.enough else "yellow" if group.gates else "dim"
+    table.add_column("drop allowed", justify="right", no_wrap=True)
+    table.add_column("needed", justify="right", no_wrap=True)
+    table.add_column("held", justify="right", no_wrap=True)
+    table.add_column("", max_width=30)
+    obstacles = Text(style="dim")
+    for part in planned:
+        words, style = _chance(part)
         table.add_row(
-            Text(group.group if len(metrics) == 1 else f"{group.metric}: {group.group}"),
-            margin_text(group.margin, group.unit),
-            f"about {group.needed:,}",
-            f"{group.held:,}",
-            Text(words if group.gates else f"{words}, does not gate", style=style),
+            Text(part.group if len(metrics) == 1 else f"{part.metric}: {part.group}"),
+            margin_text(part.margin, part.unit),
+            MISSING if part.needed is None else f"about {part.needed:,}",
+            f"{part.held:,}",
+            Text(words if part.gates else f"{words}, does not gate", style=style),
         )
-    return table
+        if part.obstacle and part.gates:
+            obstacles.append(f"{part.group}: {part.obstacle}\n")
+    return Group(table, obstacles) if obstacles.plain else table
+
+
+def _chance(part: PlannedPart) -> tuple[str, str]:
+    if part.obstacle:
+        return "can't pass", "yellow" if part.gates else "dim"
+    if part.needed is not None and part.held >= part.needed:
+        return "enough", "green"
+    return "may not be enough", "cyan" if part.gates else "dim"
 
 
 def stage_times(seconds: Mapping[str, float]) -> RenderableType:
