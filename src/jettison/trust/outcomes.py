@@ -48,8 +48,25 @@ class MetricFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Exactly what stands at one place of the order of testing (or is the baseline).
+
+    Attributes:
+        recipe: its digest; empty for the baseline.
+        artifact, encoder: digests of the files.
+        runtime: in words; one_by_one: run row by row.
+    """
+
+    recipe: str
+    artifact: str
+    encoder: str
+    runtime: str
+    one_by_one: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
-    """How the outcomes are judged, fixed before the seal opened.
+    """Everything that is fixed before the seal opens; its digest stands in the ledger.
 
     Attributes:
         requirements: as asked.
@@ -58,7 +75,8 @@ class Rules:
         listed: metric -> groups that were to gate, but can't pass with the rows at hand, and are
             listed as not certified (`on_undecided = "ship_listed"`).
         on_undecided: as asked.
-        order: recipe digests in the order of testing.
+        baseline: the original.
+        members: the shortlist in the order of testing.
     """
 
     requirements: tuple[Requirement, ...]
@@ -66,7 +84,13 @@ class Rules:
     gating: Mapping[str, tuple[str, ...]]
     listed: Mapping[str, tuple[str, ...]]
     on_undecided: Literal["fail", "ship_listed"]
-    order: tuple[str, ...]
+    baseline: Member
+    members: tuple[Member, ...]
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Recipe digests in the order of testing."""
+        return tuple(member.recipe for member in self.members)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,207 @@
+"""Opens the sealed rows once, tests the shortlist in its fixed order, and says what holds.
+
+Order of events: the plan (can it pass?), the order of testing, the charge in the ledger, the seal.
+A run that can't pass stops at the plan, and its rows stay unspent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jettison import machine, registry
+from jettison.domain.certificate import Certificate, LedgerPosition, Subject, Tested
+from jettison.domain.jobs import Variant
+from jettison.domain.measurement import OVERALL
+from jettison.domain.model import Artifact
+from jettison.domain.record import digest
+from jettison.errors import CheckFailed, SealRefused
+from jettison.trust.judging import Conclusion, conclude
+from jettison.trust.ledger import Charge, Ledger, Look
+from jettison.trust.observing import observe
+from jettison.trust.outcomes import Member, MetricFacts, Rules, save_outcomes
+from jettison.trust.planning import PartPlan
+from jettison.trust.seal import open_seal, sealed_row_set
+from jettison.trust.shortlisting import (
+    CertificationPlan,
+    CertificationRequest,
+    Contender,
+    Place,
+    plan_certification,
+)
+from jettison.trust.wording import ASSUMPTIONS, procedure
+
+__all__ = [
+    "CertificationPlan",
+    "CertificationRequest",
+    "CertificationResult",
+    "Contender",
+    "PartPlan",
+    "Place",
+    "certify",
+    "plan_certification",
+    "uncertified_certificate",
+]
+
+ANY_BATCH = "any batch size of the serving profile"
+BATCH_ONE = "batch size 1 only"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificationResult:
+    """What came of it.
+
+    Attributes:
+        certificate: always present.
+        outcomes: `outcomes.npz` with every row's part; `None` when the seal stayed closed.
+        shipped: recipe of what may ship; empty when nothing may.
+        plan: as it was before opening.
+    """
+
+    certificate: Certificate
+    outcomes: Path | None
+    shipped: str
+    plan: CertificationPlan
+
+
+def certify(request: CertificationRequest) -> CertificationResult:
+    """Spends one look, if the run can pass, and judges the shortlist on the sealed rows.
+
+    A refusal by the ledger, too few rows or an empty shortlist gives an `uncertified`
+    certificate. A candidate that can't be run or scored on the sealed rows is `undecided`.
+
+    Raises:
+        CheckFailed: if the seal, the ledger or a model file was changed.
+    """
+    plan = plan_certification(request)
+    if not plan.possible:
+        return _not_opened(request, plan, plan.reason)
+    rules = _rules(request, plan)
+    charge = Charge(
+        configuration=request.configuration_digest,
+        data=request.certification.digest,
+        order=digest(rules),
+        alpha=max(r.alpha for r in request.requirements),
+        rows=sealed_row_set(request.certification),
+    )
+    ledger = Ledger.at(request.ledger)
+    folder = Path(request.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        look = ledger.charge(charge)
+    except SealRefused as refusal:
+        return _not_opened(request, plan, str(refusal))
+    rows, labels = open_seal(request.certification, look)
+    outcomes, alone = observe(request, rules, rows, labels)
+    save_outcomes(outcomes, folder / "outcomes.npz")
+    conclusion = conclude(outcomes, {place.recipe: place.title for place in plan.order})
+    certificate = _certificate(request, conclusion, alone, look, digest(rules))
+    ledger.record("certificate", look.entry, digest(certificate), certificate.status)
+    return CertificationResult(certificate, folder / "outcomes.npz", conclusion.shipped or "", plan)
+
+
+def uncertified_certificate(
+    reason: str,
+    configuration_digest: str = "",
+    data_digest: str = "",
+    order: tuple[Tested, ...] = (),
+) -> Certificate:
+    """Says why nothing is certified; the seal stayed closed."""
+    return Certificate(
+        status="uncertified",
+        reason=reason,
+        claims=(),
+        procedure="No sealed row was opened: nothing about quality is certified.",
+        subject=None,
+        order=order,
+        config_digest=configuration_digest,
+        data_digest=data_digest,
+        order_digest="",
+        ledger=None,
+    )
+
+
+def _not_opened(
+    request: CertificationRequest, plan: CertificationPlan, reason: str
+) -> CertificationResult:
+    order = tuple(Tested(place.recipe, place.title, "not tested") for place in plan.order)
+    certificate = uncertified_certificate(
+        reason, request.configuration_digest, request.certification.digest, order
+    )
+    return CertificationResult(certificate, None, "", plan)
+
+
+def _rules(request: CertificationRequest, plan: CertificationPlan) -> Rules:
+    metrics = [requirement.metric for requirement in request.requirements]
+    groups = [part for part in plan.parts if part.group != OVERALL]
+    variants = _variants(request)
+    return Rules(
+        requirements=request.requirements,
+        metrics={name: MetricFacts.of(registry.get("metrics", name)) for name in metrics},
+        gating={m: tuple(p.group for p in groups if p.metric == m and p.gates) for m in metrics},
+        listed={m: tuple(p.group for p in groups if p.metric == m and p.listed) for m in metrics},
+        on_undecided=request.on_undecided,
+        baseline=_member("", request.baseline),
+        members=tuple(_member(place.recipe, variants[place.recipe]) for place in plan.order),
+    )
+
+
+def _member(recipe: str, variant: Variant) -> Member:
+    """Describes a variant, and checks that its files are the ones that were described."""
+    artifact = variant.model.artifact
+    try:
+        found = Artifact.of(artifact.format, artifact.folder, artifact.files).digest
+    except OSError as error:
+        raise CheckFailed(f"the model {artifact.path} can't be read: {error}") from error
+    if found != artifact.digest:
+        raise CheckFailed(f"the model {artifact.path} was changed after it was measured")
+    encoder = variant.model.encoder.digest
+    return Member(recipe, artifact.digest, encoder, str(variant.runtime), variant.one_by_one)
+
+
+def _variants(request: CertificationRequest) -> dict[str, Variant]:
+    return {c.recipe: c.variant for c in request.contenders}
+
+
+def _certificate(
+    request: CertificationRequest,
+    conclusion: Conclusion,
+    alone: Mapping[str, bool],
+    look: Look,
+    order_digest: str,
+) -> Certificate:
+    shipped = conclusion.shipped
+    claims = next((t.claims for t in conclusion.tested if t.recipe == shipped), ())
+    reason = conclusion.reason
+    if conclusion.listed:
+        reason = f"listed as not certified: {', '.join(conclusion.listed)}"
+    return Certificate(
+        status="certified" if shipped is not None else "failed",
+        reason=reason,
+        claims=claims,
+        procedure=procedure(request.requirements, len(conclusion.tested), request.on_undecided),
+        subject=None if shipped is None else _subject(request, shipped, alone[shipped]),
+        order=conclusion.tested,
+        config_digest=request.configuration_digest,
+        data_digest=request.certification.digest,
+        order_digest=order_digest,
+        ledger=LedgerPosition(
+            str(Ledger.at(request.ledger).path), look.number, look.entry, look.alpha
+        ),
+        assumptions=ASSUMPTIONS,
+    )
+
+
+def _subject(request: CertificationRequest, recipe: str, alone: bool) -> Subject:
+    variant = _variants(request)[recipe]
+    return Subject(
+        artifact=variant.model.artifact.digest,
+        encoder=variant.model.encoder.digest,
+        recipe=recipe,
+        runtime=str(variant.runtime),
+        threads=request.serving.threads,
+        batch_size=1 if alone else max(request.serving.batch_sizes),
+        batch_policy=BATCH_ONE if alone else ANY_BATCH,
+        cpu_class=machine.describe_device().cpu_class,
+    )

@@ -1,0 +1,120 @@
+"""Runs models on the opened rows, each in its worker, and keeps every row's part."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jettison import registry
+from jettison.domain.extension_points import Evidence
+from jettison.domain.jobs import SessionJob, Variant
+from jettison.domain.rows import Array, Rows
+from jettison.domain.splits import Labels
+from jettison.errors import CandidateFailed, DataError
+from jettison.trust.judging import judge_candidate
+from jettison.trust.outcomes import Outcomes, Rules, describe_rows
+from jettison.trust.shortlisting import CertificationRequest
+from jettison.worker_client import WorkerSession
+
+ALONE = frozenset({"batch-dependent", "fixed-batch"})
+"""Traits of models that are certified and served row by row."""
+
+
+def observe(
+    request: CertificationRequest, rules: Rules, rows: Rows, labels: Labels
+) -> tuple[Outcomes, Mapping[str, bool]]:
+    """Runs the baseline, then each candidate in order until one is not held.
+
+    What goes wrong with a model from here on can't give the look back: it becomes a failure in
+    the outcomes, and its candidate is not held.
+
+    Returns:
+        The outcomes, and which candidates were run row by row.
+    """
+    groups, units = describe_rows(labels)
+    outcomes = Outcomes(rules, rows.n, {}, {}, {}, groups, units, labels.weights)
+    variants = {c.recipe: c.variant for c in request.contenders}
+    alone: dict[str, bool] = {}
+    with tempfile.TemporaryDirectory(prefix="certify-", dir=request.folder) as place:
+        bench = _Bench(request, rows, labels, Path(place))
+        try:
+            reference, _ = bench.run(request.baseline)
+            baseline = bench.contributions(request.baseline, reference, reference)
+        except (CandidateFailed, DataError) as failure:
+            why = f"the original can't be scored on the sealed rows: {failure}"
+            failures = {"baseline": why, rules.order[0]: why}
+            return dataclasses.replace(outcomes, failures=failures), alone
+        outcomes = dataclasses.replace(outcomes, baseline=baseline)
+        for recipe in rules.order:
+            try:
+                outputs, alone[recipe] = bench.run(variants[recipe])
+                scored = bench.contributions(variants[recipe], outputs, reference)
+                candidates = {**outcomes.candidates, recipe: scored}
+                extended = dataclasses.replace(outcomes, candidates=candidates)
+                held = judge_candidate(extended, recipe).verdict == "held"
+            except (CandidateFailed, DataError, ValueError) as failure:
+                why = f"it can't be scored on the sealed rows: {failure}"
+                return dataclasses.replace(outcomes, failures={recipe: why}), alone
+            outcomes = extended
+            if not held:
+                break
+    return outcomes, alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Runs and scores variants on the opened rows."""
+
+    request: CertificationRequest
+    rows: Rows
+    labels: Labels
+    folder: Path
+
+    def run(self, variant: Variant) -> tuple[Mapping[str, Array], bool]:
+        """Answers all rows in a worker; row by row where company in a batch changes answers."""
+        serving = self.request.serving
+        known = variant.one_by_one or bool(variant.model.traits & ALONE)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        for alone in dict.fromkeys((known, True)):
+            job = SessionJob(variant.model, variant.runtime, self.rows, serving, alone)
+            with WorkerSession(job, folder) as session:
+                if session.ready.batch_dependent and not alone:
+                    continue
+                size = 1 if alone else max(serving.batch_sizes)
+                scored = session.score(self.rows, folder / "outputs", size)
+                paths = {name: Path(scored.folder) / f"{name}.npy" for name in scored.outputs}
+                opened = {
+                    n: np.load(p, mmap_mode="r", allow_pickle=False) for n, p in paths.items()
+                }
+                return opened, alone
+        raise CandidateFailed(f"`{variant.name}` gave no outputs")
+
+    def contributions(
+        self, variant: Variant, outputs: Mapping[str, Array], reference: Mapping[str, Array]
+    ) -> Mapping[str, Array]:
+        """Scores every metric that is required; each row's part, shape (n,)."""
+        name = variant.model.prediction
+        evidence = Evidence(
+            targets=self.labels.targets,
+            outputs=outputs,
+            # A conversion may rename the output; metrics read both under one name.
+            reference={**reference, name: reference[self.request.baseline.model.prediction]},
+            prediction=name,
+            labels=self.request.baseline.model.encoder.labels,
+        )
+        found: dict[str, Array] = {}
+        for requirement in self.request.requirements:
+            scores = registry.get("metrics", requirement.metric).score(evidence)
+            values = np.asarray(scores.contributions, dtype=np.float64)
+            if values.shape != (self.rows.n,):
+                raise CandidateFailed(
+                    f"`{requirement.metric}` gave contributions of shape {values.shape} for "
+                    f"{self.rows.n} rows"
+                )
+            found[requirement.metric] = values
+        return found

@@ -1,0 +1,258 @@
+"""Before the seal opens: can this pass, how many rows would it take, and in which order to test.
+
+Nothing here reads a sealed row; what it knows of candidates comes from the selection rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from jettison import registry
+from jettison.domain.certificate import Grade, Requirement
+from jettison.domain.extension_points import QualityMetric
+from jettison.domain.measurement import OVERALL
+from jettison.domain.rows import Array
+from jettison.domain.splits import CertificationSet, SelectionSet
+from jettison.statistics import (
+    IMPOSSIBLE,
+    Part,
+    Prospect,
+    agreement_rows_needed,
+    floor_rows,
+    mean_rows_needed,
+    rows_needed,
+)
+
+MINIMUM_UNITS = 300
+"""Fewer units than this can't carry a bounded mean (CERTIFICATION section 1, point 3)."""
+TYPICAL_DISAGREEMENT = 0.03
+PSEUDO_ROWS = 10
+_RANK: Mapping[Grade, int] = {"A": 0, "B": 1, "C": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the selection rows say about one candidate in one part.
+
+    Attributes:
+        drop: mean drop, positive is worse.
+        square: mean square of the row drops (0/1 metrics: the share of disagreement).
+        rows: selection rows behind both.
+    """
+
+    drop: float
+    square: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """One line of the plan: one metric, the whole or one group.
+
+    Attributes:
+        metric, unit, group, margin: what is asked.
+        gates: whether the model may not ship without it.
+        listed: it was to gate, can't, and is listed as not certified (`ship_listed`).
+        held: sealed rows (or units) at hand; counted: `rows` or `units`.
+        floor: fewest that can pass even when no row changes.
+        needed: about how many pass with a chance of 80 %; `None` where no number does.
+        grade: of the test that applies.
+        obstacle: why it can't pass; empty when it can.
+    """
+
+    metric: str
+    unit: str
+    group: str
+    margin: float
+    gates: bool
+    listed: bool
+    held: int
+    counted: Literal["rows", "units"]
+    floor: int
+    needed: int | None
+    grade: Grade
+    obstacle: str
+
+
+def selection_drops(
+    metric: QualityMetric, baseline: Array, candidate: Array, selection: SelectionSet
+) -> dict[str, Seen]:
+    """Sums up the paired drops on the selection rows: the whole, and each group found there."""
+    sign = 1.0 if metric.better == "higher" else -1.0
+    drops = sign * (np.asarray(baseline, np.float64) - np.asarray(candidate, np.float64))
+    seen = {OVERALL: _seen(drops)}
+    for group, mask in selection.labels.membership().items():
+        seen[group] = _seen(drops[mask])
+    return seen
+
+
+def gating_groups(requirement: Requirement, certification: CertificationSet) -> tuple[str, ...]:
+    """The groups that gate: those named, or every group that the sealed rows hold."""
+    if requirement.gated_groups is not None:
+        return requirement.gated_groups
+    return tuple(sorted(certification.group_sizes))
+
+
+def plan_parts(
+    certification: CertificationSet,
+    requirement: Requirement,
+    seen: Mapping[str, Seen],
+    on_undecided: Literal["fail", "ship_listed"],
+) -> tuple[PartPlan, ...]:
+    """Plans one requirement: the whole, then each group.
+
+    Args:
+        certification: what is sealed; only its sizes are looked at.
+        requirement: what is asked.
+        seen: of the candidate that would be tested first; empty without selection rows.
+        on_undecided: whether a group that can't pass stops the run or is listed.
+    """
+    metric = registry.get("metrics", requirement.metric)
+    gating = gating_groups(requirement, certification)
+    parts: list[PartPlan] = []
+    for group in (OVERALL, *sorted({*certification.group_sizes, *gating})):
+        wanted = group == OVERALL or group in gating
+        margin = requirement.max_drop if group == OVERALL else requirement.max_drop_group
+        rows, units = _sizes(certification, group)
+        exact = metric.kind == "binary" and rows == units and not certification.weighted
+        grade: Grade = "A" if exact else "B" if metric.kind in ("binary", "bounded_mean") else "C"
+        floor, needed = _rows(metric, margin, requirement.alpha, seen, group, exact=exact)
+        obstacle = _obstacle(metric, requirement, certification, grade)
+        if not obstacle and units < floor:
+            obstacle = f"{units:,} sealed {_noun(rows, units)} are below the floor of {floor:,}"
+        listed = bool(obstacle) and wanted and group != OVERALL and on_undecided == "ship_listed"
+        parts.append(
+            PartPlan(
+                metric=requirement.metric,
+                unit=metric.unit,
+                group=group,
+                margin=margin,
+                gates=wanted and not listed,
+                listed=listed,
+                held=units,
+                counted=_noun(rows, units),
+                floor=floor,
+                needed=needed,
+                grade=grade,
+                obstacle=obstacle,
+            )
+        )
+    return tuple(parts)
+
+
+def prospect_of(
+    name: str,
+    gain: float,
+    parts: Sequence[PartPlan],
+    seen: Mapping[str, Mapping[str, Seen]],
+) -> Prospect:
+    """Describes a candidate to the shortlist.
+
+    Args:
+        name: its recipe.
+        gain: baseline cost / candidate cost.
+        parts: the plan; only parts that gate count.
+        seen: metric -> part -> what the selection rows say; empty without selection rows.
+    """
+    described = []
+    for part in parts:
+        if not part.gates:
+            continue
+        metric = registry.get("metrics", part.metric)
+        known = _known(seen.get(part.metric, {}), part.group)
+        described.append(
+            Part(
+                name=f"{part.metric}: {part.group}",
+                drop=known.drop,
+                disagreement=known.square,
+                selection_rows=known.rows,
+                sealed_rows=part.held,
+                margin=part.margin,
+                kind="binary" if part.grade == "A" else "bounded_mean",
+                worst=metric.high - metric.low,
+            )
+        )
+    return Prospect(name, 1.0 / gain, tuple(described))
+
+
+def _seen(drops: Array) -> Seen:
+    if not drops.size:
+        return Seen(0.0, 0.0, 0)
+    return Seen(float(drops.mean()), float(np.square(drops).mean()), int(drops.size))
+
+
+def _known(seen: Mapping[str, Seen], group: str) -> Seen:
+    """What is known about a part; a group that selection lacks is taken to be like the whole."""
+    whole = seen.get(OVERALL, Seen(0.0, 0.0, 0))
+    own = seen.get(group, whole)
+    return own if own.rows else Seen(whole.drop, whole.square, 1 if whole.rows else 0)
+
+
+def _sizes(certification: CertificationSet, group: str) -> tuple[int, int]:
+    """Rows and units of a part."""
+    if group == OVERALL:
+        return certification.n, certification.units
+    rows = certification.group_sizes.get(group, 0)
+    units = certification.group_units.get(group, min(rows, certification.units))
+    return rows, units
+
+
+def _noun(rows: int, units: int) -> Literal["rows", "units"]:
+    return "rows" if rows == units else "units"
+
+
+def _rows(
+    metric: QualityMetric,
+    margin: float,
+    alpha: float,
+    seen: Mapping[str, Seen],
+    group: str,
+    *,
+    exact: bool,
+) -> tuple[int, int | None]:
+    """Gives the floor, and the rows for 80 % power at the drop seen (0 to half the margin)."""
+    worst = metric.high - metric.low
+    if metric.kind not in ("binary", "bounded_mean") or not math.isfinite(worst):
+        return 0, None
+    own, whole = _known(seen, group), seen.get(OVERALL, Seen(0.0, 0.0, 0))
+    typical = whole.square if whole.rows else TYPICAL_DISAGREEMENT * worst**2
+    # A few rows' worth of what is typical: no disagreement in 20 rows does not promise none.
+    square = (own.square * own.rows + typical * PSEUDO_ROWS) / (own.rows + PSEUDO_ROWS)
+    drop = min(max(own.drop, 0.0), margin / 2.0)
+    if exact:
+        floor = floor_rows(margin, alpha)
+        if metric.against_reference:
+            needed = agreement_rows_needed(margin, min(square, margin / 2.0), alpha)
+        else:
+            needed = rows_needed(margin, max(square, drop), drop, alpha)
+    else:
+        floor = max(MINIMUM_UNITS, mean_rows_needed(margin, 0.0, 0.0, worst, alpha))
+        deviation = math.sqrt(max(square - drop**2, 0.0))
+        needed = mean_rows_needed(margin, deviation, drop, worst, alpha)
+    return floor, None if needed >= IMPOSSIBLE else max(needed, floor)
+
+
+def _obstacle(
+    metric: QualityMetric,
+    requirement: Requirement,
+    certification: CertificationSet,
+    grade: Grade,
+) -> str:
+    """Says why no number of rows would do, or gives an empty string."""
+    if metric.needs_targets and not certification.labelled:
+        return f"`{metric.name}` needs labels, and the sealed rows have none"
+    if grade == "C":
+        return f"`{metric.name}` can be reported, but no test certifies it (grade C)"
+    if not math.isfinite(metric.high - metric.low):
+        return f"`{metric.name}` declares no finite bounds of a row's part in it"
+    if _RANK[grade] > _RANK[requirement.require_grade]:
+        return (
+            f"the test that applies to `{metric.name}` here has grade {grade}, and the grade "
+            f"{requirement.require_grade} is required"
+        )
+    return ""
