@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jettison import config, registry, whole_run
+from jettison import config, preparation, registry, whole_run
 from jettison.domain.certificate import Certificate
 from jettison.domain.files import replace_folder
 from jettison.domain.progress import Silent
@@ -118,11 +118,11 @@ def optimize(
         if max_drop_group is not None:
             requirement["max_drop_group"] = max_drop_group
         asked["require"] = [requirement]
-    known = {family: registry.names(family) for family in registry.FAMILIES}
+    known = registry.all_names()
     configuration = config.configuration_from(asked, known)
     folder = Path(configuration.output)
-    with whole_run.run_folder(folder):
-        prepared = whole_run.prepare(
+    with preparation.run_folder(folder):
+        prepared = preparation.prepare(
             configuration,
             progress,
             live=None if on_disk else model,

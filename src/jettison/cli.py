@@ -113,12 +113,12 @@ def optimize(
             "ledger": ledger,
         },
     )
-    from jettison import whole_run as whole
+    from jettison import preparation, whole_run
 
     def work(progress: Any) -> Any:
-        with whole.run_folder(Path(configuration.output)):
-            prepared = whole.prepare(configuration, progress)
-            return whole.run(prepared, progress, certify=not no_certify)
+        with preparation.run_folder(Path(configuration.output)):
+            prepared = preparation.prepare(configuration, progress)
+            return whole_run.run(prepared, progress, certify=not no_certify)
 
     _finish(_with_progress(work), Path(configuration.output))
 
@@ -127,12 +127,12 @@ def optimize(
 def demo(output: Output = "jettison-demo") -> None:
     """Optimise Google's Magika on the files of this Python installation."""
     from jettison import demo as example
-    from jettison import whole_run as whole
+    from jettison import preparation
 
     folder = Path(output).absolute()
 
     def work(progress: Any) -> Any:
-        with whole.run_folder(folder):
+        with preparation.run_folder(folder):
             return example.demo(folder, progress)
 
     _finish(_with_progress(work), folder)
@@ -243,7 +243,7 @@ def _configure(source: Path, asked: dict[str, Any]) -> Configuration:
     """A configuration from a .toml file alone, or from a model and the options."""
     from jettison import config, registry
 
-    known = {family: registry.names(family) for family in registry.FAMILIES}
+    known = registry.all_names()
     if source.suffix == ".toml":
         return config.read_configuration(source, known)
     asked["model"]["source"] = str(source)
@@ -254,7 +254,7 @@ def _prepared(source: Path, data: str, task: str, threads: int) -> Any:
     import dataclasses
     import tempfile
 
-    from jettison import whole_run as whole
+    from jettison import preparation
 
     configuration = _configure(
         source,
@@ -262,7 +262,7 @@ def _prepared(source: Path, data: str, task: str, threads: int) -> Any:
     )
     with tempfile.TemporaryDirectory(prefix="jettison-") as folder:
         aside = dataclasses.replace(configuration, output=folder)
-        return _with_progress(lambda progress: whole.prepare(aside, progress))
+        return _with_progress(lambda progress: preparation.prepare(aside, progress))
 
 
 def _with_progress(work: Callable[[Any], Any]) -> Any:

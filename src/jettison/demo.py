@@ -32,7 +32,8 @@ from jettison.domain.progress import Progress
 from jettison.domain.rows import Array
 from jettison.domain.run import RunRecord
 from jettison.errors import DataError, MissingDependency
-from jettison.whole_run import Prepared, prepare, run
+from jettison.preparation import Prepared, prepare
+from jettison.whole_run import run
 
 LABEL_OF = {
     "py": "python",

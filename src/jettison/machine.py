@@ -259,3 +259,14 @@ def _alone_seconds(pid: int) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return float(times.user + times.system)
+
+
+def describe_blas() -> str:
+    """The linear algebra library that NumPy was built with, and the kernels asked of it."""
+    import numpy as np
+
+    build = np.show_config(mode="dicts") or {}
+    blas = build.get("Build Dependencies", {}).get("blas", {})
+    forced = os.environ.get("OPENBLAS_CORETYPE", "")
+    name = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+    return f"{name}, kernels forced to {forced} by OPENBLAS_CORETYPE" if forced else name

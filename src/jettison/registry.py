@@ -87,6 +87,11 @@ def names(family: Family) -> tuple[str, ...]:
     return tuple(sorted(_entries(family)))
 
 
+def all_names() -> dict[str, tuple[str, ...]]:
+    """The names of every family; imports none of them."""
+    return {family: names(family) for family in FAMILIES}
+
+
 def packages(family: Family) -> dict[str, str]:
     """Name -> package that registers it; imports none of them."""
     return {name: package_of(_entries(family)[name]) for name in names(family)}

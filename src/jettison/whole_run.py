@@ -1,169 +1,41 @@
-"""The whole path in two calls: `prepare` (nothing is changed yet), then `run`."""
+"""From what was prepared to a bundle: search, time, certify, emit."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from jettison import config, registry
+from jettison import config
+from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration
-from jettison.domain.files import exclusive_lock, write_atomically
-from jettison.domain.jobs import Variant
-from jettison.domain.model import Model
-from jettison.domain.profile import Profile
+from jettison.domain.files import write_atomically
+from jettison.domain.measurement import OVERALL, Measurement
 from jettison.domain.progress import Progress
-from jettison.domain.recipe import Candidate, Recipe, Refusal, SearchSpace, Step
 from jettison.domain.record import digest, to_json
 from jettison.domain.run import DataSummary, RunRecord
 from jettison.domain.splits import Splits
-from jettison.errors import CandidateFailed
-from jettison.pipeline import apply as applying
-from jettison.pipeline import emit, load, measure, plan, split
-from jettison.pipeline import profile as profiling
-from jettison.search import finish
+from jettison.pipeline import emit, measure
+from jettison.pipeline.certify import (
+    CertificationPlan,
+    CertificationRequest,
+    CertificationResult,
+    plan_certification,
+    uncertified_certificate,
+)
+from jettison.pipeline.certify import certify as certifying
+from jettison.preparation import Prepared, Stopwatch
+from jettison.reporting import html_report
+from jettison.reporting.terminal import certification_plan
+from jettison.search import shortlist as shortlisting
+from jettison.search.conclusion import Facts, conclude
+from jettison.search.finalists import Timed, time_finalists
 from jettison.search.loop import SearchResult, search
 from jettison.search.trial import SANITY_ROWS, Bench
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is known before the search: enough for `profile`, `plan` and `advise`."""
-
-    configuration: Configuration
-    model: Model
-    splits: Splits
-    baseline: Variant
-    profile: Profile
-    starts: tuple[plan.Start, ...]
-    space: SearchSpace
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-class Stopwatch:
-    """Seconds of each stage, in order."""
-
-    def __init__(self, earlier: Mapping[str, float] | None = None) -> None:
-        self.seconds: dict[str, float] = dict(earlier or {})
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Times a block; a stage entered twice adds up."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            spent = time.monotonic() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
-
-
-@contextlib.contextmanager
-def run_folder(folder: Path) -> Iterator[None]:
-    """Holds the output folder for one run at a time.
-
-    Raises:
-        Busy: if another run holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder / ".lock", f"another jettison run is using {folder}"):
-        yield
-
-
-def prepare(
-    configuration: Configuration, progress: Progress, live: Any = None, live_data: Any = None
-) -> Prepared:
-    """Loads, divides the data, profiles and plans. Nothing is searched and nothing is sealed open.
-
-    Args:
-        configuration: what was asked for.
-        progress: told about each stage.
-        live: a model object in place of `configuration.model.source`.
-        live_data: columns in place of `configuration.data.source`.
-    """
-    watch = Stopwatch()
-    work = Path(configuration.output) / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    with watch.stage("load"):
-        progress.stage("load")
-        model = load.load_model(configuration.model, work / "model", live)
-    with watch.stage("data"):
-        progress.stage("data")
-        splits = _load_splits(configuration, model, work / "data", live_data)
-    model = dataclasses.replace(model, encoder=split.bound_encoder(work / "data") or model.encoder)
-    configuration = dataclasses.replace(
-        configuration,
-        requirements=configuration.requirements
-        or config.default_requirements(model, _labelled(splits)),
-    )
-    runtime = registry.home_runtime(model.traits)
-    baseline = Variant("baseline", model, Step(runtime.name), "fixed-batch" in model.traits)
-    with watch.stage("profile"):
-        progress.stage("profile")
-        profile = profiling.profile(
-            model, splits.fitting.rows, configuration.serving, work / "profile", work / "data/raw"
-        )
-        starts, failed = _starts(model, splits, configuration, work)
-        if starts[-1].techniques:
-            inside = profiling.profile(
-                starts[-1].model, splits.fitting.rows, configuration.serving, work / "profile-onnx"
-            )
-            profile = dataclasses.replace(profile, layers=inside.layers or profile.layers)
-    with watch.stage("plan"):
-        space = plan.plan(
-            starts,
-            profile,
-            plan.Wishes(configuration.search, configuration.ranges, configuration.settings),
-            failed,
-        )
-    return Prepared(configuration, model, splits, baseline, profile, starts, space, watch.seconds)
-
-
-def _load_splits(
-    configuration: Configuration, model: Model, folder: Path, live_data: Any
-) -> Splits:
-    section = configuration.data
-    if live_data is None and not (section.source or section.fitting):
-        return split.made_up_data(model, folder, section.seed)
-    return split.load_data(section, model, folder, live_data)
-
-
-def _labelled(splits: Splits) -> bool:
-    return splits.selection is not None and splits.selection.labels.targets is not None
-
-
-def _starts(
-    model: Model, splits: Splits, configuration: Configuration, work: Path
-) -> tuple[tuple[plan.Start, ...], tuple[Refusal, ...]]:
-    """Makes each crossing between formats once, because only its result tells its traits."""
-    starts = [plan.Start((), model)]
-    failed: list[Refusal] = []
-    chosen = configuration.search.techniques or registry.names("techniques")
-    homes = {registry.get("runtimes", n).home for n in registry.names("runtimes")}
-    for name in chosen:
-        technique = registry.get("techniques", name)
-        crossing = technique.conversion and technique.removes & homes
-        if not crossing or not technique.requires <= model.traits:
-            continue
-        if registry.absent_packages(technique):
-            continue
-        recipe = Recipe((Step(name, configuration.settings.get(name, {})),), Step(""))
-        try:
-            made = applying.apply(
-                model, recipe, splits.fitting, work / "artifacts", configuration.serving
-            )
-            starts.append(plan.Start((name,), made.model))
-        except CandidateFailed as failure:
-            failed.append(Refusal(name, str(failure)))
-    return tuple(starts), tuple(failed)
-
-
 def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunRecord:
-    """Searches, measures the finalists, certifies, and writes bundle and report.
+    """Searches, times the finalists, certifies, and writes bundle and report.
 
     Args:
         prepared: what `prepare` gave.
@@ -172,26 +44,55 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     """
     watch = Stopwatch(prepared.stage_seconds)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    configuration = prepared.configuration
-    work = Path(configuration.output) / "work"
+    work = Path(prepared.configuration.output) / "work"
     with watch.stage("baseline"):
         progress.stage("baseline")
         bench = _bench(prepared, work)
+        configuration = dataclasses.replace(prepared.configuration, requirements=bench.requirements)
     with watch.stage("search"):
-        found = search(bench, prepared.space, configuration.search, _identity(prepared), progress)
+        identity = _identity(prepared)
+        found = search(bench, prepared.space, configuration.search, identity, progress)
         progress.say(f"The search ended: {found.ended}.")
-    with watch.stage("measure finalists"):
-        finalists = finish.finalists(bench, found, prepared, progress)
+    with watch.stage("time finalists"):
+        request = _request(bench, found, prepared.splits, configuration)
+        timed = _timed(bench, found, request, configuration, progress)
     with watch.stage("certify"):
-        certified = finish.certify(bench, finalists, prepared, found, certify, progress)
-    verdict = finish.conclude(bench, finalists, certified, found)
-    record = _record(prepared, found, finalists, certified, verdict, watch, started)
-    shipped = verdict.candidate
+        result = _certified(request, timed, found, progress, certify=certify)
+    facts = Facts(
+        cost=configuration.search.minimise[0],
+        trials=len(found.trials),
+        finalists=timed.shortlist,
+        certificate=result.certificate,
+        shipped=result.shipped,
+        interrupted=found.interrupted,
+        noisy=timed.noisy,
+    )
+    conclusion = conclude(facts)
+    record = RunRecord(
+        outcome=conclusion.outcome,
+        answer=conclusion.answer,
+        next_step=conclusion.next_step,
+        configuration=configuration,
+        model=prepared.model,
+        profile=prepared.profile,
+        space=prepared.space,
+        data=_summary(prepared.splits, configuration),
+        baseline=_with_quality(timed.measurements["baseline"], bench),
+        trials=found.trials,
+        claims=timed.measurements,
+        front=found.front,
+        shipped=conclusion.shipped,
+        certificate=result.certificate,
+        noise_floor=timed.noise_floor,
+        stage_seconds=dict(watch.seconds),
+        command=_command(configuration),
+        started=started,
+        notes=prepared.splits.notes,
+    )
     with watch.stage("emit"):
         progress.stage("emit")
-        record = dataclasses.replace(record, stage_seconds=dict(watch.seconds))
-        _write(record, shipped, certified, Path(configuration.output), progress)
-    return record
+        _write(record, result.outcomes, progress)
+    return dataclasses.replace(record, stage_seconds=dict(watch.seconds))
 
 
 def _bench(prepared: Prepared, work: Path) -> Bench:
@@ -216,8 +117,139 @@ def _bench(prepared: Prepared, work: Path) -> Bench:
         quality=quality,
         sanity_reference=sane,
         costs=configuration.search.minimise,
-        requirements=configuration.requirements,
+        requirements=_requirements(configuration, quality),
         serving=serving,
         device=prepared.profile.device,
         folder=work,
     )
+
+
+def _requirements(
+    configuration: Configuration, quality: measure.QualityResult | None
+) -> tuple[Requirement, ...]:
+    """Margins as numbers: a relative one is a share of the original's value on selection rows."""
+    values = {e.metric: e.value for e in quality.estimates if e.group == OVERALL} if quality else {}
+    return tuple(
+        config.resolve_relative(r, values.get(r.metric) or 0.0) if quality else r
+        for r in configuration.requirements
+    )
+
+
+def _identity(prepared: Prepared) -> dict[str, str]:
+    """Digests of everything that a stored trial depends on; limits may change, inputs may not."""
+    configuration = prepared.configuration
+    return {
+        "model": prepared.model.artifact.digest,
+        "data": prepared.splits.digest,
+        "search space": digest(prepared.space),
+        "serving profile": digest(configuration.serving),
+        "costs": ",".join(configuration.search.minimise),
+        "metrics": ",".join(r.metric for r in configuration.requirements),
+        "machine": prepared.profile.device.cpu_class,
+    }
+
+
+def _request(
+    bench: Bench, found: SearchResult, splits: Splits, configuration: Configuration
+) -> CertificationRequest | None:
+    if splits.certification is None:
+        return None
+    return shortlisting.request_of(bench, found.trials, splits.certification, configuration)
+
+
+def _timed(
+    bench: Bench,
+    found: SearchResult,
+    request: CertificationRequest | None,
+    configuration: Configuration,
+    progress: Progress,
+) -> Timed:
+    """Times the shortlist and a few others; an interrupted search times the baseline alone."""
+    by_name = {t.recipe.digest: t for t in found.trials}
+    if found.interrupted:
+        order: list[str] = []
+    elif request is not None:
+        order = [place.recipe for place in plan_certification(request).order]
+    else:
+        gains = shortlisting.cheaper(bench, found.trials)
+        order = sorted(gains, key=lambda name: -gains[name][1])[: configuration.search.shortlist]
+    others = [] if found.interrupted else [by_name[name] for name in found.front]
+    return time_finalists(bench, [by_name[name] for name in order], others, progress)
+
+
+def _certified(
+    request: CertificationRequest | None,
+    timed: Timed,
+    found: SearchResult,
+    progress: Progress,
+    *,
+    certify: bool,
+) -> CertificationResult:
+    """Opens the seal for candidates that are really faster; says why where it stays closed."""
+    faster = [f.trial.recipe.digest for f in timed.shortlist if f.cost_verdict == "faster"]
+    if found.interrupted or not faster:
+        reason = "the search was interrupted" if found.interrupted else "no candidate is faster"
+        return _closed(reason, "", request)
+    if request is None:
+        return _closed("there is no data to certify it on", faster[0], None)
+    narrowed = shortlisting.only(request, faster)
+    if not certify:
+        return _closed("you asked to keep the seal closed (--no-certify)", faster[0], narrowed)
+    planned = plan_certification(narrowed)
+    progress.show(certification_plan(planned.parts))
+    result = certifying(narrowed)
+    if result.certificate.status == "uncertified":
+        return dataclasses.replace(result, shipped=planned.order[0].recipe if planned.order else "")
+    return result
+
+
+def _closed(reason: str, shipped: str, request: CertificationRequest | None) -> CertificationResult:
+    certificate = uncertified_certificate(
+        reason,
+        request.configuration_digest if request is not None else "",
+        request.certification.digest if request is not None else "",
+    )
+    return CertificationResult(
+        certificate, None, shipped, CertificationPlan((), (), possible=False, reason=reason)
+    )
+
+
+def _summary(splits: Splits, configuration: Configuration) -> DataSummary | None:
+    if splits.selection is None or splits.certification is None:
+        return None
+    section = configuration.data
+    return DataSummary(
+        source=section.source or section.certification or "rows given in Python",
+        rows={
+            "fitting": splits.fitting.rows.n,
+            "selection": splits.selection.rows.n,
+            "certification": splits.certification.n,
+        },
+        group_sizes=splits.certification.group_sizes,
+        duplicates=splits.duplicates,
+        digest=splits.digest,
+        notes=splits.notes,
+    )
+
+
+def _with_quality(claim: Measurement, bench: Bench) -> Measurement:
+    """The baseline's costs and its quality on the selection rows in one record."""
+    quality = bench.quality.estimates if bench.quality is not None else ()
+    return dataclasses.replace(claim, estimates=(*claim.estimates, *quality))
+
+
+def _command(configuration: Configuration) -> str:
+    return f"jettison optimize {Path(configuration.output) / 'jettison.toml'}"
+
+
+def _write(record: RunRecord, outcomes: Path | None, progress: Progress) -> None:
+    """Writes configuration, record and report of the run, and the bundle if something ships."""
+    folder = Path(record.configuration.output)
+    write_atomically(folder / "jettison.toml", config.render_configuration(record.configuration))
+    write_atomically(folder / "run.json", to_json(record, indent=1))
+    write_atomically(folder / "report.html", html_report.render_report(record))
+    trial = record.trial_of(record.shipped)
+    if trial is None or trial.candidate is None:
+        return
+    bundle = emit.emit(record, trial.candidate, outcomes, folder / "release")
+    progress.say(f"bundle {bundle.folder}, digest {bundle.manifest.digest}")

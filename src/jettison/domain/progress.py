@@ -20,6 +20,10 @@ class Progress(Protocol):
         """A sentence that a person should see now."""
         ...
 
+    def show(self, view: object) -> None:
+        """A table that a terminal can draw (any rich renderable)."""
+        ...
+
 
 class Silent:
     """Listens and shows nothing."""
@@ -32,3 +36,6 @@ class Silent:
 
     def say(self, line: str) -> None:
         """Ignores the sentence."""
+
+    def show(self, view: object) -> None:
+        """Ignores the table."""

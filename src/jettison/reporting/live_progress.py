@@ -72,6 +72,10 @@ class TerminalProgress:
         """Prints a sentence above the bar."""
         self._console.print(line, highlight=False, markup=False)
 
+    def show(self, view: object) -> None:
+        """Draws a table above the bar."""
+        self._console.print(view)
+
     def _finish(self) -> None:
         if self._task is None:
             return

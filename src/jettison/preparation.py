@@ -1,0 +1,158 @@
+"""Everything before the search: load, divide the data, profile, plan. Nothing is changed yet."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jettison import config, registry
+from jettison.domain.configuration import Configuration
+from jettison.domain.files import exclusive_lock
+from jettison.domain.jobs import Variant
+from jettison.domain.model import Model
+from jettison.domain.profile import Profile
+from jettison.domain.progress import Progress
+from jettison.domain.recipe import Recipe, Refusal, SearchSpace, Step
+from jettison.domain.splits import Splits
+from jettison.errors import CandidateFailed
+from jettison.pipeline import apply as applying
+from jettison.pipeline import load, plan, split
+from jettison.pipeline import profile as profiling
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is known before the search: enough for `profile`, `plan` and `advise`."""
+
+    configuration: Configuration
+    model: Model
+    splits: Splits
+    baseline: Variant
+    profile: Profile
+    starts: tuple[plan.Start, ...]
+    space: SearchSpace
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Stopwatch:
+    """Seconds of each stage, in order."""
+
+    def __init__(self, earlier: Mapping[str, float] | None = None) -> None:
+        self.seconds: dict[str, float] = dict(earlier or {})
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times a block; a stage entered twice adds up."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+
+@contextlib.contextmanager
+def run_folder(folder: Path) -> Iterator[None]:
+    """Holds the output folder for one run at a time.
+
+    Raises:
+        Busy: if another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(folder / ".lock", f"another jettison run is using {folder}"):
+        yield
+
+
+def prepare(
+    configuration: Configuration, progress: Progress, live: Any = None, live_data: Any = None
+) -> Prepared:
+    """Loads, divides the data, profiles and plans. Nothing is searched and nothing is sealed open.
+
+    Args:
+        configuration: what was asked for.
+        progress: told about each stage.
+        live: a model object in place of `configuration.model.source`.
+        live_data: columns in place of `configuration.data.source`.
+    """
+    watch = Stopwatch()
+    work = Path(configuration.output) / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    with watch.stage("load"):
+        progress.stage("load")
+        model = load.load_model(configuration.model, work / "model", live)
+    with watch.stage("data"):
+        progress.stage("data")
+        splits = _load_splits(configuration, model, work / "data", live_data)
+    model = dataclasses.replace(model, encoder=split.bound_encoder(work / "data") or model.encoder)
+    configuration = dataclasses.replace(
+        configuration,
+        requirements=config.complete_requirements(
+            configuration.requirements, model, labelled=_labelled(splits)
+        ),
+    )
+    runtime = registry.home_runtime(model.traits)
+    baseline = Variant("baseline", model, Step(runtime.name), "fixed-batch" in model.traits)
+    with watch.stage("profile"):
+        progress.stage("profile")
+        profile = profiling.profile(
+            model, splits.fitting.rows, configuration.serving, work / "profile", work / "data/raw"
+        )
+        starts, failed = _starts(model, splits, configuration, work)
+        if starts[-1].techniques:
+            inside = profiling.profile(
+                starts[-1].model, splits.fitting.rows, configuration.serving, work / "profile-onnx"
+            )
+            profile = dataclasses.replace(profile, layers=inside.layers or profile.layers)
+    with watch.stage("plan"):
+        space = plan.plan(
+            starts,
+            profile,
+            plan.Wishes(configuration.search, configuration.ranges, configuration.settings),
+            failed,
+        )
+    return Prepared(configuration, model, splits, baseline, profile, starts, space, watch.seconds)
+
+
+def _load_splits(
+    configuration: Configuration, model: Model, folder: Path, live_data: Any
+) -> Splits:
+    section = configuration.data
+    if live_data is None and not (section.source or section.fitting):
+        return split.made_up_data(model, folder, section.seed)
+    return split.load_data(section, model, folder, live_data)
+
+
+def _labelled(splits: Splits) -> bool:
+    return splits.selection is not None and splits.selection.labels.targets is not None
+
+
+def _starts(
+    model: Model, splits: Splits, configuration: Configuration, work: Path
+) -> tuple[tuple[plan.Start, ...], tuple[Refusal, ...]]:
+    """Makes each crossing between formats once, because only its result tells its traits."""
+    starts = [plan.Start((), model)]
+    failed: list[Refusal] = []
+    chosen = configuration.search.techniques or registry.names("techniques")
+    homes = {registry.get("runtimes", n).home for n in registry.names("runtimes")}
+    for name in chosen:
+        technique = registry.get("techniques", name)
+        crossing = technique.conversion and technique.removes & homes
+        if not crossing or not technique.requires <= model.traits:
+            continue
+        if registry.absent_packages(technique):
+            continue
+        runtime = registry.home_runtime(technique.adds)
+        recipe = Recipe((Step(name, configuration.settings.get(name, {})),), Step(runtime.name))
+        try:
+            made = applying.apply(
+                model, recipe, splits.fitting, work / "artifacts", configuration.serving
+            )
+            starts.append(plan.Start((name,), made.model))
+        except CandidateFailed as failure:
+            failed.append(Refusal(name, str(failure)))
+    return tuple(starts), tuple(failed)
