@@ -88,7 +88,7 @@ def prepare(
     with watch.stage("data"):
         progress.stage("data")
         splits = _load_splits(configuration, model, work / "data", live_data)
-    model = dataclasses.replace(model, encoder=split.bound_encoder(work / "data") or model.encoder)
+    model = dataclasses.replace(model, encoder=splits.encoder or model.encoder)
     configuration = dataclasses.replace(
         configuration,
         requirements=config.complete_requirements(

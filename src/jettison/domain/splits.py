@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jettison.domain.encoder import Encoder
 from jettison.domain.rows import Array, Rows
 
 
@@ -94,6 +95,9 @@ class Splits:
         digest: SHA-256 over the digests of all rows and how they were divided.
         duplicates: rows whose encoded inputs repeat an earlier row; kept once.
         notes: what the reader did that a person should know, one sentence each.
+        encoder: the model's encoder as bound to the columns of the data, which ships with it;
+            `None` for a run without data.
+        raw: folder with a few raw examples (`jettison.domain.raw_examples`), or empty.
     """
 
     fitting: FittingData
@@ -103,3 +107,5 @@ class Splits:
     digest: str
     duplicates: int = 0
     notes: tuple[str, ...] = ()
+    encoder: Encoder | None = None
+    raw: str = ""
