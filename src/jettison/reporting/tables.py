@@ -170,7 +170,7 @@ def curve(record: RunRecord) -> Table:
     )
     groups = [*(f"batch={size}" for size in sizes), OVERALL]
     rows = tuple(
-        (Cell(name), *(_estimate(measurement.get(cost, group)) for group in groups))
+        (Cell(name), *(estimate(measurement.get(cost, group)) for group in groups))
         for name, measurement in variants(record)
     )
     return Table(f"{plain_name(cost).capitalize()} per example", columns, rows)
@@ -188,20 +188,21 @@ def costs(record: RunRecord) -> Table:
     quality = {requirement.metric for requirement in record.configuration.requirements}
     columns = (Column("Figure", numeric=False), *(Column(name) for name, _ in found))
     rows = tuple(
-        (Cell(name.replace("_", " ")), *(_estimate(m.get(name)) for _, m in found))
+        (Cell(name.replace("_", " ")), *(estimate(m.get(name)) for _, m in found))
         for name in names
         if name not in quality
     )
     return Table("Every cost, original and finalists", columns, rows)
 
 
-def _estimate(estimate: Estimate | None) -> Cell:
-    if estimate is None or estimate.value is None:
+def estimate(found: Estimate | None) -> Cell:
+    """A value in its unit, with its interval and n."""
+    if found is None or found.value is None:
         return Cell(MISSING)
-    shown = interval(estimate)
-    state = ", noisy" if estimate.state == "noisy" else ""
-    note = f"{shown}, n = {estimate.n:,}" if shown and shown != "exact" else shown
-    return Cell(with_unit(estimate.value, estimate.unit) + state, note)
+    shown = interval(found)
+    state = ", noisy" if found.state == "noisy" else ""
+    note = f"{shown}, n = {found.n:,}" if shown and shown != "exact" else shown
+    return Cell(with_unit(found.value, found.unit) + state, note)
 
 
 def stages(record: RunRecord) -> Table:
