@@ -10,14 +10,13 @@ Every name below is imported when it is first used, so that `import jettison` st
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 __version__ = "0.1.0"
 
 _HOME = {
     "optimize": "jettison.api",
     "Result": "jettison.api",
-    "prepare": "jettison.whole_run",
+    "prepare": "jettison.preparation",
     "run": "jettison.whole_run",
     "load_model": "jettison.pipeline.load",
     "load_data": "jettison.pipeline.split",
@@ -34,9 +33,10 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        found: object = getattr(importlib.import_module(_HOME[name]), name)
+        return found
     raise AttributeError(f"module 'jettison' has no attribute {name!r}")
 
 

@@ -270,8 +270,12 @@ def _with_progress(work: Callable[[Any], Any]) -> Any:
 
     from jettison.reporting.live_progress import TerminalProgress
 
-    with TerminalProgress(Console(stderr=True)) as progress:
-        return work(progress)
+    try:
+        with TerminalProgress(Console(stderr=True)) as progress:
+            return work(progress)
+    except KeyboardInterrupt:
+        print("jettison: interrupted; what was finished is kept in the run folder", file=sys.stderr)
+        raise typer.Exit(4) from None
 
 
 def _finish(record: Any, folder: Path) -> None:
@@ -294,21 +298,13 @@ def _print(*parts: Any) -> None:
 
 def main() -> None:
     """Runs the command line; every deliberate error is one message and its exit code."""
-    import click
-
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except JettisonError as error:
         print(f"jettison: {error}", file=sys.stderr)
         if isinstance(error, InternalError):
             print("This is a fault of jettison; please report it.", file=sys.stderr)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print("jettison: interrupted; what was finished is kept in the run folder", file=sys.stderr)
-        sys.exit(4)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def prepare(
     with watch.stage("profile"):
         progress.stage("profile")
         profile = profiling.profile(
-            model, splits.fitting.rows, configuration.serving, work / "profile", work / "data/raw"
+            model, splits.fitting.rows, configuration.serving, work / "profile", _raw(splits)
         )
         starts, failed = _starts(model, splits, configuration, work)
         if starts[-1].techniques:
@@ -125,6 +125,10 @@ def _load_splits(
     if live_data is None and not (section.source or section.fitting):
         return split.made_up_data(model, folder, section.seed)
     return split.load_data(section, model, folder, live_data)
+
+
+def _raw(splits: Splits) -> Path | None:
+    return Path(splits.raw) if splits.raw else None
 
 
 def _labelled(splits: Splits) -> bool:

@@ -9,20 +9,23 @@ import difflib
 import functools
 import importlib.util
 from importlib import metadata
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from jettison.domain.catalogue import Listed
-from jettison.domain.extension_points import (
-    CostMetric,
-    EncoderKind,
-    Format,
-    Guardrail,
-    Loader,
-    QualityMetric,
-    Runtime,
-    Technique,
-)
 from jettison.errors import DuplicateName, MissingDependency, UnknownName
+
+if TYPE_CHECKING:
+    # Only for annotations: listing names must not load NumPy.
+    from jettison.domain.extension_points import (
+        CostMetric,
+        EncoderKind,
+        Format,
+        Guardrail,
+        Loader,
+        QualityMetric,
+        Runtime,
+        Technique,
+    )
 
 Family = Literal[
     "techniques",
@@ -136,6 +139,11 @@ def _make(family: Family, name: str) -> Any:
     try:
         plugin = entry.load()()
     except ModuleNotFoundError as error:
+        if error.name and entry.module.startswith(error.name):
+            raise UnknownName(
+                f"{family} `{name}` of package `{package_of(entry)}` names the module "
+                f"{entry.module}, which does not exist; reinstall that package"
+            ) from error
         raise missing(error, f"{family} `{name}` of package `{package_of(entry)}`") from error
     return plugin
 

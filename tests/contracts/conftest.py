@@ -1,0 +1,51 @@
+"""Real models and fitting rows for the contract suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jettison import registry
+from jettison.demo import find_network
+from jettison.domain.configuration import ModelSection
+from jettison.domain.device import ServingProfile
+from jettison.domain.model import Model
+from jettison.domain.profile import Profile
+from jettison.domain.rows import LENGTHS, Rows
+from jettison.domain.splits import FittingData
+from jettison.pipeline.load import load_model
+from jettison.pipeline.profile import profile
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to try plug-ins on, with rows and a profile."""
+
+    model: Model
+    fitting: FittingData
+    profile: Profile
+
+
+def subject(source: str, folder: Path, n: int = 16, live: object = None) -> Subject:
+    """Loads a model and makes up rows for it."""
+    model = load_model(ModelSection(source), folder / "model", live)
+    encoded = registry.get("encoders", model.encoder.kind).made_up(model.encoder, model, n, 0)
+    rows_folder = folder / "rows"
+    rows_folder.mkdir()
+    for name, values in encoded.arrays.items():
+        np.save(rows_folder / f"{name}.npy", values, allow_pickle=False)
+    if encoded.lengths is not None:
+        np.save(rows_folder / f"{LENGTHS}.npy", encoded.lengths, allow_pickle=False)
+    names = tuple(spec.name for spec in model.inputs)
+    rows = Rows(str(rows_folder), names, n, encoded.pad, "made up")
+    found = profile(model, rows, ServingProfile(), folder / "profile")
+    return Subject(model, FittingData(rows, seed=0), found)
+
+
+@pytest.fixture(scope="session")
+def convolutional(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Magika: one convolution, two matrix products, 2,048 bytes in."""
+    return subject(str(find_network().model), tmp_path_factory.mktemp("magika"))
