@@ -1,0 +1,239 @@
+"""Loads, checks, encodes and divides the data of a run, and seals what certifies."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jettison import registry
+from jettison.domain.configuration import DataSection
+from jettison.domain.extension_points import Example
+from jettison.domain.model import Model
+from jettison.domain.raw_examples import LIMIT, write_raw
+from jettison.domain.rows import Array
+from jettison.domain.splits import CertificationSet, FittingData, Labels, SelectionSet, Splits
+from jettison.errors import DataError
+from jettison.pipeline.split.binding import bind_encoder
+from jettison.pipeline.split.division import Division, divide, settle
+from jettison.pipeline.split.encoding import (
+    Pool,
+    encode_tables,
+    rows_of,
+    take_rows,
+    write_encoded,
+)
+from jettison.pipeline.split.labelling import join_labels, label_rows, take_labels
+from jettison.pipeline.split.notes import notes_about
+from jettison.pipeline.split.reading import read_file, read_object
+from jettison.trust.seal import seal_rows
+
+USES = ("fitting", "selection", "certification")
+
+FEWEST_UNITS = 20
+"""Below this, a division in three says nothing about anything."""
+
+MADE_UP_ROWS = 128
+
+
+def load_data(
+    section: DataSection, model: Model, folder: Path, live: Mapping[str, Any] | None = None
+) -> Splits:
+    """Reads the data of a run and divides it into its three uses.
+
+    One source is divided by unit, 5 / 15 / 80 %, by a hash of seed and unit (or of the encoded
+    inputs where each row is its own unit), so the order of the file does not matter. Files named
+    per use are taken as they are. Rows whose encoded inputs or unit were met on an earlier side
+    are left out, and exact copies among sealed rows are kept once.
+
+    Args:
+        section: `data` of the configuration. Without any source, inputs are made up.
+        model: whose encoder makes the inputs and whose classes the targets must belong to.
+        folder: of the run; `fitting`, `selection`, `sealed` and `raw` in it are replaced.
+        live: `source`, or one entry per use: DataFrames, dictionaries of arrays or arrays, in
+            place of the files.
+
+    Returns:
+        The splits; `encoder` is the model's, bound to the columns.
+
+    Raises:
+        DataError: for anything in the data that can't be used; says where and what to do.
+        MissingDependency: if a package is needed to read a file.
+    """
+    tables = _tables(section, live or {})
+    if not tables:
+        return made_up_data(model, folder, section.seed)
+    with _storage(folder):
+        for name in (*USES, "sealed", "raw", ".pool"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        bound, columns = bind_encoder(section, model, tables)
+        pool = encode_tables(bound, model, tables, folder / ".pool")
+        labels = _labels(section, model, tables)
+        ranks = _ranks(pool.digests, labels, section.seed)
+        sides = _sides(tables, labels, pool.digests, section.seed)
+        units = None if labels.units is None else labels.units.tolist()
+        division = settle(sides, pool.digests, units, ranks)
+        _check_none_empty(division, tables)
+        raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
+        write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
+        splits = _write(pool, labels, division, ranks, (section, folder))
+        shutil.rmtree(folder / ".pool")
+    notes = notes_about(section, tables, division, labels, splits.certification)
+    return dataclasses.replace(
+        splits, encoder=bound, raw=str((folder / "raw").resolve()), notes=notes
+    )
+
+
+def made_up_data(model: Model, folder: Path, seed: int) -> Splits:
+    """Makes up calibration inputs for a run without data: speed and size only."""
+    kind = registry.get("encoders", model.encoder.kind)
+    names = tuple(spec.name for spec in model.inputs)
+    with _storage(folder):
+        shutil.rmtree(folder / "fitting", ignore_errors=True)
+        encoded = kind.made_up(model.encoder, model, MADE_UP_ROWS, seed)
+        rows = write_encoded(encoded, names, folder / "fitting")
+    whole = hashlib.sha256(f"made up\0{seed}\0{rows.digest}".encode()).hexdigest()
+    note = f"No data was given: speed and size were measured on {rows.n} made-up inputs."
+    return Splits(FittingData(rows, seed), None, None, seed, whole, notes=(note,))
+
+
+def _tables(section: DataSection, live: Mapping[str, Any]) -> dict[str, Example]:
+    """The tables at hand by use, in the order of the uses; one `source`, or several files."""
+    found: dict[str, Example] = {}
+    for use in ("source", *USES):
+        location = getattr(section, use)
+        if live.get(use) is not None:
+            found[use] = read_object(live[use], use)
+        elif location:
+            found[use] = read_file(location, use)
+    if "source" in found and len(found) > 1:
+        raise DataError(
+            "`source` and one file per use exclude each other: give one of the two in `data`"
+        )
+    if found and "source" not in found and not {"fitting", "selection"} <= set(found):
+        raise DataError(
+            f"`data` names {' and '.join(f'`{use}`' for use in found)}; give at least `fitting` "
+            "and `selection`, or one `source`"
+        )
+    return found
+
+
+def _labels(section: DataSection, model: Model, tables: Mapping[str, Example]) -> Labels:
+    """Labels of all rows in order. A fitting file of its own needs none and gets placeholders."""
+    parts = []
+    for use, table in tables.items():
+        where = f"`{use}`"
+        if use != "fitting":
+            parts.append(label_rows(table, section, model, where))
+            continue
+        unit = section.unit if section.unit in table.columns else ""
+        bare = label_rows(table, DataSection(unit=unit), model, where)
+        parts.append(
+            Labels(
+                targets=np.zeros(table.n, dtype=np.int64) if section.target else None,
+                groups={name: np.full(table.n, "") for name in section.groups},
+                units=_own_units(bare, table.n) if section.unit else None,
+                weights=np.zeros(table.n) if section.weight else None,
+            )
+        )
+    return join_labels(parts)
+
+
+def _own_units(labels: Labels, n: int) -> Array:
+    return np.array([f"fitting\0{i}" for i in range(n)]) if labels.units is None else labels.units
+
+
+def _ranks(digests: Sequence[str], labels: Labels, seed: int) -> list[str]:
+    """A hash of seed, inputs and labels of each row: shuffles, and is the same in any order."""
+    columns = [labels.targets, *labels.groups.values(), labels.units, labels.weights]
+    known = [column.tolist() for column in columns if column is not None]
+    told = list(zip(*known, strict=True)) or [()] * len(digests)
+    return [
+        hashlib.sha256(f"{seed}\0{digest}\0{facts!r}".encode()).hexdigest()
+        for digest, facts in zip(digests, told, strict=True)
+    ]
+
+
+def _sides(
+    tables: Mapping[str, Example], labels: Labels, digests: Sequence[str], seed: int
+) -> Array:
+    if "source" not in tables:
+        return np.concatenate([np.full(t.n, USES.index(use)) for use, t in tables.items()])
+    units = digests if labels.units is None else labels.units.tolist()
+    distinct = len(set(units))
+    if distinct < FEWEST_UNITS:
+        what = "different rows" if labels.units is None else "units"
+        raise DataError(
+            f"the data has {distinct} {what}, too few to divide into fitting, selection and "
+            f"certification; at least {FEWEST_UNITS} are needed, and a certificate needs hundreds"
+        )
+    return divide(units, seed)
+
+
+def _check_none_empty(division: Division, tables: Mapping[str, Example]) -> None:
+    expected = USES if "source" in tables else tuple(tables)
+    for use in expected:
+        if not len(getattr(division, use)):
+            raise DataError(
+                f"no row is left for {use}: {division.leaks} rows repeat the inputs or the unit "
+                "of a row of an earlier use; give more rows that differ, or files that do not "
+                "share rows"
+            )
+
+
+def _write(
+    pool: Pool,
+    labels: Labels,
+    division: Division,
+    ranks: Sequence[str],
+    to: tuple[DataSection, Path],
+) -> Splits:
+    section, folder = to
+    fitting = take_rows(pool, division.fitting, folder / "fitting")
+    selection = take_rows(pool, division.selection, folder / "selection")
+    certification: CertificationSet | None = None
+    if len(division.certification):
+        index = division.certification
+        rows = take_rows(pool, index, folder / ".pool" / "certification")
+        digests = [pool.digests[int(row)] for row in index]
+        certification = seal_rows(rows, take_labels(labels, index), digests, folder / "sealed")
+    whole = hashlib.sha256(f"{section.seed}".encode())
+    for use in USES:
+        whole.update(f"\n{use}".encode())
+        for row in getattr(division, use):
+            whole.update(f"\n{ranks[int(row)]}".encode())
+    return Splits(
+        FittingData(fitting, section.seed),
+        SelectionSet(selection, take_labels(labels, division.selection)),
+        certification,
+        section.seed,
+        whole.hexdigest(),
+        duplicates=len(pool.digests) - len(set(pool.digests)),
+    )
+
+
+@contextlib.contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    """Says what to do where the disk is full or the folder may not be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DataError(
+                f"no space is left on the disk of {folder}, where the encoded rows go; free some, "
+                "or choose another `output`"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise DataError(
+                f"{folder}, where the encoded rows go, can't be written ({error.strerror}); "
+                "choose another `output`"
+            ) from error
+        raise

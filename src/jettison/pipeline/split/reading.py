@@ -1,0 +1,261 @@
+"""Tables from parquet, csv, tsv and npz files and from Python objects, as named columns."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jettison import registry
+from jettison.domain.extension_points import Example
+from jettison.domain.rows import Array
+from jettison.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ALLOWED = ".parquet, .csv, .tsv (also .csv.gz and .tsv.gz) or .npz"
+
+BLOCK_BYTES = 1 << 26
+"""Of a csv file, from which the types of the columns are inferred."""
+
+
+def read_file(location: str, role: str) -> Example:
+    """Reads a data file whole.
+
+    Args:
+        location: path; the ending says what it is.
+        role: key of jettison.toml that names it, for messages.
+
+    Raises:
+        DataError: for a file that is missing, empty, unreadable, or of an unknown kind.
+        MissingDependency: if pyarrow is needed and not installed.
+    """
+    path = Path(location)
+    where = f"{location} (`{role}` in `data`)"
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{where} {what}; give a file: {ALLOWED}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{where} is empty (0 bytes); give a file with rows")
+    ending = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix
+    match ending.lower():
+        case ".parquet" | ".pq":
+            columns = _from_arrow(_read_parquet(path, where), where)
+        case ".csv" | ".csv.gz":
+            columns = _from_arrow(_read_text(path, ",", where), where)
+        case ".tsv" | ".tsv.gz":
+            columns = _from_arrow(_read_text(path, "\t", where), where)
+        case ".npz":
+            columns = _read_npz(path, where)
+        case _:
+            raise DataError(f"{where} is of a kind that is not read here; allowed: {ALLOWED}")
+    return _table(columns, where)
+
+
+def read_object(given: Any, role: str) -> Example:
+    """Reads a DataFrame, a mapping of names to arrays, or one array (then called `inputs`).
+
+    Raises:
+        DataError: for columns that are no arrays of one type, or differ in length.
+    """
+    where = f"the object given as `{role}`"
+    if isinstance(given, Mapping):
+        return _table({str(k): _plain_column(v, str(k), where) for k, v in given.items()}, where)
+    if hasattr(given, "columns") and hasattr(given, "dtypes"):
+        return _table(_from_arrow(_arrow_of_frame(given, where), where), where)
+    if isinstance(given, np.ndarray):
+        return _table({"inputs": _plain_column(given, "inputs", where)}, where)
+    raise DataError(
+        f"{where} is a `{type(given).__name__}`; give a path, a DataFrame, or a dictionary of "
+        "column names and arrays"
+    )
+
+
+def _table(columns: Mapping[str, Array], where: str) -> Example:
+    if not columns:
+        raise DataError(f"{where} has no columns; give named columns or arrays")
+    flat = [name for name, column in columns.items() if column.ndim == 0]
+    if flat:
+        raise DataError(f"`{flat[0]}` of {where} is a single value; arrays need rows first")
+    sizes = {name: len(column) for name, column in columns.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"`{name}` {n}" for name, n in sizes.items())
+        raise DataError(
+            f"the columns of {where} differ in their number of rows ({listed}); keep the arrays "
+            "of one set of rows in one file, rows first"
+        )
+    n = next(iter(sizes.values()))
+    if n == 0:
+        raise DataError(f"{where} has columns but no rows; give a file with rows")
+    return Example(dict(columns), n)
+
+
+def _read_npz(path: Path, where: str) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: _plain_column(file[name], name, where) for name in file.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        if isinstance(error, ValueError) and "pickle" in str(error).lower():
+            raise DataError(
+                f"{where} holds pickled objects, which would run code and are refused; save "
+                "arrays of numbers, or of text with dtype `U`"
+            ) from error
+        raise DataError(f"{where} is no npz file that can be read: {error}") from error
+
+
+def _pyarrow(where: str) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise registry.missing(error, f"reading {where}") from error
+
+
+def _read_parquet(path: Path, where: str) -> pa.Table:
+    _pyarrow(where)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where} is no parquet file that can be read: {error}") from error
+
+
+def _read_text(path: Path, delimiter: str, where: str) -> pa.Table:
+    """Reads csv with quotes, and tsv without: in tsv a quotation mark is a character."""
+    _pyarrow(where)
+    import pyarrow as pa
+    from pyarrow import csv
+
+    quoted = delimiter == ","
+    try:
+        return csv.read_csv(
+            path,
+            read_options=csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+            parse_options=csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if quoted else False,
+                newlines_in_values=quoted,
+            ),
+            convert_options=csv.ConvertOptions(
+                null_values=[""],
+                strings_can_be_null=False,
+                true_values=["true", "True", "TRUE"],
+                false_values=["false", "False", "FALSE"],
+            ),
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where} can't be read as a table of text: {error}") from error
+
+
+def _arrow_of_frame(frame: Any, where: str) -> pa.Table:
+    _pyarrow(where)
+    import pyarrow as pa
+
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        reason = "; ".join(str(part) for part in error.args)
+        raise DataError(
+            f"{where} has a column that is not of one type ({reason}); make each column numbers "
+            "only or text only"
+        ) from error
+
+
+def _from_arrow(table: pa.Table, where: str) -> dict[str, Array]:
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{where} has two columns named `{twice[0]}`; rename one")
+    return {
+        name: _arrow_column(column.combine_chunks(), f"column `{name}` of {where}")
+        for name, column in zip(names, table.columns, strict=True)
+    }
+
+
+def _arrow_column(column: Any, where: str) -> Array:
+    """Numbers as they are (missing: NaN), text as objects (missing: None), lists stacked."""
+    import pyarrow as pa
+
+    kind = column.type
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _arrow_column(column.dictionary_decode(), where)
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    if types.is_decimal(kind):
+        return _arrow_column(column.cast(pa.float64()), where)
+    if types.is_temporal(kind):
+        return _arrow_column(column.cast(pa.string()), where)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _stacked(column, where)
+    if types.is_null(kind) or "string" in str(kind):
+        made = np.empty(len(column), dtype=object)
+        made[:] = column.to_pylist()
+        return made
+    hint = " (in csv: bytes that are not UTF-8)" if "binary" in str(kind) else ""
+    raise DataError(
+        f"{where} is of type {kind}{hint}; allowed: numbers, text, true and false, dates, and "
+        "lists of numbers of one length"
+    )
+
+
+def _stacked(column: Any, where: str) -> Array:
+    if column.null_count:
+        raise DataError(f"{where} has {column.null_count} missing lists; drop or fill those rows")
+    lengths = set(column.value_lengths().to_pylist())
+    if len(lengths) != 1:
+        raise DataError(
+            f"{where} holds lists of {min(lengths)} to {max(lengths)} values; every row needs the "
+            "same number"
+        )
+    inner = _arrow_column(column.flatten(), where)
+    return inner.reshape(len(column), lengths.pop(), *inner.shape[1:])
+
+
+def _plain_column(values: Any, name: str, where: str) -> Array:
+    """One array of one type; refuses a mixture of text and numbers, says where it begins."""
+    try:
+        column = np.asarray(values)
+    except ValueError as error:
+        raise DataError(
+            f"column `{name}` of {where} holds lists of different lengths ({error}); every row "
+            "needs the same shape"
+        ) from error
+    if column.dtype.kind in "biufU":
+        return column.astype(object) if column.dtype.kind == "U" else column
+    if column.dtype.kind != "O":
+        raise DataError(
+            f"column `{name}` of {where} has dtype {column.dtype}; allowed: numbers, text, true "
+            "and false"
+        )
+    known = [(row, v) for row, v in enumerate(column.ravel()) if v is not None and v == v]
+    texts = [isinstance(v, str) for _, v in known]
+    if any(texts) and not all(texts):
+        odd = next(row for (row, _), text in zip(known, texts, strict=True) if text != texts[0])
+        raise DataError(
+            f"column `{name}` of {where} mixes text and other values (row {odd} holds "
+            f"{column.ravel()[odd]!r}); make it text only or numbers only"
+        )
+    if any(texts):
+        made = np.empty(column.shape, dtype=object)
+        made[...] = [v if isinstance(v, str) else None for v in column.ravel()]
+        return made
+    return _numbers(column, known, f"column `{name}` of {where}")
+
+
+def _numbers(column: Array, known: list[tuple[int, Any]], where: str) -> Array:
+    for row, value in known:
+        if not isinstance(value, bool | int | float | np.number | np.bool_):
+            raise DataError(
+                f"{where} holds a `{type(value).__name__}` in row {row}; allowed: numbers, text, "
+                "true and false"
+            )
+    if known and len(known) == column.size:
+        return np.asarray(column.tolist())
+    return column.astype(float) if known else column
