@@ -91,7 +91,7 @@ def test_p_values_match_enumeration_of_all_tables(n: int, margin: float) -> None
     found = np.array([paired_binary_p_value(int(b), int(c), n, margin) for b, c in tables])
     assert (found >= least - 5e-6).all()
     assert (found <= most + 1e-6).all()
-    assert (most - least).max() < 2e-3
+    assert (most - least).max() < 3e-3
 
 
 tables = st.integers(2, 1500).flatmap(

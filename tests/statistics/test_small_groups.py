@@ -23,6 +23,16 @@ def test_below_the_floor_a_better_candidate_is_not_held_either(margin: float) ->
     assert binary_verdict(0, n // 2, n, margin) == "undecided"
 
 
+def test_the_simulation_decides_as_the_product_does() -> None:
+    """The simulation's remembered answers are those of the product, for random tables."""
+    rng = np.random.default_rng(50)
+    for _ in range(300):
+        n = int(rng.choice([150, 320, 1000]))
+        b, c = (int(x) for x in rng.binomial(n, 0.012, 2))
+        expected = binary_verdict(b, c, n, 0.02) == "held"
+        assert MEMO.held(b, c, n, 0.02) == expected
+
+
 @pytest.mark.parametrize("rows", [0, 1, 3, 25])
 def test_a_tiny_group_is_undecided_and_says_why(rows: int) -> None:
     """A group of a few rows on which both models are right is undecided, with a reason."""

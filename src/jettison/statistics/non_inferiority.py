@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from jettison.statistics.score import tail_probability, tango_statistic
+from jettison.statistics.score import ScoreTail, tango_statistic
 
 __all__ = [
     "agreement_harm_p_value",
@@ -78,15 +78,15 @@ def paired_binary_p_value(b: int, c: int, n: int, margin: float) -> float:
         raise ValueError(f"margin must lie between -1 and 1, exclusive; got {margin}")
     if n == 0:
         return 1.0
-    z = float(tango_statistic(b, c, n, margin))
+    score = ScoreTail(float(tango_statistic(b, c, n, margin)), n, margin)
     grid = nuisance_grid(c, n, margin)
-    tail = tail_probability(z, n, margin, grid + margin, grid)
+    tail = score.probability(grid + margin, grid)
     for peaks in REFINED_PEAKS:
         if grid.size > 1:
             fine = _beside_peaks(grid, tail, peaks)
             grid = np.concatenate([grid, fine])
             order = np.argsort(grid, kind="stable")
-            tail = np.concatenate([tail, tail_probability(z, n, margin, fine + margin, fine)])
+            tail = np.concatenate([tail, score.probability(fine + margin, fine)])
             grid, tail = grid[order], tail[order]
     return min(float(tail.max()) + NUISANCE_ERROR, 1.0)
 

@@ -21,7 +21,7 @@ from jettison.statistics.non_inferiority import (
     nuisance_grid,
     paired_binary_p_value,
 )
-from jettison.statistics.score import largest_losses, tail_probability
+from jettison.statistics.score import ScoreTail, largest_losses
 
 __all__ = [
     "IMPOSSIBLE",
@@ -248,7 +248,8 @@ def _cells(drop: float, disagreement: float) -> tuple[float, float]:
 
 
 def _power_at(critical: float, n: int, margin: float, losses: float, wins: float) -> float:
-    return float(tail_probability(critical, n, margin, np.array([losses]), np.array([wins]))[0])
+    tail = ScoreTail(critical, n, margin)
+    return float(tail.probability(np.array([losses]), np.array([wins]))[0])
 
 
 def _power_of_tables(
@@ -277,7 +278,7 @@ def _critical_score(n: int, margin: float, alpha: float, wins: int) -> float:
     low, high = float(special.ndtri(alpha)) - 1.5, float(special.ndtri(alpha)) + 0.5
     while high - low > 2e-4:
         middle = (low + high) / 2.0
-        size = float(tail_probability(middle, n, margin, grid + margin, grid).max())
+        size = float(ScoreTail(middle, n, margin).probability(grid + margin, grid).max())
         if size + NUISANCE_ERROR <= alpha:
             low = middle
         else:
