@@ -1,0 +1,129 @@
+"""A few inputs with the outputs that the shipped model gave: does it still answer the same?
+
+The inputs come from the rows that fit the model or from selection, never from the sealed ones.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from jettison.domain.device import ServingProfile
+from jettison.domain.files import write_atomically
+from jettison.domain.jobs import SessionJob
+from jettison.domain.model import Model
+from jettison.domain.recipe import Step
+from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.errors import CheckFailed
+from jettison.worker_client import WorkerSession
+
+PROBES = 8
+RELATIVE, ABSOLUTE = 1e-3, 1e-5
+"""Largest difference allowed, relative to the largest value of an output, and absolute. On the
+machine that wrote the bundle outputs are equal to the last bit; another build of a runtime adds in
+another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model as it is served: what `model.json` of a bundle holds.
+
+    Attributes:
+        model: paths are relative to the bundle.
+        runtime: its step.
+        serving: the profile that it was measured and certified for.
+        one_by_one: rows are run one by one.
+    """
+
+    model: Model
+    runtime: Step
+    serving: ServingProfile
+    one_by_one: bool
+
+
+def write_probes(served: Served, rows: Rows, path: Path) -> None:
+    """Runs the first few rows on a model (absolute paths) in a worker, and saves both sides."""
+    n = min(PROBES, rows.n)
+    arrays = {f"input.{name}": np.array(rows.column(name)[:n]) for name in rows.names}
+    lengths = rows.lengths()
+    if lengths is not None:
+        arrays[f"input.{LENGTHS}"] = np.array(lengths[:n])
+    arrays["pad"] = np.array(json.dumps(dict(rows.pad), sort_keys=True), dtype=np.str_)
+    arrays["names"] = np.array(rows.names, dtype=np.str_)
+    outputs = _run(served, arrays)
+    arrays.update({f"output.{name}": values for name, values in outputs.items()})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **cast(Any, arrays))
+    write_atomically(path, buffer.getvalue())
+
+
+def probe_differences(served: Served, path: Path) -> list[str]:
+    """Runs the stored inputs again, and says where outputs differ by more than the tolerance.
+
+    Raises:
+        CheckFailed: if the file can't be read.
+        CandidateFailed: if the model can't be loaded or run.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored}
+        expected = {
+            name.removeprefix("output."): values
+            for name, values in arrays.items()
+            if name.startswith("output.")
+        }
+        found = _run(served, arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckFailed(f"the probes {path} can't be read: {error}") from error
+    problems = [f"output `{name}` is missing" for name in sorted(expected.keys() - found.keys())]
+    for name in sorted(expected.keys() & found.keys()):
+        problem = _difference(expected[name], found[name])
+        if problem:
+            problems.append(f"output `{name}` on the stored probes {problem}")
+    return problems
+
+
+def _run(served: Served, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Answers the probe inputs in a worker; gives output name -> array, rows first."""
+    names = tuple(str(name) for name in arrays["names"])
+    pad = json.loads(str(arrays["pad"]))
+    with tempfile.TemporaryDirectory(prefix="jettison-probes-") as place:
+        folder = Path(place)
+        for name in (*names, LENGTHS) if pad else names:
+            np.save(folder / f"{name}.npy", arrays[f"input.{name}"], allow_pickle=False)
+        n = len(arrays[f"input.{names[0]}"])
+        rows = Rows(str(folder), names, n, pad)
+        job = SessionJob(
+            served.model, served.runtime, rows, served.serving, one_by_one=served.one_by_one
+        )
+        size = 1 if served.one_by_one else min(n, max(served.serving.batch_sizes))
+        with WorkerSession(job, folder) as session:
+            scored = session.score(rows, folder / "outputs", size)
+        return {
+            name: np.load(Path(scored.folder) / f"{name}.npy", allow_pickle=False)
+            for name in scored.outputs
+        }
+
+
+def _difference(expected: Array, found: Array) -> str:
+    if expected.shape != found.shape:
+        return f"has shape {found.shape}, not {expected.shape}"
+    if expected.dtype.kind not in "fiub" or found.dtype.kind not in "fiub":
+        return "" if bool((expected == found).all()) else "differs"
+    before, after = expected.astype(np.float64), found.astype(np.float64)
+    if not np.array_equal(np.isfinite(before), np.isfinite(after)):
+        return "has other missing or infinite values"
+    finite = np.isfinite(before)
+    if not finite.any():
+        return ""
+    worst = float(np.abs(before - after)[finite].max())
+    allowed = ABSOLUTE + RELATIVE * float(np.abs(before[finite]).max())
+    return "" if worst <= allowed else f"differs by {worst:.3g}; at most {allowed:.3g} is allowed"
