@@ -92,7 +92,7 @@ def _groups(labels: Labels, certification: CertificationSet | None) -> Iterator[
     tiny = [f"`{name}` ({n})" for name, n in sizes.items() if n < TINY_GROUP]
     if tiny:
         yield (
-            f"{len(tiny)} groups have fewer than {TINY_GROUP} sealed rows, too few for any margin "
+            f"{len(tiny)} {'group has' if len(tiny) == 1 else 'groups have'} fewer than {TINY_GROUP} sealed rows, too few for any margin "
             f"up to 5 %: {', '.join(tiny[:10])}"
             + (f" and {len(tiny) - 10} more." if len(tiny) > 10 else ".")
         )
