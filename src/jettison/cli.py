@@ -200,8 +200,11 @@ def verify(
     from jettison.pipeline import verify as checking
 
     result = checking.verify(bundle, expect)
-    for line in result.lines():
-        print(line)
+    for check in result.checks:
+        print(f"ok   {check}")
+    for note in result.notes:
+        print(f"note {note}")
+    print(f"bundle {result.digest}: {result.status}")
 
 
 @app.command(name="list")

@@ -16,13 +16,15 @@ from jettison.domain.files import exclusive_lock
 from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.progress import Progress
+from jettison.domain.progress import Journal, Progress
 from jettison.domain.recipe import Recipe, Refusal, SearchSpace, Step
 from jettison.domain.splits import Splits
 from jettison.errors import CandidateFailed
 from jettison.pipeline import apply as applying
 from jettison.pipeline import load, plan, split
 from jettison.pipeline import profile as profiling
+
+LOG = "run.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def prepare(
     watch = Stopwatch()
     work = Path(configuration.output) / "work"
     work.mkdir(parents=True, exist_ok=True)
+    progress = Journal(progress, work.parent / LOG)
     with watch.stage("load"):
         progress.stage("load")
         model = load.load_model(configuration.model, work / "model", live)

@@ -11,8 +11,9 @@ from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration
 from jettison.domain.files import write_atomically
 from jettison.domain.measurement import OVERALL, Measurement
-from jettison.domain.progress import Progress
+from jettison.domain.progress import Journal, Progress
 from jettison.domain.record import digest, to_json
+from jettison.domain.rows import Rows
 from jettison.domain.run import DataSummary, RunRecord
 from jettison.domain.splits import Splits
 from jettison.pipeline import emit, measure
@@ -24,7 +25,7 @@ from jettison.pipeline.certify import (
     uncertified_certificate,
 )
 from jettison.pipeline.certify import certify as certifying
-from jettison.preparation import Prepared, Stopwatch
+from jettison.preparation import LOG, Prepared, Stopwatch
 from jettison.reporting import html_report
 from jettison.reporting.terminal import certification_plan
 from jettison.search import shortlist as shortlisting
@@ -44,7 +45,9 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     """
     watch = Stopwatch(prepared.stage_seconds)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    work = Path(prepared.configuration.output) / "work"
+    folder = Path(prepared.configuration.output)
+    work = folder / "work"
+    progress = Journal(progress, folder / LOG)
     with watch.stage("baseline"):
         progress.stage("baseline")
         bench = _bench(prepared, work)
@@ -91,7 +94,7 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     )
     with watch.stage("emit"):
         progress.stage("emit")
-        _write(record, result.outcomes, progress)
+        _write(record, result.outcomes, bench.fitting.rows, progress)
     return dataclasses.replace(record, stage_seconds=dict(watch.seconds))
 
 
@@ -242,7 +245,7 @@ def _command(configuration: Configuration) -> str:
     return f"jettison optimize {Path(configuration.output) / 'jettison.toml'}"
 
 
-def _write(record: RunRecord, outcomes: Path | None, progress: Progress) -> None:
+def _write(record: RunRecord, outcomes: Path | None, probes: Rows, progress: Progress) -> None:
     """Writes configuration, record and report of the run, and the bundle if something ships."""
     folder = Path(record.configuration.output)
     write_atomically(folder / "jettison.toml", config.render_configuration(record.configuration))
@@ -251,5 +254,6 @@ def _write(record: RunRecord, outcomes: Path | None, progress: Progress) -> None
     trial = record.trial_of(record.shipped)
     if trial is None or trial.candidate is None:
         return
-    bundle = emit.emit(record, trial.candidate, outcomes, folder / "release")
-    progress.say(f"bundle {bundle.folder}, digest {bundle.manifest.digest}")
+    cargo = emit.Cargo(trial.candidate, probes, outcomes, folder / LOG)
+    bundle = emit.emit(record, cargo, folder / "release", record.configuration.ledger)
+    progress.say(f"bundle: {bundle.folder}\nits name (digest): {bundle.manifest.digest}")
