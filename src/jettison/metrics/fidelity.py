@@ -74,7 +74,8 @@ class Cosine:
         bad = np.flatnonzero(np.isnan(theirs).any(axis=1))
         if len(bad):
             raise _not_finite(self.name, int(bad[0]))
-        cosines = np.clip(np.nan_to_num((ours * theirs).sum(axis=1), nan=-1.0), -1.0, 1.0)
+        products: Array = np.einsum("nd,nd->n", ours, theirs)
+        cosines = np.clip(np.nan_to_num(products, nan=-1.0), -1.0, 1.0)
         return Scores(float(cosines.mean()), cosines)
 
 
