@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jettison.domain.certificate import Certificate
+from jettison.domain.certificate import Certificate, Requirement
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.record import digest, from_json, to_plain
@@ -166,7 +167,7 @@ def _verdicts(
     problems: list[str] = []
     if digest(outcomes.rules) != certificate.order_digest:
         problems.append("the order of testing is not the one that was fixed before opening")
-    if outcomes.rules.requirements != record.configuration.requirements:
+    if _asked(outcomes.rules.requirements) != _asked(record.configuration.requirements):
         problems.append("the requirements are not those of the configuration")
     try:
         conclusion = conclude(outcomes, {t.recipe: t.title for t in certificate.order})
@@ -185,6 +186,14 @@ def _verdicts(
     problems += _unlike("certificate", to_plain(again), to_plain(certificate))
     count = sum(len(tested.claims) for tested in conclusion.tested)
     return [f"{count} verdicts were computed again from {outcomes.n:,} rows, and agree"], problems
+
+
+def _asked(requirements: Sequence[Requirement]) -> list[Requirement]:
+    """Requirements as they were asked: a relative margin became a number before opening."""
+    return [
+        r if r.max_drop_relative is None else dataclasses.replace(r, max_drop=0.0, max_drop_group=0)
+        for r in requirements
+    ]
 
 
 def _unlike(name: str, found: Any, told: Any) -> list[str]:

@@ -122,7 +122,7 @@ def plan_parts(
         exact = metric.kind == "binary" and rows == units and not certification.weighted
         grade: Grade = "A" if exact else "B" if metric.kind in ("binary", "bounded_mean") else "C"
         floor, needed = _rows(metric, margin, requirement.alpha, seen, group, exact=exact)
-        obstacle = _obstacle(metric, requirement, certification, grade)
+        obstacle = _obstacle(metric, requirement, certification, grade, margin)
         if not obstacle and units < floor:
             obstacle = f"{units:,} sealed {_noun(rows, units)} are below the floor of {floor:,}"
         listed = bool(obstacle) and wanted and group != OVERALL and on_undecided == "ship_listed"
@@ -217,7 +217,8 @@ def _rows(
 ) -> tuple[int, int | None]:
     """Gives the floor, and the rows for 80 % power at the drop seen (0 to half the margin)."""
     worst = metric.high - metric.low
-    if metric.kind not in ("binary", "bounded_mean") or not math.isfinite(worst):
+    possible = metric.kind in ("binary", "bounded_mean") and math.isfinite(worst)
+    if not possible or not 0.0 < margin < worst:
         return 0, None
     own, whole = _known(seen, group), seen.get(OVERALL, Seen(0.0, 0.0, 0))
     typical = whole.square if whole.rows else TYPICAL_DISAGREEMENT * worst**2
@@ -242,6 +243,7 @@ def _obstacle(
     requirement: Requirement,
     certification: CertificationSet,
     grade: Grade,
+    margin: float,
 ) -> str:
     """Says why no number of rows would do, or gives an empty string."""
     if metric.needs_targets and not certification.labelled:
@@ -250,6 +252,10 @@ def _obstacle(
         return f"`{metric.name}` can be reported, but no test certifies it (grade C)"
     if not math.isfinite(metric.high - metric.low):
         return f"`{metric.name}` declares no finite bounds of a row's part in it"
+    if not 0.0 < margin < metric.high - metric.low:
+        return f"a margin of {margin:g} leaves nothing to show; give one above 0 and below " + (
+            f"{metric.high - metric.low:g}"
+        )
     if _RANK[grade] > _RANK[requirement.require_grade]:
         return (
             f"the test that applies to `{metric.name}` here has grade {grade}, and the grade "
