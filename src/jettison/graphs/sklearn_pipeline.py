@@ -31,6 +31,8 @@ class EstimatorFacts:
         as_columns: one input per column (text, or columns that are treated apart).
         categories: text column -> categories that it was fitted on.
         strict: text columns whose unknown categories are an error.
+        names: of all columns of the fitted table (`x0`, ... for an array), unused ones too.
+        places: number of each of `columns` in that table.
         answer: what is asked: `probabilities` (n, classes), `scores` (n, classes), `label` (n,)
             as class number, or `prediction` (n, k) of a regressor.
         labels: class names in score order; empty for a regressor.
@@ -48,6 +50,8 @@ class EstimatorFacts:
     task: str
     output: TensorSpec
     trees: bool
+    names: tuple[str, ...]
+    places: tuple[int, ...]
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     strict: tuple[str, ...] = ()
 
@@ -98,6 +102,8 @@ def facts_of(estimator: Any) -> EstimatorFacts:
         task="regression" if answer == "prediction" else "classification",
         output=output,
         trees=has_trees(estimator),
+        names=names or tuple(f"x{place}" for place in range(int(width))),
+        places=tuple(c.place for c in columns),
         categories={c.name: c.categories for c in columns if c.categories},
         strict=tuple(c.name for c in columns if c.strict),
     )
@@ -157,19 +163,19 @@ def _answer(estimator: Any, name: str) -> tuple[Answer, tuple[str, ...], TensorS
     return "label", labels, TensorSpec("label", "int64", ("batch",))
 
 
-def _steps(estimator: Any) -> list[Any]:
+def flat_steps(estimator: Any) -> list[Any]:
     """The parts that one after the other see the data, pipelines opened."""
     from sklearn.pipeline import Pipeline
 
     if not isinstance(estimator, Pipeline):
         return [] if isinstance(estimator, str) else [estimator]
-    return [part for _, step in estimator.steps for part in _steps(step) if part is not None]
+    return [part for _, step in estimator.steps for part in flat_steps(step) if part is not None]
 
 
 def _column_transformer(estimator: Any) -> Any:
     from sklearn.compose import ColumnTransformer
 
-    first = next(iter(_steps(estimator)), None)
+    first = next(iter(flat_steps(estimator)), None)
     return first if isinstance(first, ColumnTransformer) else None
 
 
@@ -177,20 +183,20 @@ def _columns(estimator: Any, names: Sequence[str], width: int) -> list[Column]:
     named = list(names) or [f"x{i}" for i in range(width)]
     transformer = _column_transformer(estimator)
     if transformer is None:
-        return _typed(_steps(estimator), range(width), named)
+        return _typed(flat_steps(estimator), range(width), named)
     found: dict[int, Column] = {}
     for _, part, chosen in transformer.transformers_:
         if isinstance(part, str) and part == "drop":
             continue
-        for column in _typed(_steps(part), _places(chosen, named), named):
+        for column in _typed(flat_steps(part), column_places(chosen, named), named):
             known = found.get(column.place)
             if known is None or known.dtype == "float64":
                 found[column.place] = column
     return [found[place] for place in sorted(found)]
 
 
-def _places(chosen: Any, names: Sequence[str]) -> list[int]:
-    """Turns what a ColumnTransformer was told into column numbers."""
+def column_places(chosen: Any, names: Sequence[str]) -> list[int]:
+    """Turns the columns that a ColumnTransformer was told into their numbers."""
     if isinstance(chosen, str):
         return [names.index(chosen)]
     if isinstance(chosen, slice):

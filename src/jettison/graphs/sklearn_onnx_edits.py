@@ -1,0 +1,152 @@
+"""Repairs of graphs that skl2onnx writes, where onnxruntime can't run them or rounds otherwise."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from jettison.graphs.sklearn_store import parts_of
+
+
+def without_text_imputers(estimator: Any) -> Any:
+    """Copies a pipeline with the imputers of text columns taken out.
+
+    skl2onnx can't convert them, and there is nothing for them to do: the encoder refuses a missing
+    text, because an ONNX tensor has no word for it. Fitted parts are shared, not copied.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(estimator, Pipeline):
+        steps = [(n, without_text_imputers(s)) for n, s in estimator.steps if not _is_idle(s)]
+        return Pipeline(steps or [("nothing", "passthrough")])
+    if isinstance(estimator, ColumnTransformer):
+        changed = copy.copy(estimator)
+        changed.transformers_ = [
+            (n, part if isinstance(part, str) else without_text_imputers(part), columns)
+            for n, part, columns in estimator.transformers_
+        ]
+        return changed
+    return estimator
+
+
+def _is_idle(step: Any) -> bool:
+    from sklearn.impute import SimpleImputer
+
+    return (
+        isinstance(step, SimpleImputer)
+        and not step.add_indicator
+        and np.asarray(step.statistics_).dtype.kind in "OUS"
+    )
+
+
+def replace_double_imputers(model: Any, estimator: Any) -> None:
+    """Replaces `Imputer`, which onnxruntime has for 32 bits only, by `IsNaN` and `Where`.
+
+    Args:
+        model: an `onnx.ModelProto` computing in 64 bits, changed in place.
+        estimator: it was made from; the fill values are taken from it in full precision.
+    """
+    import onnx
+    from sklearn.impute import SimpleImputer
+
+    helper = onnx.helper
+    numbers = [
+        np.asarray(i.statistics_, dtype=np.float64)
+        for i in parts_of(estimator, SimpleImputer)
+        if np.asarray(i.statistics_).dtype.kind == "f"
+    ]
+    for place, node in reversed(list(enumerate(model.graph.node))):
+        if node.op_type != "Imputer":
+            continue
+        stored = {a.name: a for a in node.attribute}
+        rounded = np.array(stored["imputed_value_floats"].floats, dtype=np.float32)
+        exact = next(
+            (n for n in numbers if np.array_equal(n.astype(np.float32), rounded)),
+            rounded.astype(np.float64),
+        )
+        name = f"{node.output[0]}_fill"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(exact.reshape(1, -1), name))
+        missing = f"{node.output[0]}_missing"
+        made = [
+            helper.make_node("IsNaN", [node.input[0]], [missing], name=f"{missing}_node"),
+            helper.make_node(
+                "Where", [missing, name, node.input[0]], [node.output[0]], name=f"{name}_node"
+            ),
+        ]
+        model.graph.node.remove(node)
+        for new in reversed(made):
+            model.graph.node.insert(place, new)
+
+
+def average_forest(model: Any, estimator: Any) -> bool:
+    """Lets a forest classifier add whole votes and divide at the end, as scikit-learn does.
+
+    skl2onnx divides each leaf by the number of trees before adding: 20 trees that tie at 0.5 then
+    give 0.49999997 or 0.50000006, and the label changes (6 of 1,500 rows of Adult). A regressor
+    that averages keeps ties exact.
+
+    Args:
+        model: an `onnx.ModelProto` whose output is made by one `TreeEnsembleClassifier`.
+        estimator: the forest.
+
+    Returns:
+        Whether the graph was changed.
+    """
+    import onnx
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+
+    output = model.graph.output[0].name
+    nodes = [n for n in model.graph.node if n.op_type == "TreeEnsembleClassifier"]
+    forest = isinstance(estimator, (RandomForestClassifier, ExtraTreesClassifier))
+    if not forest or len(nodes) != 1 or output not in nodes[0].output:
+        return False
+    helper = onnx.helper
+    old = nodes[0]
+    values = {a.name: helper.get_attribute_value(a) for a in old.attribute}
+    classes = len(estimator.classes_)
+    # With two classes skl2onnx stores the second one's share only.
+    single = len(set(values["class_ids"])) == 1
+    if single and classes != 2:
+        return False
+    sums = f"{output}_second" if single else output
+    kept = {k: v for k, v in values.items() if k.startswith("nodes_")}
+    weights = np.array(values["class_weights"], dtype=np.float64) * len(estimator.estimators_)
+    new = helper.make_node(
+        "TreeEnsembleRegressor",
+        list(old.input),
+        [sums],
+        name="forest",
+        domain="ai.onnx.ml",
+        aggregate_function="AVERAGE",
+        n_targets=1 if single else classes,
+        post_transform="NONE",
+        target_ids=values["class_ids"] if not single else [0] * len(weights),
+        target_nodeids=values["class_nodeids"],
+        target_treeids=values["class_treeids"],
+        target_weights=[float(w) for w in weights.astype(np.float32)],
+        **kept,
+    )
+    place = list(model.graph.node).index(old)
+    model.graph.node.remove(old)
+    model.graph.node.insert(place, new)
+    if single:
+        _add_first_class(model, sums, output, place + 1)
+    return True
+
+
+def _add_first_class(model: Any, second: str, output: str, place: int) -> None:
+    import onnx
+
+    helper = onnx.helper
+    one = onnx.numpy_helper.from_array(np.ones((1, 1), dtype=np.float32), f"{output}_one")
+    first = f"{output}_first"
+    model.graph.initializer.append(one)
+    made = [
+        helper.make_node("Sub", [one.name, second], [first], name=f"{first}_node"),
+        helper.make_node("Concat", [first, second], [output], name=f"{output}_node", axis=1),
+    ]
+    for new in reversed(made):
+        model.graph.node.insert(place, new)
