@@ -36,7 +36,7 @@ def profile(
         rows: encoded rows to run.
         serving: how it will be served.
         folder: for logs while workers run.
-        raw: folder with `examples.npz`, the raw examples by column (no pickles), on which the
+        raw: folder with the raw examples (`jettison.domain.raw_examples`), on which the
             encoder is timed; without it, encoding counts as nothing, and a note says so.
     """
     folder.mkdir(parents=True, exist_ok=True)

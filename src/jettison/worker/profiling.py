@@ -15,11 +15,11 @@ from jettison.domain.extension_points import Example, Runner
 from jettison.domain.jobs import ProfileAnswer, ProfileJob
 from jettison.domain.model import Model
 from jettison.domain.profile import StageCost
+from jettison.domain.raw_examples import read_raw
 from jettison.domain.rows import Array
 from jettison.worker.bursts import Bursts
 from jettison.worker.workbench import prepare
 
-RAW_FILE = "examples.npz"
 MODEL_CALLS = 5
 READINGS = 7
 SHORTEST_SECONDS = 0.01
@@ -61,9 +61,8 @@ def _encode_milliseconds(job: ProfileJob) -> tuple[float, str]:
     """Times the encoder on raw examples, in the batch sizes of the serving profile."""
     if not job.raw:
         return 0.0, "Encoding was not timed: the rows were given as arrays, ready for the model."
-    with np.load(Path(job.raw) / RAW_FILE, allow_pickle=False) as stored:
-        columns = {name: stored[name] for name in stored.files}
-    count = len(next(iter(columns.values())))
+    raw = read_raw(Path(job.raw))
+    columns, count = raw.columns, raw.n
     kind = registry.get("encoders", job.model.encoder.kind)
 
     def encode(place: int, size: int) -> None:
