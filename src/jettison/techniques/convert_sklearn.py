@@ -35,15 +35,24 @@ below it; a row that takes another branch of a tree goes far beyond it.
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far a converted graph is from the estimator on some rows."""
+    """How far a converted graph is from the estimator on some rows.
+
+    Attributes:
+        rows: compared.
+        changed: with another label (classification), or not close (regression).
+        apart: whose scores are not close.
+        largest: difference of a score.
+    """
 
     rows: int
     changed: int
+    apart: int
     largest: float
 
     def __str__(self) -> str:
         return (
-            f"{self.changed} of {self.rows} answers changed, largest difference {self.largest:.1e}"
+            f"{self.changed} of {self.rows} answers changed, {self.apart} scores apart, largest "
+            f"difference {self.largest:.1e}"
         )
 
 
