@@ -94,25 +94,24 @@ def _checked(key: Key, given: Mapping[str, Any], path: KeyPath, mistakes: Mistak
     if not fits:
         mistakes.add(path, f"{called(path)} must be {key.allowed}; got {_shown(value)}")
         return key.default
-    names = value if isinstance(value, list) else [value]
+    names = dict(enumerate(value)) if isinstance(value, list) else {"": value}
     if isinstance(value, list) and len(set(map(str, value))) < len(value) and key.name != "weights":
         mistakes.add(path, f"{called(path)} names something twice: {_shown(value)}; name it once")
     if key.family:
-        for name in names:
+        for place, name in names.items():
             if name and name not in mistakes.known[key.family]:
-                _unknown_plugin(key.family, name, path, mistakes)
+                mistakes.add((*path, str(place)), _no_such_plugin(key.family, name, path, mistakes))
     return value
 
 
-def _unknown_plugin(family: str, name: str, path: KeyPath, mistakes: Mistakes) -> None:
+def _no_such_plugin(family: str, name: str, path: KeyPath, mistakes: Mistakes) -> str:
     allowed = sorted(mistakes.known[family])
     near = difflib.get_close_matches(name, allowed, n=2, cutoff=0.5)
     hint = f"; did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
     kind = {"costs": "cost", "metrics": "quality metric"}.get(family, family.removesuffix("s"))
-    mistakes.add(
-        path,
+    return (
         f"{called(path)} names `{name}`, which is no installed {kind}{hint} "
-        f"(installed: {', '.join(allowed) or 'none'})",
+        f"(installed: {', '.join(allowed) or 'none'})"
     )
 
 

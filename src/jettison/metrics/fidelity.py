@@ -75,7 +75,7 @@ class Cosine:
         if len(bad):
             raise _not_finite(self.name, int(bad[0]))
         products: Array = np.einsum("nd,nd->n", ours, theirs)
-        cosines = np.clip(np.nan_to_num(products, nan=-1.0), -1.0, 1.0)
+        cosines: Array = np.clip(np.nan_to_num(products, nan=-1.0), -1.0, 1.0)
         return Scores(float(cosines.mean()), cosines)
 
 
@@ -112,8 +112,8 @@ class WithinOnePercent:
         if len(bad):
             raise _not_finite(self.name, int(bad[0]))
         with np.errstate(invalid="ignore"):
-            close = np.abs(ours - theirs) <= CLOSE * np.abs(theirs)
-        parts = close.all(axis=1).astype(np.float64)
+            close: Array = np.abs(ours - theirs) <= CLOSE * np.abs(theirs)
+        parts: Array = np.all(close, axis=1).astype(np.float64)
         return Scores(float(parts.mean()), parts)
 
 
