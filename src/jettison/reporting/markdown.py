@@ -10,7 +10,8 @@ from jettison.reporting.tables import Table
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~#{}])")
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-_LEADING = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))")
+_BULLET = re.compile(r"^([-+=])(?=[-=\s]|$)")
+_ORDINAL = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 class Markdown(str):
@@ -24,6 +25,8 @@ def escaped(value: object) -> str:
 
     >>> escaped("a|b <script> [x](y)")
     'a\\|b &lt;script&gt; \\[x\\](y)'
+    >>> escaped("+0.24 points"), escaped("- item"), escaped("1. item")
+    ('+0.24 points', '\\- item', '1\\. item')
     >>> escaped(Markdown("**kept**"))
     '**kept**'
     """
@@ -32,7 +35,7 @@ def escaped(value: object) -> str:
     text = " ".join(str(value).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = _SPECIAL.sub(r"\\\1", text).replace("://", "&#58;//")
-    return _LEADING.sub(r"\1\\\2" if not text[:1].isdigit() else r"\1\2", text)
+    return _ORDINAL.sub(r"\1\\\2", _BULLET.sub(r"\\\1", text))
 
 
 def code(text: str) -> Markdown:

@@ -132,7 +132,7 @@ def measured(recipe: str, tier: str, estimates: list[Estimate]) -> Measurement:
 
 def trial(number: int, recipe: Recipe, gain: float, accuracy: float, what: str) -> Trial:
     """A complete trial."""
-    size = SIZES[recipe.digest]
+    size = SIZES.get(recipe.digest, 1_100_000)
     candidate = Candidate(recipe, model(size, f"{number:064d}", "int8"), (Change(what, 14, 90),))
     ranking = measured(recipe.digest, "ranking", [*costs(gain, 0.0, 1, size), *quality(accuracy)])
     return Trial(number, recipe, "complete", "", candidate, ranking, 14.2 + number, 0.31)
@@ -458,7 +458,7 @@ def all_failed() -> RunRecord:
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(2)>'
 MARKDOWN = "a|b`c`[d](http://evil.example) | # e\n# heading\n---\n- x: &y *z"
-TEMPLATE = "{{ 7*7 }}{% for x in y %}</script><!--"
+TEMPLATE = "{{ 7*777 }}{% for x in y %}</script><!--"
 
 
 def hostile() -> RunRecord:

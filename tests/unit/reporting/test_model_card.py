@@ -1,0 +1,133 @@
+"""The model card: what Hugging Face reads of it, and what it says to people."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+
+import pytest
+import records
+
+from jettison.domain.configuration import ModelSection
+from jettison.domain.run import RunRecord
+from jettison.reporting.model_card import render_card
+
+
+def parsed(text: str) -> dict[str, object]:
+    """What huggingface_hub reads from a card."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from huggingface_hub import ModelCard
+    return dict(ModelCard(text).data.to_dict())
+
+
+def named(source: str) -> RunRecord:
+    record = records.improved()
+    configuration = dataclasses.replace(record.configuration, model=ModelSection(source))
+    return dataclasses.replace(record, configuration=configuration)
+
+
+@pytest.mark.parametrize("name", records.EVERY_RECORD)
+def test_hugging_face_reads_every_card(name: str) -> None:
+    """The front matter parses, and no name from outside adds a field to it."""
+    data = parsed(render_card(records.EVERY_RECORD[name]()))
+    assert set(data) <= {"library_name", "tags", "metrics", "model-index", "pipeline_tag"}
+    assert data["library_name"] == "onnx"
+    tags = data["tags"]
+    assert isinstance(tags, list)
+    assert "jettison" in tags
+
+
+def test_the_model_index_holds_certified_figures() -> None:
+    """Results in the front matter are those on labelled sealed rows."""
+    index = parsed(render_card(records.improved()))["model-index"]
+    assert index == [
+        {
+            "name": "magika",
+            "results": [
+                {
+                    "task": {"type": "classification"},
+                    "dataset": {"type": "private", "name": "files.parquet"},
+                    "metrics": [
+                        {"type": "accuracy", "value": 0.8755, "name": "accuracy on sealed rows"}
+                    ],
+                }
+            ],
+        }
+    ]
+
+
+@pytest.mark.parametrize("name", ["undecided", "without_data", "interrupted"])
+def test_an_uncertified_card_claims_nothing(name: str) -> None:
+    """Without a certificate the card has no results and says that quality is not stated."""
+    record = records.EVERY_RECORD[name]()
+    text = render_card(record)
+    data = parsed(text)
+    assert "model-index" not in data
+    tags = data["tags"]
+    assert isinstance(tags, list)
+    assert "uncertified" in tags
+    assert "certified" not in tags
+    assert ("NOT certified" in text) or ("Nothing ships" in text)
+    assert record.certificate.reason in text
+
+
+def test_licence_and_base_model_are_left_to_the_owner() -> None:
+    """The card does not guess the licence or the base model, and says who must add them."""
+    text = render_card(records.improved())
+    assert not {"license", "base_model"} & set(parsed(text))
+    assert "jettison does not know it" in text
+
+
+def test_before_and_after_by_group_and_limits_are_shown() -> None:
+    """The card shows costs and quality before and after, each group, and what is not promised."""
+    text = render_card(records.improved())
+    assert "| accuracy (sealed rows, n = 4,016) | 87.31 % | 87.55 % |" in text
+    assert "| 11.9 ms (11.7 ms to 12.0 ms, n = 5) | 7.71 ms (7.50 ms to 7.92 ms, n = 5) |" in text
+    assert "type=toml: accuracy changed by −0.64 points" in text
+    assert "**Not certified:**" in text
+    assert "type=diff: undecided" in text
+    assert "not a proof" in text
+    assert "at an error rate of at most 5.0 %" in text
+    for sentence in records.ASSUMPTIONS:
+        assert sentence in text
+
+
+def test_the_snippet_names_what_the_bundle_holds() -> None:
+    """The code of the card is valid Python that names the file, the input and the output."""
+    text = render_card(records.improved())
+    snippet = re.search(r"```python\n(.*?)```", text, re.S)
+    assert snippet is not None
+    compile(snippet.group(1), "card", "exec")
+    for word in ("model/model.onnx", "'bytes': np.zeros((1, 2048), dtype='int32')", "target_label"):
+        assert word in snippet.group(1)
+
+
+def test_hostile_names_make_no_markup() -> None:
+    """No raw HTML, link, heading or table cell comes from a name."""
+    text = render_card(records.hostile())
+    body = text.split("\n---\n", 1)[1]
+    outside_code = re.sub(r"(`{3,})\w*\n.*?\n\1", "", body, flags=re.S)
+    assert "<script" not in outside_code
+    assert "<img" not in outside_code
+    assert not re.search(r"(?<!\\)\]\(", outside_code)
+    assert not [line for line in outside_code.splitlines() if line.startswith("# heading")]
+    for line in outside_code.splitlines():
+        if line.startswith("| type="):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 9
+
+
+@pytest.mark.parametrize("source", ["a\x7f\x85\u2028b\U0001f600.onnx", "x: {y: [z]}", "---", ""])
+def test_odd_names_survive_the_front_matter(source: str) -> None:
+    """Control characters, emoji and YAML signs in a name leave the front matter readable."""
+    index = parsed(render_card(named(source)))["model-index"]
+    assert isinstance(index, list)
+    assert index[0]["name"]
+
+
+def test_the_digest_is_said_to_be_elsewhere() -> None:
+    """The card says where the digest of the bundle is, because it can't hold it."""
+    text = render_card(records.improved())
+    assert "jettison verify ." in text
+    assert "it is also in the ledger" in text
