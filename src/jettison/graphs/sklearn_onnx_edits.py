@@ -53,11 +53,9 @@ def replace_double_imputers(model: Any, estimator: Any) -> None:
     from sklearn.impute import SimpleImputer
 
     helper = onnx.helper
-    numbers = [
-        np.asarray(i.statistics_, dtype=np.float64)
-        for i in parts_of(estimator, SimpleImputer)
-        if np.asarray(i.statistics_).dtype.kind == "f"
-    ]
+    # A ColumnTransformer keeps the imputers that it was given, not fitted, beside the fitted ones.
+    fills = [getattr(i, "statistics_", None) for i in parts_of(estimator, SimpleImputer)]
+    numbers = [np.asarray(f) for f in fills if f is not None and np.asarray(f).dtype.kind == "f"]
     for place, node in reversed(list(enumerate(model.graph.node))):
         if node.op_type != "Imputer":
             continue
