@@ -189,7 +189,7 @@ def load_outcomes(path: Path) -> Outcomes:
         CheckFailed: if the file is not what `save_outcomes` writes.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             index = from_json(_Index, str(arrays["index"]))
             baseline = _metrics(arrays, "baseline.")
             candidates = {

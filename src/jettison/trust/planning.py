@@ -189,8 +189,8 @@ def _seen(drops: Array) -> Seen:
 def _known(seen: Mapping[str, Seen], group: str) -> Seen:
     """What is known about a part; a group that selection lacks is taken to be like the whole."""
     whole = seen.get(OVERALL, Seen(0.0, 0.0, 0))
-    own = seen.get(group, whole)
-    return own if own.rows else Seen(whole.drop, whole.square, 1 if whole.rows else 0)
+    own = seen.get(group)
+    return own if own and own.rows else Seen(whole.drop, whole.square, min(whole.rows, 1))
 
 
 def _sizes(certification: CertificationSet, group: str) -> tuple[int, int]:

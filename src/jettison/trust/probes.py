@@ -73,7 +73,7 @@ def probe_differences(served: Served, path: Path) -> list[str]:
         CandidateFailed: if the model can't be loaded or run.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored}
         expected = {
             name.removeprefix("output."): values
