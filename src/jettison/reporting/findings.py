@@ -12,9 +12,6 @@ from jettison.domain.measurement import OVERALL, Estimate, Measurement
 from jettison.domain.recipe import Potential, Recipe
 from jettison.domain.run import GAIN, RunRecord, Trial
 
-BASELINE_ARM = "a/a"
-"""Key of `RunRecord.claims` that holds the second copy of the baseline."""
-
 
 @dataclass(frozen=True, slots=True)
 class Gain:

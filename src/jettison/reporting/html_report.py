@@ -68,6 +68,7 @@ def render_report(record: RunRecord) -> str:
         plots=plots,
         figures={name: _figure(plot) for name, plot in plots.items()},
         sentences=_sentences(record),
+        notes=_notes(record),
         glossary=GLOSSARY,
         library=library,
         style=_source(environment, "report.css"),
@@ -115,6 +116,13 @@ def _sentences(record: RunRecord) -> Mapping[str, str]:
         "times": f"{parts}; together {seconds_text(whole)}." if parts else "",
         "float": _float_sentence(record),
     }
+
+
+def _notes(record: RunRecord) -> tuple[str, ...]:
+    """Everything that a person should know, each sentence once: data, run, measurements."""
+    reader = record.data.notes if record.data is not None else ()
+    measured = [n for m in (record.baseline, *record.claims.values()) for n in m.notes]
+    return tuple(dict.fromkeys((*reader, *record.notes, *measured)))
 
 
 def _float_sentence(record: RunRecord) -> str:

@@ -11,7 +11,6 @@ from jettison.domain.run import RunRecord
 from jettison.reporting import cells
 from jettison.reporting.comparison import Row, compare, every_trial
 from jettison.reporting.findings import (
-    BASELINE_ARM,
     best_gain_with,
     claims_of,
     the_cost,
@@ -148,15 +147,14 @@ def p_text(value: float | None) -> str:
 
 
 def variants(record: RunRecord) -> tuple[tuple[str, Measurement], ...]:
-    """The original and every recipe with claim-tier figures, what ships first after it."""
-    titles = {row.digest: row.title for row in compare(record)}
-    found: list[tuple[str, Measurement]] = [("original", record.baseline)]
-    for digest, measurement in sorted(
-        record.claims.items(), key=lambda item: item[0] != record.shipped
-    ):
-        if digest != BASELINE_ARM:
-            found.append((titles.get(digest, digest[:12]), measurement))
-    return tuple(found)
+    """The original and every recipe with claim-tier figures, what ships first after it.
+
+    Claims of no recipe (the original again, its second copy) are left out.
+    """
+    titles = {row.digest: row.title for row in every_trial(record)}
+    found = [(digest, m) for digest, m in record.claims.items() if digest in titles]
+    found.sort(key=lambda item: item[0] != record.shipped)
+    return ("original", record.baseline), *((titles[digest], m) for digest, m in found)
 
 
 def curve(record: RunRecord) -> Table:
