@@ -77,14 +77,20 @@ def external_slice(tensor: Any, folder: Path) -> FileSlice:
             f"{what} is stored in `{location}`, which is missing; put that file beside the .onnx "
             "file, as it was when the model was exported"
         )
+    wanted = stored_bytes(tensor)
     try:
         offset = int(entries.get("offset") or 0)
-        length = int(entries.get("length") or path.stat().st_size - offset)
+        length = int(entries.get("length") or wanted)
     except ValueError as error:
         raise ModelError(
             f"{what} has an offset or length that is no number: {entries}; export it again"
         ) from error
-    if offset < 0 or length < 0 or offset + length > path.stat().st_size:
+    if length != wanted:
+        raise ModelError(
+            f"{what} has dimensions {list(tensor.dims)}, so {wanted} bytes, but refers to {length} "
+            f"bytes of `{location}`; export it again"
+        )
+    if offset < 0 or offset + length > path.stat().st_size:
         raise ModelError(
             f"{what} needs bytes {offset} to {offset + length} of `{location}`, which holds only "
             f"{path.stat().st_size}; the file is cut off or belongs to another export: copy it again"
