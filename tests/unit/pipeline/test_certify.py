@@ -1,0 +1,251 @@
+"""Certification of a real network on real digits: what it opens, ships, refuses and survives."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jettison.domain.certificate import Requirement
+from jettison.domain.model import Artifact
+from jettison.domain.record import digest, from_json, to_json
+from jettison.domain.splits import Labels
+from jettison.errors import CheckFailed
+from jettison.pipeline.certify import (
+    CertificationRequest,
+    certify,
+    plan_certification,
+    uncertified_certificate,
+)
+from jettison.trust.ledger import Ledger
+from jettison.trust.outcomes import load_outcomes
+
+MakeRequest = Callable[..., CertificationRequest]
+
+
+def test_a_harmless_copy_ships(make_request: MakeRequest) -> None:
+    """The harmless copy is certified overall and by group; the ledger tells charge and result."""
+    request = make_request(("harmless",))
+    result = certify(request)
+    certificate = result.certificate
+    assert certificate.status == "certified", certificate.reason
+    assert result.shipped == request.contenders[0].recipe
+    groups = {claim.group: claim for claim in certificate.claims}
+    assert set(groups) == {"overall", "kind=high", "kind=low"}
+    assert {claim.verdict for claim in certificate.claims} == {"held"}
+    assert groups["overall"].n == 1500
+    assert groups["overall"].baseline is not None
+    assert groups["overall"].baseline > 0.97
+    assert groups["overall"].grade == "A"
+    subject = certificate.subject
+    assert subject is not None
+    assert subject.artifact == request.contenders[0].variant.model.artifact.digest
+    assert (subject.batch_size, subject.batch_policy) == (1, "batch size 1 only")
+    assert certificate.config_digest == request.configuration_digest
+    assert certificate.data_digest == request.certification.digest
+    ledger = Ledger.at(request.ledger)
+    entries = ledger.entries()
+    assert [entry.kind for entry in entries] == ["look", "opened", "certificate"]
+    assert certificate.ledger is not None
+    assert certificate.ledger.entry == entries[0].digest
+    assert entries[0].facts["order"] == certificate.order_digest
+    assert entries[2].facts["digest"] == digest(certificate)
+    assert certificate.assumptions
+
+
+def test_the_outcomes_give_the_certificate_again(make_request: MakeRequest) -> None:
+    """`outcomes.npz` holds the frozen order and every row's part."""
+    result = certify(make_request(("harmless",)))
+    assert result.outcomes is not None
+    outcomes = load_outcomes(result.outcomes)
+    assert digest(outcomes.rules) == result.certificate.order_digest
+    assert outcomes.n == 1500
+    assert set(np.unique(outcomes.baseline["accuracy"])) == {0.0, 1.0}
+
+
+def test_a_damaged_copy_does_not_ship(make_request: MakeRequest) -> None:
+    """The order puts the harmless copy first, and the damaged one behind it is broken."""
+    request = make_request(("harmless", "damaged"))
+    plan = plan_certification(request)
+    names = {c.recipe: c.title for c in request.contenders}
+    assert names[plan.order[0].recipe] == "harmless"
+    result = certify(request)
+    assert names[result.shipped] == "harmless"
+    alone = certify(make_request(("damaged",), rows=slice(3000, 4500)))
+    assert alone.certificate.status == "failed"
+    assert alone.shipped == ""
+    assert alone.certificate.order[0].verdict == "broken"
+    assert "above the margin" in alone.certificate.reason
+    assert alone.certificate.subject is None
+
+
+def test_the_second_certification_is_refused(make_request: MakeRequest) -> None:
+    """The same rows, sealed again by another project, end uncertified with the way out."""
+    certify(make_request(("damaged",)))
+    again = make_request(("harmless",))
+    plan = plan_certification(again)
+    assert not plan.possible
+    result = certify(again)
+    assert result.certificate.status == "uncertified"
+    assert "1,500 of the 1,500 sealed rows were spent" in result.certificate.reason
+    assert result.outcomes is None
+    overlapping = certify(make_request(("harmless",), rows=slice(1499, 2999)))
+    assert "1 of the 1,500 sealed rows" in overlapping.certificate.reason
+
+
+def test_too_few_rows_stop_before_opening(make_request: MakeRequest) -> None:
+    """A run that can't pass spends nothing, and says how many rows it would take."""
+    request = make_request(("harmless",), rows=slice(0, 250))
+    result = certify(request)
+    assert result.certificate.status == "uncertified"
+    assert "250 sealed rows are below the floor of 299" in result.certificate.reason
+    assert "are needed" in result.certificate.reason
+    assert not Ledger.at(request.ledger).exists
+
+
+def test_a_group_of_three_rows_stops_before_opening(make_request: MakeRequest, digits: Any) -> None:
+    """A gated group of 3 rows can't pass; with `ship_listed` it is named and the rest ships."""
+    kinds = np.array(["small"] * 3 + ["large"] * 1497, dtype=object)
+    labels = Labels(digits.targets[:1500], {"kind": kinds})
+    request = make_request(("harmless",), labels=labels)
+    closed = certify(request)
+    assert closed.certificate.status == "uncertified"
+    assert "kind=small: 3 sealed rows are below the floor of 99" in closed.certificate.reason
+    assert "ship_listed" in closed.certificate.reason
+    assert not Ledger.at(request.ledger).exists
+    listed = certify(dataclasses.replace(request, on_undecided="ship_listed"))
+    assert listed.certificate.status == "certified", listed.certificate.reason
+    assert listed.certificate.reason == "listed as not certified: accuracy: kind=small"
+    small = next(c for c in listed.certificate.claims if c.group == "kind=small")
+    assert (small.verdict, small.gates) == ("undecided", False)
+
+
+def test_nothing_cheaper_is_nothing_to_certify(make_request: MakeRequest) -> None:
+    """Candidates that are not cheaper than the original never enter."""
+    request = make_request(("harmless",))
+    dear = dataclasses.replace(request.contenders[0], gain=1.0)
+    result = certify(dataclasses.replace(request, contenders=(dear,)))
+    assert "no candidate is cheaper" in result.certificate.reason
+    assert not Ledger.at(request.ledger).exists
+
+
+def test_agreement_is_certified_without_labels(make_request: MakeRequest) -> None:
+    """Rows without labels certify agreement by the exact bound; accuracy they can't."""
+    request = make_request(("harmless",), labels=Labels(None))
+    assert "needs labels" in plan_certification(request).reason
+    ones = request.baseline_contributions["accuracy"].replace("baseline.npy", "ones.npy")
+    np.save(ones, np.ones(600))
+    contender = dataclasses.replace(request.contenders[0], contributions={"agreement": ones})
+    result = certify(
+        dataclasses.replace(
+            request,
+            contenders=(contender,),
+            baseline_contributions={"agreement": ones},
+            requirements=(Requirement("agreement", 0.01, 0.03),),
+        )
+    )
+    assert result.certificate.status == "certified", result.certificate.reason
+    assert "exact binomial" in result.certificate.claims[0].method
+
+
+def test_a_model_changed_after_measuring_is_found(
+    make_request: MakeRequest, tmp_path: Path
+) -> None:
+    """A candidate's file that changed is found before the look is spent."""
+    request = make_request(("harmless",))
+    contender = request.contenders[0]
+    model = contender.variant.model
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "model.onnx").write_bytes(model.artifact.path.read_bytes() + b"x")
+    moved = dataclasses.replace(
+        model, artifact=dataclasses.replace(model.artifact, folder=str(copy))
+    )
+    changed = dataclasses.replace(
+        contender, variant=dataclasses.replace(contender.variant, model=moved)
+    )
+    with pytest.raises(CheckFailed, match="was changed after it was measured"):
+        certify(dataclasses.replace(request, contenders=(changed,)))
+    assert not Ledger.at(request.ledger).exists
+
+
+def test_flipped_sealed_bytes_are_found_before_the_charge(make_request: MakeRequest) -> None:
+    """Tampered labels are a failed check, and no look is spent on them."""
+    request = make_request(("harmless",))
+    path = Path(request.certification.folder) / "labels.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CheckFailed, match=r"labels\.npz"):
+        certify(request)
+    assert not Ledger.at(request.ledger).exists
+
+
+def test_a_candidate_that_cannot_run_is_undecided(
+    make_request: MakeRequest, tmp_path: Path
+) -> None:
+    """A model that the runtime can't load does not crash the opened certification."""
+    request = make_request(("harmless",))
+    contender = request.contenders[0]
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.onnx").write_bytes(b"not a model")
+    model = dataclasses.replace(
+        contender.variant.model, artifact=Artifact.of("onnx_file", broken, ("model.onnx",))
+    )
+    unusable = dataclasses.replace(
+        contender, variant=dataclasses.replace(contender.variant, model=model)
+    )
+    result = certify(dataclasses.replace(request, contenders=(unusable,)))
+    assert result.certificate.status == "failed"
+    assert "can't be scored on the sealed rows" in result.certificate.reason
+    assert result.certificate.order[0].verdict == "undecided"
+
+
+KILLED = """
+import pickle, sys, time
+from jettison.pipeline import certify as certifying
+
+request = pickle.load(open(sys.argv[1], "rb"))
+
+def hang(*arguments):
+    print("opened", flush=True)
+    time.sleep(600)
+
+certifying.observe = hang
+certifying.certify(request)
+"""
+
+
+def test_killed_with_the_seal_open_is_charged(make_request: MakeRequest, tmp_path: Path) -> None:
+    """Kill -9 right after the seal opened: starting again does not give a second look."""
+    request = make_request(("harmless",))
+    (tmp_path / "request").write_bytes(pickle.dumps(request))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "request")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "opened\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    result = certify(request)
+    assert result.certificate.status == "uncertified"
+    assert "were spent by an earlier look" in result.certificate.reason
+
+
+def test_an_uncertified_certificate_says_why() -> None:
+    """It round-trips, claims nothing and names no look."""
+    certificate = uncertified_certificate("there is no data", "c", "d")
+    assert from_json(type(certificate), to_json(certificate)) == certificate
+    assert (certificate.status, certificate.claims, certificate.ledger) == ("uncertified", (), None)
