@@ -66,6 +66,7 @@ def class_probabilities(output: Array, reference: Array) -> Array:
             "be found; require `accuracy` or `agreement`, or let the model give its scores"
         )
     scores, original = _scores(output), _scores(reference)
+    scores = np.where(np.isfinite(scores).all(axis=1, keepdims=True), scores, np.nan)
     if scores.shape[1] == 1:
         chance = (
             scores if _threshold(original) == 0.5 else 1 / (1 + np.exp(-np.clip(scores, -700, 700)))

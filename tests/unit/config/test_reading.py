@@ -212,7 +212,7 @@ pair = { values = [4, 8], default = 8 }
     assert made["ends"] == IntegerRange(1, 4, 1)
     assert made["real"] == FloatRange(0.5, 2.0, 0.5)
     assert made["words"] == Choices(("a", "b"), "a")
-    assert made["flags"] == Choices((True, False), True)
+    assert made["flags"] == Choices((True, False), default=True)
     assert made["three"] == Choices((1, 2, 4), 1)
     assert made["long"] == FloatRange(1e-4, 1.0, 0.01, logarithmic=True)
     assert made["pair"] == Choices((4, 8), 8)

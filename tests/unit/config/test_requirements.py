@@ -26,7 +26,7 @@ def model(task: str) -> Model:
         ("regression", True, "within_1_percent"),
     ],
 )
-def test_the_task_decides_the_default_metric(task: str, labelled: bool, metric: str) -> None:  # noqa: FBT001
+def test_the_task_decides_the_default_metric(task: str, labelled: bool, metric: str) -> None:
     """Labels where there are some; otherwise closeness to the original."""
     (made,) = default_requirements(model(task), labelled=labelled, max_drop=0.02)
     assert made == Requirement(metric, 0.02, 0.06)

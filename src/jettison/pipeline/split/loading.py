@@ -42,6 +42,8 @@ FEWEST_UNITS = 20
 
 MADE_UP_ROWS = 128
 
+_NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+
 
 def load_data(
     section: DataSection, model: Model, folder: Path, live: Mapping[str, Any] | None = None
@@ -70,7 +72,7 @@ def load_data(
     tables = _tables(section, live or {})
     if not tables:
         return made_up_data(model, folder, section.seed)
-    with _storage(folder):
+    with storage(folder):
         for name in (*USES, "sealed", "raw", ".pool"):
             shutil.rmtree(folder / name, ignore_errors=True)
         bound, columns = bind_encoder(section, model, tables)
@@ -95,7 +97,7 @@ def made_up_data(model: Model, folder: Path, seed: int) -> Splits:
     """Makes up calibration inputs for a run without data: speed and size only."""
     kind = registry.get("encoders", model.encoder.kind)
     names = tuple(spec.name for spec in model.inputs)
-    with _storage(folder):
+    with storage(folder):
         shutil.rmtree(folder / "fitting", ignore_errors=True)
         encoded = kind.made_up(model.encoder, model, MADE_UP_ROWS, seed)
         rows = write_encoded(encoded, names, folder / "fitting")
@@ -220,7 +222,7 @@ def _write(
 
 
 @contextlib.contextmanager
-def _storage(folder: Path) -> Iterator[None]:
+def storage(folder: Path) -> Iterator[None]:
     """Says what to do where the disk is full or the folder may not be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +233,7 @@ def _storage(folder: Path) -> Iterator[None]:
                 f"no space is left on the disk of {folder}, where the encoded rows go; free some, "
                 "or choose another `output`"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _NOT_WRITABLE:
             raise DataError(
                 f"{folder}, where the encoded rows go, can't be written ({error.strerror}); "
                 "choose another `output`"

@@ -96,8 +96,11 @@ def _table(columns: Mapping[str, Array], where: str) -> Example:
 
 
 def _read_npz(path: Path, where: str) -> dict[str, Array]:
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{where} is no npz file that can be read: it is no zip archive")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: NumPy leaves the file open where the archive is broken.
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             return {name: _plain_column(file[name], name, where) for name in file.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         if isinstance(error, ValueError) and "pickle" in str(error).lower():

@@ -1,0 +1,552 @@
+"""Loading data: what comes out, from every kind of file, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jettison.domain.configuration import DataSection
+from jettison.domain.encoder import Encoder
+from jettison.domain.model import Artifact, Model, TensorSpec
+from jettison.domain.raw_examples import read_raw, write_raw
+from jettison.domain.splits import Splits
+from jettison.errors import DataError
+from jettison.pipeline.split import load_data, made_up_data
+from jettison.pipeline.split.loading import storage
+from jettison.pipeline.split.reading import read_file
+
+N = 300
+
+
+def model(
+    *,
+    width: int = 2,
+    classes: int = 2,
+    labels: tuple[str, ...] = ("no", "yes"),
+    task: str = "classification",
+) -> Model:
+    """A description of a model that takes `x` (n, width); nothing here runs it."""
+    return Model(
+        Artifact("onnx_file", "/nowhere", ("m.onnx",), "digest", 1),
+        frozenset({"onnx"}),
+        (TensorSpec("x", "float32", ("n", width)),),
+        (TensorSpec("scores", "float32", ("n", classes)),),
+        "scores",
+        task,
+        Encoder.of("arrays", {}, labels=labels),
+    )
+
+
+def table(n: int = N, seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {
+        "a": rng.normal(size=n).astype(np.float32),
+        "b": rng.normal(size=n).astype(np.float32),
+        "y": rng.choice(["no", "yes"], n),
+        "sex": rng.choice(["f", "m"], n),
+        "author": rng.integers(0, 80, n),
+        "w": rng.uniform(0.5, 2, n),
+    }
+
+
+SECTION = DataSection(
+    inputs=("a", "b"), target="y", groups=("sex",), unit="author", weight="w", seed=3
+)
+
+
+def load(
+    given: Any, folder: Path, section: DataSection = SECTION, like: Model | None = None
+) -> Splits:
+    return load_data(section, like or model(), folder, {"source": given})
+
+
+def sealed(folder: Path, name: str = "x") -> Any:
+    return np.load(folder / "sealed" / "rows" / f"{name}.npy")
+
+
+def refused(
+    given: Any, folder: Path, section: DataSection = SECTION, like: Model | None = None
+) -> str:
+    with pytest.raises(DataError) as caught:
+        load(given, folder, section, like)
+    return str(caught.value)
+
+
+def test_one_source_is_divided_by_unit(tmp_path: Path) -> None:
+    """Every row lands once, with its label; no author stands on two sides."""
+    given = table()
+    made = load(given, tmp_path)
+    assert made.selection is not None
+    assert made.certification is not None
+    chosen = made.selection.rows.column("x")
+    assert made.fitting.rows.n + made.selection.rows.n + made.certification.n == N
+    everything = np.concatenate([made.fitting.rows.column("x"), chosen, sealed(tmp_path)])
+    original = np.stack([given["a"], given["b"]], axis=1)
+    np.testing.assert_array_equal(np.sort(everything, axis=0), np.sort(original, axis=0))
+    place = {bytes(row): i for i, row in enumerate(original)}
+    for row, target, unit, group, weight in zip(
+        chosen,
+        made.selection.labels.targets,  # type: ignore[arg-type]
+        made.selection.labels.units,  # type: ignore[arg-type]
+        made.selection.labels.groups["sex"],
+        made.selection.labels.weights,  # type: ignore[arg-type]
+        strict=True,
+    ):
+        i = place[bytes(row)]
+        assert ("no", "yes")[target] == given["y"][i]
+        assert (unit, group, weight) == (str(given["author"][i]), given["sex"][i], given["w"][i])
+    own = {str(a) for a in given["author"]} - set(made.selection.labels.units)  # type: ignore[arg-type]
+    assert made.certification.units < len(own)
+    assert made.certification.labelled
+    assert made.certification.weighted
+    assert made.encoder is not None
+    assert made.encoder.settings["columns"] == ["a", "b"]
+
+
+def test_the_order_of_the_file_changes_nothing(tmp_path: Path) -> None:
+    """A shuffled file gives the same splits, row for row, and the same digests."""
+    given = table()
+    order = np.random.default_rng(1).permutation(N)
+    one = load(given, tmp_path / "one")
+    two = load({k: v[order] for k, v in given.items()}, tmp_path / "two")
+    assert one.digest == two.digest
+    assert one.fitting.rows.digest == two.fitting.rows.digest
+    assert one.selection is not None
+    assert two.selection is not None
+    assert one.selection.rows.digest == two.selection.rows.digest
+    np.testing.assert_array_equal(sealed(tmp_path / "one"), sealed(tmp_path / "two"))
+
+
+def test_seed_and_labels_are_part_of_the_digest(tmp_path: Path) -> None:
+    """Another seed divides otherwise; a changed label is other data."""
+    given = table()
+    one = load(given, tmp_path / "one")
+    other = load(given, tmp_path / "two", dataclasses.replace(SECTION, seed=4))
+    flipped = dict(given, y=np.roll(given["y"], 1))
+    assert len({one.digest, other.digest, load(flipped, tmp_path / "three").digest}) == 3
+
+
+def test_copies_are_counted_and_kept_once_in_certification(tmp_path: Path) -> None:
+    """Without units, copies share a side; among sealed rows each is kept once."""
+    given = table()
+    for name in ("a", "b"):
+        given[name][50:150] = given[name][0]
+    made = load(given, tmp_path, dataclasses.replace(SECTION, unit=""))
+    assert made.duplicates == 100
+    rows = sealed(tmp_path)
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    if made.certification is not None and made.certification.n < 0.7 * N:
+        assert any("repeat the encoded inputs" in note for note in made.notes)
+
+
+def test_files_named_per_use_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Rows of selection that the sealed file repeats are left out of it, and counted."""
+    parts = {
+        "fitting": table(40, seed=1),
+        "selection": table(100, seed=2),
+        "certification": table(200, seed=3),
+    }
+    for name in ("a", "b"):
+        parts["certification"][name][:7] = parts["selection"][name][:7]
+    del parts["fitting"]["y"]
+    section = dataclasses.replace(SECTION, unit="")
+    made = load_data(section, model(), tmp_path, parts)
+    assert made.selection is not None
+    assert made.certification is not None
+    assert (made.fitting.rows.n, made.selection.rows.n) == (40, 100)
+    assert made.certification.n == 193
+    assert made.selection.labels.targets is not None
+    assert made.selection.labels.targets.dtype == np.int64
+    assert any(note.startswith("7 rows were left out") for note in made.notes)
+
+
+def test_without_a_sealed_file_nothing_can_be_certified(tmp_path: Path) -> None:
+    """Two files give no certification set; three words say which are needed."""
+    parts = {"fitting": table(40, seed=1), "selection": table(100, seed=2)}
+    made = load_data(SECTION, model(), tmp_path, parts)
+    assert made.certification is None
+    with pytest.raises(DataError, match="at least `fitting` and `selection`"):
+        load_data(SECTION, model(), tmp_path, {"selection": table(100)})
+    with pytest.raises(DataError, match="exclude each other"):
+        load_data(SECTION, model(), tmp_path, {"source": table(), "selection": table()})
+
+
+def test_a_unit_in_two_files_is_left_out_of_the_later(tmp_path: Path) -> None:
+    """An author whom the search has met is no evidence about new authors."""
+    parts = {"fitting": table(40, 1), "selection": table(100, 2), "certification": table(200, 3)}
+    for use, part in parts.items():
+        part["author"] = np.array([f"{use} {i}" for i in range(len(part["a"]))])
+    parts["certification"]["author"][:5] = parts["selection"]["author"][0]
+    made = load_data(SECTION, model(), tmp_path, parts)
+    assert made.certification is not None
+    assert made.certification.n == 195
+
+
+def test_a_file_that_shares_all_rows_leaves_a_use_empty(tmp_path: Path) -> None:
+    """The same file for selection and certification is refused."""
+    part = table(100)
+    with pytest.raises(DataError, match="no row is left for certification"):
+        load_data(
+            dataclasses.replace(SECTION, unit=""),
+            model(),
+            tmp_path,
+            {"fitting": table(40, 1), "selection": part, "certification": part},
+        )
+
+
+def test_without_labels_there_are_no_targets(tmp_path: Path) -> None:
+    """An unlabelled run has rows and no targets, groups, units or weights."""
+    made = load(table(), tmp_path, DataSection(inputs=("a", "b")))
+    assert made.selection is not None
+    assert made.selection.labels.targets is None
+    assert made.certification is not None
+    assert not made.certification.labelled
+
+
+def test_a_tiny_group_survives_and_is_named(tmp_path: Path) -> None:
+    """A group of 3 rows is not pooled away; the notes say that it is too small."""
+    given = table()
+    given["sex"] = np.where(np.arange(N) < 3, "x", "m")
+    made = load(given, tmp_path, dataclasses.replace(SECTION, unit=""))
+    assert made.certification is not None
+    sizes = made.certification.group_sizes
+    assert sizes.get("sex=x", 0) <= 3
+    assert any("too few for any margin" in note and "`sex=x`" in note for note in made.notes)
+
+
+def test_an_undeclared_unit_is_pointed_out(tmp_path: Path) -> None:
+    """A column that is called like an identifier and repeats is worth a sentence, not an error."""
+    given = table()
+    section = dataclasses.replace(SECTION, unit="")
+    made = load(given, tmp_path, section)
+    assert any('unit = "author"' in note for note in made.notes)
+    given["author"] = np.arange(N)
+    assert not any("author" in note for note in load(given, tmp_path, section).notes)
+
+
+def test_labels_that_start_at_one_are_pointed_out(tmp_path: Path) -> None:
+    """Targets 1 and 2 of a model with 3 classes may be shifted: a note; of 2 classes: an error."""
+    given = table()
+    given["y"] = np.where(given["y"] == "no", 1, 2)
+    made = load(given, tmp_path, like=model(classes=3, labels=()))
+    assert any("count from 1" in note for note in made.notes)
+    assert "start at 1: subtract 1" in refused(given, tmp_path, like=model(labels=()))
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "expected"),
+    [
+        (("no", "yes"), ["no", "yes"], [0, 1]),
+        ((), [0, 1], [0, 1]),
+        ((), [0.0, 1.0], [0, 1]),
+        ((), [False, True], [0, 1]),
+        (("false", "true"), [True, False], [1, 0]),
+        (("3", "5"), [3, 5], [0, 1]),
+        (("3", "5"), ["5", "3"], [1, 0]),
+        (("LABEL_0", "LABEL_1"), [1, 0], [1, 0]),
+    ],
+)
+def test_targets_become_class_indices(
+    tmp_path: Path, labels: tuple[str, ...], values: list[Any], expected: list[int]
+) -> None:
+    """Names, numbered names, indices and truth values all lead to the order of the scores."""
+    given = table()
+    given["y"] = np.array(values)[np.arange(N) % 2]
+    given["a"] = np.arange(N, dtype=np.float32)
+    made = load(given, tmp_path, like=model(labels=labels))
+    assert made.selection is not None
+    first = made.selection.rows.column("x")[:, 0].astype(int)
+    assert made.selection.labels.targets is not None
+    np.testing.assert_array_equal(made.selection.labels.targets, np.array(expected)[first % 2])
+
+
+def test_a_regression_keeps_its_values(tmp_path: Path) -> None:
+    """Targets of a regression are floats as they stand."""
+    given = table()
+    given["y"] = given["a"] * 2.5
+    made = load(given, tmp_path, like=model(classes=1, labels=(), task="regression"))
+    assert made.selection is not None
+    assert made.selection.labels.targets is not None
+    np.testing.assert_allclose(
+        made.selection.labels.targets, made.selection.rows.column("x")[:, 0] * 2.5, rtol=1e-6
+    )
+
+
+def changed(**columns: Any) -> dict[str, Any]:
+    return {**table(), **columns}
+
+
+def holed(name: str, value: Any, *, row: int = 5) -> dict[str, Any]:
+    given = table()
+    column = given[name].astype(object)
+    column[row] = value
+    return dict(given, **{name: column})
+
+
+REFUSED: list[tuple[str, dict[str, Any], DataSection, str]] = [
+    ("target", {}, dataclasses.replace(SECTION, target="label"), "has no column `label`"),
+    ("near", {}, dataclasses.replace(SECTION, target="yy"), "did you mean `y`"),
+    ("group", {}, dataclasses.replace(SECTION, groups=("race",)), "has no column `race`"),
+    ("unit", {}, dataclasses.replace(SECTION, unit="who"), "has no column `who`"),
+    ("weight", {}, dataclasses.replace(SECTION, weight="ww"), "has no column `ww`"),
+    ("input", {}, dataclasses.replace(SECTION, inputs=("a", "c")), "has no column `c`"),
+    ("leak", {}, dataclasses.replace(SECTION, inputs=("a", "y")), "`y` is also an input"),
+    ("hole in target", holed("y", None), SECTION, "target column `y`.*no value in 1 of 300"),
+    ("hole in group", holed("sex", ""), SECTION, "group column `sex`.*row 5"),
+    ("hole in unit", holed("author", None), SECTION, "unit column `author`"),
+    ("hole in weight", holed("w", np.nan), SECTION, "weight column `w`"),
+    ("negative weight", holed("w", -1.0), SECTION, "numbers from 0 up; row 5 holds -1"),
+    ("infinite weight", holed("w", np.inf), SECTION, "finite numbers"),
+    ("no weight", {"w": np.zeros(N)}, SECTION, "all 0"),
+    ("weight is text", {"w": np.array(["a"] * N)}, SECTION, "must hold numbers"),
+    ("one class", {"y": np.array(["no"] * N)}, SECTION, "one class only"),
+    ("new label", holed("y", "maybe"), SECTION, "'maybe'.*its labels: 'no', 'yes'"),
+    ("fraction", {"y": np.linspace(0, 1, N)}, SECTION, "class names or whole numbers"),
+    ("class 2", {"y": np.arange(N) % 3}, SECTION, "from 0 to 2.*has 2 classes"),
+    ("class -1", {"y": np.arange(N) % 2 - 1}, SECTION, "from -1 to 0"),
+    ("matrix", {"y": np.zeros((N, 2))}, SECTION, "one value a row"),
+    ("NaN", holed("a", np.nan), SECTION, "NaN|not finite|missing"),
+    ("infinite", holed("a", np.inf), SECTION, "infinite|not finite|inf"),
+    ("text feature", {"a": np.array(["one"] * N)}, SECTION, "`a`"),
+    ("wrong shape", {"a": np.zeros((N, 3))}, SECTION, "shape"),
+    ("mixed", holed("sex", 3), SECTION, "mixes text and other values.*row"),
+    ("object", holed("a", object()), SECTION, "row 5"),
+    ("lengths", {"a": np.zeros(N - 1)}, SECTION, "differ in their number of rows"),
+    ("ragged", {"a": [[1], [1, 2]] * (N // 2)}, SECTION, "different lengths"),
+    ("scalar", {"a": 3.0}, SECTION, "single value"),
+    ("dates", {"a": np.array(["2020-01-01"] * N, dtype="datetime64[D]")}, SECTION, "dtype"),
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "section", "words"), [case[1:] for case in REFUSED], ids=[c[0] for c in REFUSED]
+)
+def test_bad_data_is_one_clear_error(
+    tmp_path: Path, columns: dict[str, Any], section: DataSection, words: str
+) -> None:
+    """Each fault of the data names the column and what is allowed."""
+    with pytest.raises(DataError, match=words):
+        load({**table(), **columns}, tmp_path, section)
+
+
+def test_names_without_labels_say_how_to_give_them(tmp_path: Path) -> None:
+    """Text targets of a model without class names: the message says where to put them."""
+    assert "labels.json" in refused(table(), tmp_path, like=model(labels=()))
+
+
+def test_a_target_that_the_model_asks_for_is_refused(tmp_path: Path) -> None:
+    """A column that is an input by name can't be the right answer."""
+    given = dict(table(), x=np.zeros((N, 2), dtype=np.float32))
+    assert "also an input" in refused(given, tmp_path, DataSection(target="x"))
+
+
+def test_an_embedding_takes_no_target(tmp_path: Path) -> None:
+    """Cosine needs no labels; naming a target is a mistake."""
+    words = refused(table(), tmp_path, like=model(task="embedding"))
+    assert "leave `target`" in words
+
+
+@pytest.mark.parametrize("value", ["high", np.inf, None])
+def test_a_regression_needs_finite_numbers(tmp_path: Path, value: Any) -> None:
+    """Text, infinity and holes are no values to regress on."""
+    given = table()
+    given["y"] = np.linspace(0, 1, N).astype(object)
+    given["y"][9] = value
+    like = model(classes=1, labels=(), task="regression")
+    assert "`y`" in refused(given, tmp_path, like=like)
+
+
+def test_too_few_units_are_refused(tmp_path: Path) -> None:
+    """Ten authors can't be divided in three, nor can ten rows."""
+    few = dict(table(), author=np.arange(N) % 10)
+    assert "10 units, too few" in refused(few, tmp_path)
+    alone = {k: v[:10] for k, v in table().items()}
+    assert "10 different rows" in refused(alone, tmp_path, dataclasses.replace(SECTION, unit=""))
+
+
+def test_twenty_units_always_give_three_uses(tmp_path: Path) -> None:
+    """For every seed no use stays empty, however the hashes fall."""
+    given = {k: v[:20] for k, v in table().items()}
+    for seed in range(12):
+        section = dataclasses.replace(SECTION, unit="", seed=seed)
+        made = load(given, tmp_path, section)
+        assert made.selection is not None
+        assert made.certification is not None
+        assert min(made.fitting.rows.n, made.selection.rows.n, made.certification.n) >= 1
+
+
+def write(path: Path, frame: pd.DataFrame) -> None:
+    match path.suffixes:
+        case [".parquet"]:
+            frame.to_parquet(path)
+        case [".npz"]:
+            arrays = {c: frame[c].to_numpy() for c in frame}
+            np.savez(
+                path, **{c: v.astype("U") if v.dtype == object else v for c, v in arrays.items()}
+            )
+        case [".csv", *_]:
+            frame.to_csv(path, index=False)
+        case _:
+            frame.to_csv(path, index=False, sep="\t")
+
+
+@pytest.mark.parametrize("name", ["d.parquet", "d.csv", "d.csv.gz", "d.tsv", "d.tsv.gz", "d.npz"])
+def test_every_kind_of_file_gives_the_same_splits(tmp_path: Path, name: str) -> None:
+    """A file and the DataFrame that it was written from are the same data."""
+    given = table()
+    given = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in given.items()}
+    frame = pd.DataFrame(given)
+    write(tmp_path / name, frame)
+    section = dataclasses.replace(SECTION, source=str(tmp_path / name))
+    from_file = load_data(section, model(), tmp_path / "one")
+    assert from_file.digest == load(frame, tmp_path / "two").digest
+    assert from_file.digest == load(given, tmp_path / "three").digest
+
+
+def bad_files(folder: Path) -> dict[str, str]:
+    """Files that can't be read, with the words that say why."""
+    folder.joinpath("folder.csv").mkdir()
+    np.savez(folder / "pickled.npz", x=np.array([{}, 1], dtype=object))
+    np.savez(folder / "lengths.npz", x=np.zeros(3), y=np.zeros(4))
+    contents = {
+        "none.csv": None,
+        "empty.parquet": b"",
+        "table.xlsx": b"PK",
+        "torn.parquet": b"PAR1 and then nothing",
+        "torn.npz": b"PK\x03\x04 and then nothing",
+        "torn.csv.gz": gzip.compress(b"a,b\n1,2\n" * 999)[:40],
+        "plain.csv.gz": b"a,b\n1,2\n",
+        "ragged.csv": b"a,b\n1,2\n1,2,3\n",
+        "short.csv": b"a,b\n1,2\n1\n",
+        "twice.csv": b"a,a\n1,2\n",
+        "header.csv": b"a,b\n",
+        "latin.csv": b"a,b\n1,caf\xe9\n",
+    }
+    for name, content in contents.items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    return {
+        "folder.csv": "is a folder",
+        "none.csv": "does not exist",
+        "empty.parquet": "is empty",
+        "table.xlsx": "of a kind that is not read",
+        "torn.parquet": "no parquet file",
+        "torn.npz": "no npz file",
+        "pickled.npz": "would run code",
+        "lengths.npz": "`x` 3, `y` 4",
+        "torn.csv.gz": "can't be read",
+        "plain.csv.gz": "can't be read",
+        "ragged.csv": "can't be read",
+        "short.csv": "can't be read",
+        "twice.csv": "two columns named `a`",
+        "header.csv": "no rows",
+        "latin.csv": "UTF-8",
+    }
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+    """Missing, empty, torn, ragged or foreign files are refused with the file and the reason."""
+    for name, words in bad_files(tmp_path).items():
+        with pytest.raises(DataError, match=words) as caught:
+            read_file(str(tmp_path / name), "source")
+        assert name in str(caught.value)
+        assert "`source` in `data`" in str(caught.value)
+
+
+def test_texts_stand_for_themselves(tmp_path: Path) -> None:
+    """`NA` and an empty cell of a text column are texts; an empty number is missing; tsv quotes
+    nothing; csv keeps a line break inside quotes."""
+    (tmp_path / "t.csv").write_text('t,n\nNA,1\n"a\nb",\nnull,3\n,4\n', encoding="utf-8")
+    made = read_file(str(tmp_path / "t.csv"), "source").columns
+    assert made["t"].tolist() == ["NA", "a\nb", "null", ""]
+    np.testing.assert_array_equal(made["n"], [1, np.nan, 3, 4])
+    (tmp_path / "t.tsv").write_text('t\tn\n"so it begins\t1\nends"\t2\n', encoding="utf-8")
+    made = read_file(str(tmp_path / "t.tsv"), "source").columns
+    assert made["t"].tolist() == ['"so it begins', 'ends"']
+
+
+def test_lists_in_parquet_become_arrays(tmp_path: Path) -> None:
+    """A column of lists of one length is a matrix; lists of several lengths are refused."""
+    path = tmp_path / "l.parquet"
+    pd.DataFrame(
+        {"x": [[1.0, 2.0], [3.0, 4.0]], "d": pd.to_datetime(["2020-01-01"] * 2)}
+    ).to_parquet(path)
+    made = read_file(str(path), "source").columns
+    np.testing.assert_array_equal(made["x"], [[1, 2], [3, 4]])
+    assert made["d"][0].startswith("2020-01-01")
+    pd.DataFrame({"x": [[1.0, 2.0], [3.0]]}).to_parquet(path)
+    with pytest.raises(DataError, match="lists of 1 to 2 values"):
+        read_file(str(path), "source")
+
+
+def test_a_frame_with_a_mixed_column_is_refused(tmp_path: Path) -> None:
+    """An object column of numbers and texts names the column."""
+    frame = pd.DataFrame({"a": np.array([1, "two"] * 50, dtype=object), "b": 1.0})
+    assert "column a" in refused(frame, tmp_path)
+
+
+def test_an_object_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """A list of rows is neither a frame nor named arrays."""
+    assert "DataFrame, or a" in refused([[1, 2]], tmp_path)
+
+
+def test_one_array_feeds_a_model_of_one_input(tmp_path: Path) -> None:
+    """A bare array needs no column names."""
+    x = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
+    made = load(x, tmp_path, DataSection())
+    assert made.encoder is not None
+    assert made.encoder.settings["columns"] == ["inputs"]
+
+
+def test_raw_examples_come_back_as_they_were(tmp_path: Path) -> None:
+    """The rows of calibration, raw, wait on disk for the encoder to be timed."""
+    made = load(table(), tmp_path)
+    raw = read_raw(Path(made.raw))
+    assert raw.n == min(64, made.fitting.rows.n)
+    x = made.fitting.rows.column("x")[: raw.n]
+    np.testing.assert_array_equal(np.stack([raw.columns["a"], raw.columns["b"]], axis=1), x)
+    text = np.array(["é", None, "NaN"], dtype=object)
+    write_raw(dataclasses.replace(raw, columns={"file": text, "n": np.arange(3)}, n=3), tmp_path)
+    again = read_raw(tmp_path)
+    assert again.columns["file"].tolist() == text.tolist()
+    assert again.columns["n"].tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match="no raw examples"):
+        read_raw(tmp_path / "nowhere")
+
+
+def test_without_data_inputs_are_made_up(tmp_path: Path) -> None:
+    """Speed needs inputs of the right kind; nothing can be judged on them."""
+    made = load_data(DataSection(), model(), tmp_path)
+    assert made == made_up_data(model(), tmp_path, 7)
+    assert made.fitting.rows.column("x").shape == (128, 2)
+    assert made.selection is None
+    assert made.certification is None
+    assert "No data was given" in made.notes[0]
+
+
+def test_a_second_load_replaces_the_first(tmp_path: Path) -> None:
+    """The folder holds the latest splits only, and no scratch."""
+    load(table(seed=1), tmp_path)
+    load(table(seed=2), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fitting", "raw", "sealed", "selection"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A file where the folder should be is a mistake in what was asked, not a fault of ours."""
+    (tmp_path / "run").write_text("a file")
+    assert "choose another `output`" in refused(table(), tmp_path / "run")
+
+
+def test_a_full_disk_says_which(tmp_path: Path) -> None:
+    """No space left is said with the folder and the way out; other faults pass as they are."""
+    with pytest.raises(DataError, match="no space is left"), storage(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="odd"), storage(tmp_path):
+        raise OSError(errno.EIO, "odd")
