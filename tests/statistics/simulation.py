@@ -60,7 +60,8 @@ class Memo:
         """Finds the largest b that is held, known to be at least `start`; -1 if none is."""
         low, step = start, 1
         while low + step <= n - c and self.held(low + step, c, n, margin, alpha):
-            low, step = low + step, 2 * step
+            # From one c to the next the edge mostly moves by one, so the first two steps are 1.
+            low, step = low + step, 1 if low == start else 2 * step
         high = min(low + step, n - c + 1)
         while high - low > 1:
             middle = (low + high) // 2
@@ -153,19 +154,22 @@ Procedure = Callable[[Scenario, Draw], int | None]
 
 def prospects(scenario: Scenario, draw: Draw) -> list[Prospect]:
     """Describes a draw's candidates to the product's shortlist."""
-    selection = (sum(scenario.selection), *scenario.selection)
-    drops = (draw.select_b - draw.select_c) / np.array(selection[: draw.select_b.shape[1]])
-    both = (draw.select_b + draw.select_c) / np.array(selection[: draw.select_b.shape[1]])
+    selection = (sum(scenario.selection), *scenario.selection)[: draw.select_b.shape[1]]
+    drops = ((draw.select_b - draw.select_c) / np.array(selection)).tolist()
+    both = ((draw.select_b + draw.select_c) / np.array(selection)).tolist()
+    asked = list(zip(map(str, range(99)), selection, scenario.rows, scenario.margins, strict=False))
     return [
         Prospect(
             str(k),
-            float(scenario.costs[k]),
+            cost,
             tuple(
-                Part(str(j), float(drops[k, j]), float(both[k, j]), selection[j], n, margin)
-                for j, (n, margin) in enumerate(zip(scenario.rows, scenario.margins, strict=True))
+                Part(name, drop, share, seen, n, margin)
+                for (name, seen, n, margin), drop, share in zip(
+                    asked, drops[k], both[k], strict=True
+                )
             ),
         )
-        for k in range(len(scenario.costs))
+        for k, cost in enumerate(scenario.costs.tolist())
     ]
 
 
@@ -353,7 +357,7 @@ def exact_power(n: int, margin: float, drop: float, disagreement: float) -> floa
 
 def _rejection_region(n: int, margin: float, alpha: float, p01: Floats) -> tuple[Counts, Counts]:
     """Finds the largest b that is held, for each c that is at all likely."""
-    reach = 6.5 * np.sqrt(n * p01 * (1 - p01)) + 12
+    reach = 5.3 * np.sqrt(n * p01 * (1 - p01)) + 9
     first = int(max(0, np.floor((n * p01 - reach).min())))
     last = int(min(n, np.ceil((n * p01 + reach).max())))
     most, limits = -1, []

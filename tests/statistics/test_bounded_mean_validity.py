@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from losses import MARGIN, Draw, catastrophe, documents, held_rate, light, skewed
 from scipy import stats
 
 from jettison.statistics import Paired, judge
@@ -15,40 +13,13 @@ from jettison.statistics.bounded_means import bounded_mean_test, unit_means
 RUNS = 2000
 ALPHA = 0.05
 CEILING = ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / RUNS)
-MARGIN = float(np.log(1.01))
-Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
-
-
-def light(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """Normal losses around the margin."""
-    return np.clip(rng.normal(MARGIN, 0.1, n), -5.5, 5.5)
-
-
-def skewed(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """Right-skewed losses whose mean is the margin."""
-    return np.minimum(MARGIN - 0.15 + rng.gamma(0.5, 0.3, n), 5.5)
-
-
-def catastrophe(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """0.2 % of rows lose 5 nats, the rest next to nothing."""
-    return np.where(rng.random(n) < 0.002, 5.0, MARGIN - 0.01) + rng.normal(0, 0.01, n)
-
-
-def held_rate(draw: Draw, n: int, seed: int) -> float:
-    """Shares of runs that call a drop at the margin held."""
-    rng = np.random.default_rng(seed)
-    held = [
-        bounded_mean_test(unit_means(draw(rng, n), None, None), MARGIN, 5.5).p_value <= ALPHA
-        for _ in range(RUNS)
-    ]
-    return float(np.mean(held))
 
 
 @pytest.mark.parametrize("n", [300, 2000])
 @pytest.mark.parametrize("draw", [light, skewed, catastrophe])
 def test_a_mean_at_the_margin_is_held_at_most_at_alpha(draw: Draw, n: int) -> None:
     """Light, skewed and rare-catastrophe losses keep the size, from the fewest units allowed on."""
-    assert held_rate(draw, n, n) <= CEILING
+    assert held_rate(draw, n, RUNS, n) <= CEILING
 
 
 def test_a_plain_t_test_would_fail_here() -> None:
@@ -59,23 +30,12 @@ def test_a_plain_t_test_would_fail_here() -> None:
     assert (p_values <= ALPHA).mean() > 0.2
 
 
-def documents(rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], ...]:
-    """Draws 0/1 rows in documents of uneven length that share an effect; the drop is 2 %."""
-    sizes = rng.integers(5, 40, count)
-    document = np.repeat(np.arange(count), sizes)
-    p10 = np.repeat(rng.beta(0.3, 7.2, count), sizes)
-    losses = rng.random(document.size) < p10
-    wins = ~losses & (rng.random(document.size) < 0.02 / (1 - p10))
-    return losses.astype(float), wins.astype(float), document.astype(float)
-
-
 def test_rows_of_one_document_are_not_counted_as_independent() -> None:
     """With the unit declared the size holds; with rows taken as independent it does not."""
     rng = np.random.default_rng(62)
     together, apart = [], []
     for _ in range(600):
-        losses, wins, document = documents(rng, 320)
-        drops, units = losses - wins, document.astype(np.int64)
+        drops, units = documents(rng, 320)
         for p_values, sample in (
             (together, unit_means(drops, units, None)),
             (apart, unit_means(drops, None, None)),

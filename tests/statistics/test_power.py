@@ -17,7 +17,7 @@ def test_a_fine_model_ships_from_the_ladder(sealed: int, least: float) -> None:
 @pytest.mark.parametrize(("sealed", "least"), [(5000, 0.60), (10_000, 0.93)])
 def test_a_fine_model_ships_with_ten_groups(sealed: int, least: float) -> None:
     """Ten groups, each with its own margin, still let a fine candidate through."""
-    assert simulate(grouped_ladder(sealed), certify, RUNS, sealed).fine >= least
+    assert simulate(grouped_ladder(sealed), certify, 600, sealed).fine >= least
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,8 @@ def test_a_fine_model_ships_with_ten_groups(sealed: int, least: float) -> None:
     [
         (500, 0.03, 0.0, 0.32),
         (500, 0.05, 0.0, 0.24),
-        (1000, 0.03, 0.0, 0.55),
         (1000, 0.02, 0.002, 0.52),
         (2000, 0.03, 0.0, 0.81),
-        (2000, 0.05, 0.002, 0.48),
-        (5000, 0.03, 0.002, 0.94),
     ],
 )
 def test_power_of_a_single_test(n: int, disagreement: float, drop: float, reference: float) -> None:

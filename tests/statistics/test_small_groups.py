@@ -53,10 +53,16 @@ def test_planted_harm_in_a_small_group_is_not_certified() -> None:
         assert np.mean(held) <= 0.05
 
 
-@pytest.mark.parametrize("drop", [0.0, 0.002])
 @pytest.mark.parametrize(
-    ("margin", "disagreement"),
-    [(0.01, 0.005), (0.01, 0.03), (0.02, 0.01), (0.02, 0.05), (0.03, 0.02), (0.05, 0.005)],
+    ("margin", "disagreement", "drop"),
+    [
+        (0.01, 0.005, 0.002),
+        (0.01, 0.03, 0.0),
+        (0.02, 0.01, 0.0),
+        (0.02, 0.01, 0.002),
+        (0.03, 0.02, 0.0),
+        (0.05, 0.005, 0.0),
+    ],
 )
 def test_the_rows_needed_suffice(margin: float, disagreement: float, drop: float) -> None:
     """With the rows that were printed, the test really passes at least 77 % of the time."""
