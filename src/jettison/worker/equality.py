@@ -20,6 +20,9 @@ A faithful float32 conversion adds the same numbers in another order: 1e-7 to 1e
 (export and fusion of MiniLM: 2e-7). A wrong attribute, axis or epsilon moves outputs by percents.
 """
 
+TIE = 1e-5
+"""Two best scores closer than this, as a fraction of the output's scale, may change places."""
+
 BATCH_TOLERANCE = 1e-4
 """Largest difference between a row alone and the row in a batch, in the same unit.
 
@@ -61,8 +64,7 @@ def difference(before: Array, after: Array, tolerance: float, labels: bool) -> D
         before: shape (n, ...).
         after: the same shape.
         tolerance: fraction of the largest magnitude of `before`.
-        labels: whether the position of the largest value must agree too; a tie within the
-            tolerance counts as agreement.
+        labels: whether the position of the largest value must agree too, ties apart (`TIE`).
     """
     rows = len(before)
     if before.shape != after.shape:
@@ -84,7 +86,7 @@ def difference(before: Array, after: Array, tolerance: float, labels: bool) -> D
     if labels and first.shape[1] > 1:
         chosen = second.argmax(axis=1)
         short = first.max(axis=1) - first[np.arange(rows), chosen]
-        wrong_rows |= short > tolerance * scale
+        wrong_rows |= short > TIE * scale
     return Difference(float(apart.max(initial=0.0)), int(wrong_rows.sum()), rows)
 
 

@@ -1,0 +1,66 @@
+"""The machine: its description, and whether others compete for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jettison import machine
+from jettison.domain.record import from_json, to_json
+from jettison.machine import Contention, ContentionMeter, is_busy
+
+
+def test_the_device_describes_this_machine() -> None:
+    """The record names CPU, memory and the packages that touch the numbers."""
+    device = machine.describe_device()
+    assert 1 <= device.cores <= (os.cpu_count() or 1)
+    assert device.memory_bytes > 2**28
+    assert {"python", "numpy", "onnx"} <= set(device.versions)
+    assert device.cpu_class.startswith(device.architecture)
+    assert from_json(type(device), to_json(device)) == device
+
+
+def contention(other: float = 0.0, steal: float = 0.0, preempted: float = 0.0) -> Contention:
+    return Contention(1.0, other, steal, preempted, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "threads", "cores", "busy"),
+    [
+        (contention(), 1, 2, False),
+        (contention(other=1.0), 1, 2, False),
+        (contention(other=1.5), 1, 2, True),
+        (contention(other=0.5), 2, 2, True),
+        (contention(other=0.2), 2, 2, False),
+        (contention(steal=0.05), 1, 2, True),
+        (contention(preempted=0.9), 1, 2, True),
+    ],
+)
+def test_others_may_use_what_is_free(
+    seen: Contention, threads: int, cores: int, busy: bool
+) -> None:
+    """A timing is disturbed when others need the cores of the timed threads."""
+    assert is_busy(seen, threads, cores) is busy
+
+
+def test_the_work_of_a_counted_process_is_not_that_of_others() -> None:
+    """CPU time of a worker that is ours does not count as competition."""
+    code = "x = 0\nfor i in range(40_000_000): x += i\nprint(x, flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        counted, ignored = ContentionMeter([child.pid]), ContentionMeter([])
+        assert child.stdout is not None
+        child.stdout.readline()
+        ours, others = counted.stop(10, 1), ignored.stop(10, 1)
+        child.communicate(b"\n")
+    assert ours.other_cores < others.other_cores
+    assert ours.preempted_share == pytest.approx(0.1)
+
+
+def test_peak_memory_is_at_least_what_is_used_now() -> None:
+    """Resident memory never exceeds its peak."""
+    assert 0 < machine.memory_bytes() <= machine.peak_memory_bytes()
