@@ -461,8 +461,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
 
 
 def test_texts_stand_for_themselves(tmp_path: Path) -> None:
-    """`NA` and an empty cell of a text column are texts; an empty number is missing; tsv quotes
-    nothing; csv keeps a line break inside quotes."""
+    """Only an empty number is missing; tsv has no quotes; csv keeps a line break in quotes."""
     (tmp_path / "t.csv").write_text('t,n\nNA,1\n"a\nb",\nnull,3\n,4\n', encoding="utf-8")
     made = read_file(str(tmp_path / "t.csv"), "source").columns
     assert made["t"].tolist() == ["NA", "a\nb", "null", ""]
@@ -519,6 +518,15 @@ def test_raw_examples_come_back_as_they_were(tmp_path: Path) -> None:
     assert again.columns["n"].tolist() == [0, 1, 2]
     with pytest.raises(DataError, match="no raw examples"):
         read_raw(tmp_path / "nowhere")
+
+
+def test_columns_given_in_python_are_the_source(tmp_path: Path) -> None:
+    """A dictionary of columns, or a frame, is the one source; no file is looked for."""
+    one = load_data(SECTION, model(), tmp_path / "one", table())
+    two = load_data(SECTION, model(), tmp_path / "two", pd.DataFrame(table()))
+    assert one.digest == two.digest == load(table(), tmp_path / "three").digest
+    with pytest.raises(DataError, match="no columns"):
+        load_data(SECTION, model(), tmp_path, {})
 
 
 def test_without_data_inputs_are_made_up(tmp_path: Path) -> None:

@@ -56,9 +56,7 @@ def _offered(section: DataSection, model: Model, table: Example, where: str) -> 
 
 
 def asked_for(model: Model) -> set[str]:
-    """The names that the model itself uses: of its inputs, and in its encoder's settings."""
-    names = {spec.name for spec in model.inputs}
-    for value in model.encoder.settings.values():
-        if isinstance(value, list):
-            names |= {item for item in value if isinstance(item, str)}
-    return names
+    """The names that the model itself uses: of its inputs, and of columns that it was fitted on."""
+    columns = model.encoder.settings.get("columns", [])
+    named = columns if isinstance(columns, list) else []
+    return {spec.name for spec in model.inputs} | {name for name in named if isinstance(name, str)}

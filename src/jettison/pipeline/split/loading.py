@@ -45,9 +45,7 @@ MADE_UP_ROWS = 128
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
-def load_data(
-    section: DataSection, model: Model, folder: Path, live: Mapping[str, Any] | None = None
-) -> Splits:
+def load_data(section: DataSection, model: Model, folder: Path, live: Any = None) -> Splits:
     """Reads the data of a run and divides it into its three uses.
 
     One source is divided by unit, 5 / 15 / 80 %, by a hash of seed and unit (or of the encoded
@@ -59,8 +57,8 @@ def load_data(
         section: `data` of the configuration. Without any source, inputs are made up.
         model: whose encoder makes the inputs and whose classes the targets must belong to.
         folder: of the run; `fitting`, `selection`, `sealed` and `raw` in it are replaced.
-        live: `source`, or one entry per use: DataFrames, dictionaries of arrays or arrays, in
-            place of the files.
+        live: in place of the files, a DataFrame, a dictionary of arrays or an array as the one
+            source; or a dictionary with one of these for each use, by the names of the uses.
 
     Returns:
         The splits; `encoder` is the model's, bound to the columns.
@@ -69,7 +67,7 @@ def load_data(
         DataError: for anything in the data that can't be used; says where and what to do.
         MissingDependency: if a package is needed to read a file.
     """
-    tables = _tables(section, live or {})
+    tables = _tables(section, _by_use(live))
     if not tables:
         return made_up_data(model, folder, section.seed)
     with storage(folder):
@@ -104,6 +102,13 @@ def made_up_data(model: Model, folder: Path, seed: int) -> Splits:
     whole = hashlib.sha256(f"made up\0{seed}\0{rows.digest}".encode()).hexdigest()
     note = f"No data was given: speed and size were measured on {rows.n} made-up inputs."
     return Splits(FittingData(rows, seed), None, None, seed, whole, notes=(note,))
+
+
+def _by_use(live: Any) -> Mapping[str, Any]:
+    if live is None:
+        return {}
+    uses = {"source", *USES}
+    return live if isinstance(live, Mapping) and live and set(live) <= uses else {"source": live}
 
 
 def _tables(section: DataSection, live: Mapping[str, Any]) -> dict[str, Example]:
