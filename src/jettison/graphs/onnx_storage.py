@@ -15,6 +15,7 @@ from typing import Any
 from jettison.domain.files import write_atomically
 from jettison.errors import ModelError
 from jettison.graphs.onnx_walk import is_external, stored_bytes, tensors_of
+from jettison.graphs.onnx_wire import light_bytes
 
 GRAPH_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
@@ -47,6 +48,8 @@ Blob = Any
 def read_light(path: Path) -> Any:
     """Reads an `onnx.ModelProto` without its external data.
 
+    In a file above `INLINE_LIMIT` the heavy tensors are references to that file as well.
+
     Raises:
         ModelError: if the file is not a readable ONNX graph.
     """
@@ -54,6 +57,8 @@ def read_light(path: Path) -> Any:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
+        if path.stat().st_size > INLINE_LIMIT:
+            return onnx.load_model_from_string(light_bytes(path))
         return onnx.load(str(path), format="protobuf", load_external_data=False)
     except DecodeError as error:
         raise ModelError(

@@ -29,9 +29,10 @@ def cast_column(values: npt.ArrayLike, spec: TensorSpec, where: str) -> Array:
     Raises:
         DataError: names the first row (from 0) that can't be cast, and what to do.
     """
-    array = _unpack(np.asarray(values), where)
+    array = np.asarray(values)
     if spec.dtype == "str":
         return _as_text(array, spec, where)
+    array = _unpack(array, where)
     if array.dtype.kind not in "buif":
         raise DataError(
             f"{where} holds {_kind(array)}{_first_text(array)}, but input `{spec.name}` takes "
