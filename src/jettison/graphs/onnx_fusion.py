@@ -11,7 +11,13 @@ from typing import Any
 
 from jettison.errors import CandidateFailed, NothingChanged
 from jettison.graphs.onnx_graph import constant_names
-from jettison.graphs.onnx_storage import external_blobs, external_slice, read_light, write_model
+from jettison.graphs.onnx_storage import (
+    FileSlice,
+    external_blobs,
+    external_slice,
+    read_light,
+    write_model,
+)
 from jettison.graphs.onnx_walk import ensure_node_names, is_external, nodes_of, stored_bytes
 
 __all__ = ["Attention", "find_attention", "fuse", "write_fused"]
@@ -150,7 +156,7 @@ def fuse(path: Path) -> Any:
 
     model = read_light(path)
     attention = find_attention(model)
-    _load_needed(model, path.parent, attention.projections)
+    tables = _load_needed(model, path.parent, attention.projections)
     options = fusion_options.FusionOptions("bert")
     options.use_raw_attention_mask(use_raw_mask=True)
     with _quiet():
@@ -163,23 +169,45 @@ def fuse(path: Path) -> Any:
                 f"the fusion code of onnxruntime fails on this graph: {type(error).__name__}: "
                 f"{error}"
             ) from error
+    for tensor in fused.model.graph.initializer:
+        if tensor.name in tables:
+            tensor.CopyFrom(tables[tensor.name])
     ensure_node_names(fused.model)
     return fused.model
 
 
-def _load_needed(model: Any, folder: Path, projections: frozenset[str]) -> None:
-    """Loads external weights that are small, or that fusion packs into one."""
+def _load_needed(model: Any, folder: Path, projections: frozenset[str]) -> dict[str, Any]:
+    """Loads the external weights whose values fusion reads; shortens tables to one row.
+
+    The matrices of plain products stay on disk: nothing reads them. Of embedding tables fusion
+    reads only the width, but through their values, and copies them for each shape inference.
+
+    Returns:
+        The tables as they were, by name, to be put back afterwards.
+    """
+    readers: dict[str, set[str]] = {}
+    for node in nodes_of(model):
+        for position, name in enumerate(node.input):
+            readers.setdefault(name, set()).add(f"{node.op_type}/{position}")
+    tables: dict[str, Any] = {}
     for tensor in model.graph.initializer:
         if not is_external(tensor):
             continue
         place = external_slice(tensor, folder)
+        read_by = readers.get(tensor.name, set())
         if place.length > SMALL and tensor.name not in projections:
-            continue
+            if read_by <= {"MatMul/0", "MatMul/1"}:
+                continue
+            if read_by == {"Gather/0"} and len(tensor.dims) == 2:
+                tables[tensor.name] = type(tensor).FromString(tensor.SerializeToString())
+                place = FileSlice(place.path, place.offset, place.length // tensor.dims[0])
+                tensor.dims[0] = 1
         with open(place.path, "rb") as file:
             file.seek(place.offset)
             tensor.raw_data = file.read(place.length)
         tensor.data_location = 0
         del tensor.external_data[:]
+    return tables
 
 
 def write_fused(model: Any, source: Path, folder: Path) -> tuple[str, ...]:

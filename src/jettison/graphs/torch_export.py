@@ -25,13 +25,33 @@ from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_storage import INLINE_LIMIT, Blob, FileSlice, write_model
 
-__all__ = ["export_graph", "write_graph"]
+__all__ = ["ROWS", "drop_weights", "export_graph", "write_graph"]
 
 FOLDED = frozenset({"Unsqueeze", "Cast", "Concat"})
 """Operators that are computed now when all their inputs are small constants."""
 
+ROWS = 64
+"""Rows of an embedding table while tracing, besides those up to its padding token."""
+
 SMALL = 1024
 """Elements up to which a constant is folded."""
+
+
+def drop_weights(module: Any) -> None:
+    """Replaces each parameter by one number that is repeated, so that it takes no memory.
+
+    The numbers differ, because the exporter merges parameters that are equal. Its shape inference
+    spells the repeated numbers out; so embedding tables, the largest of all, get few rows. The
+    module can then be traced with token ids below `ROWS`, and is of no other use.
+    """
+    tables = [part for part in module.modules() if isinstance(part, torch.nn.Embedding)]
+    rows = {id(part.weight): ROWS + (part.padding_idx or 0) for part in tables}
+    for number, parameter in enumerate(module.parameters()):
+        shape = list(parameter.shape)
+        if id(parameter) in rows:
+            shape[0] = min(shape[0], rows[id(parameter)])
+        filler = torch.full((1,) * parameter.dim(), float(number + 1), dtype=parameter.dtype)
+        parameter.data = filler.expand(shape)
 
 
 def export_graph(
@@ -61,7 +81,7 @@ def export_graph(
         try:
             torch.onnx.export(
                 module,
-                tuple(torch.from_numpy(array) for array in example.values()),
+                tuple(torch.from_numpy(array.copy()) for array in example.values()),
                 buffer,
                 input_names=list(example),
                 output_names=list(outputs),
@@ -208,6 +228,6 @@ def _bytes(tensor: Any) -> bytes:
 def _spool(weights: list[tuple[Any, Any]], file: Any) -> Iterator[tuple[Any, Blob]]:
     """Writes one weight after the other, so that only one copy of one weight is held."""
     for target, tensor in weights:
-        data = tensor.contiguous().numpy().tobytes()
-        yield target, FileSlice(file.name, file.tell(), len(data))
-        file.write(data)
+        array = tensor.contiguous().numpy()
+        yield target, FileSlice(file.name, file.tell(), array.nbytes)
+        file.write(memoryview(array).cast("B"))

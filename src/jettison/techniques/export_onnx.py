@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 OPSET = 17
 """The first with LayerNormalization; every runtime of the last years reads it."""
+
+TRACED = 8
+"""Tokens of the example that is traced; any other number of tokens is proved by running."""
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest answer of the original (at least 1)."""
@@ -70,14 +72,9 @@ class ExportOnnx:
             CandidateFailed: if it can't be exported, or answers differently.
         """
         probes = list(_probes(model, fitting, max(bench.serving.batch_sizes)))
-        module = bench.open(model)
-        expected = [_answer(module, probe) for probe in probes]
         opset = int(settings.get("opset", OPSET))
-        files, operators, weights = _export(module, probes[-1], model, opset, bench.folder)
-        kind = type(module.backbone).__name__
-        # The runtime is about to load the weights: two copies at once are enough.
-        del module
-        gc.collect()
+        graph, expected, kind = _trace(bench.open(model), probes, model, opset)
+        files, operators, weights = _write(graph, bench.open(model), bench.folder)
         exported = _describe(model, Artifact.of("onnx_file", bench.folder, files))
         largest = _largest_difference(bench.runner(exported), probes, expected, model)
         sizes = ", ".join(sorted({str(len(p["input_ids"])) for p in probes}, key=int))
@@ -90,15 +87,29 @@ class ExportOnnx:
         return Applied(exported, (change,))
 
 
-def _export(
-    module: TextModel, example: dict[str, Array], model: Model, opset: int, folder: Path
-) -> tuple[tuple[str, ...], int, int]:
-    from jettison.graphs.torch_export import export_graph, write_graph
+def _trace(
+    module: TextModel, probes: list[dict[str, Array]], model: Model, opset: int
+) -> tuple[Any, list[Array], str]:
+    """Answers the probes, then gives up the weights and traces the module without them.
 
+    Tracing copies the weights for its shape inference; without them, one copy is all there is.
+    """
+    from jettison.graphs.torch_export import ROWS, drop_weights, export_graph
+
+    expected = [_answer(module, probe) for probe in probes]
     # Fused kernels such as scaled_dot_product_attention leave a pattern that ONNX Runtime's
     # fusion does not recognise.
     module.backbone.set_attn_implementation("eager")
+    drop_weights(module)
+    # Tracing keeps every intermediate result of its example, so the example is small.
+    example = {n: np.minimum(a[:2, :TRACED], ROWS - 1) for n, a in probes[-1].items()}
     graph = export_graph(module, example, [spec.name for spec in model.outputs], opset)
+    return graph, expected, type(module.backbone).__name__
+
+
+def _write(graph: Any, module: TextModel, folder: Path) -> tuple[tuple[str, ...], int, int]:
+    from jettison.graphs.torch_export import write_graph
+
     files = write_graph(graph, module, folder)
     weights = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
     return files, len(graph.graph.node), weights
