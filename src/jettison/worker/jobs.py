@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib
 import time
 import traceback
@@ -74,9 +76,21 @@ def apply(job: ApplyJob) -> ApplyAnswer:
     _check_declared(technique, applied, folder)
     _check_changed(technique, job.model, applied)
     if technique.conversion:
+        _return_memory()
         check_same_answers(job.model, applied.model, job.fitting.rows, bench)
     peak = machine.peak_memory_bytes()
     return ApplyAnswer(applied.model, tuple(applied.changes), seconds, peak, base)
+
+
+def _return_memory() -> None:
+    """Gives freed memory back to the system, so that a check does not come on top of it.
+
+    glibc keeps what lies between pieces still in use: after fusing a 268 MB graph, 250 MB.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _check_declared(technique: Technique, applied: Applied, folder: Path) -> None:
