@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import gzip
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from jettison.domain.splits import Splits
 from jettison.errors import DataError
 from jettison.pipeline.split import load_data, made_up_data
 from jettison.pipeline.split.loading import storage
-from jettison.pipeline.split.reading import read_file
 
 N = 300
 
@@ -408,81 +406,6 @@ def test_every_kind_of_file_gives_the_same_splits(tmp_path: Path, name: str) -> 
     from_file = load_data(section, model(), tmp_path / "one")
     assert from_file.digest == load(frame, tmp_path / "two").digest
     assert from_file.digest == load(given, tmp_path / "three").digest
-
-
-def bad_files(folder: Path) -> dict[str, str]:
-    """Files that can't be read, with the words that say why."""
-    folder.joinpath("folder.csv").mkdir()
-    np.savez(folder / "pickled.npz", x=np.array([{}, 1], dtype=object))
-    np.savez(folder / "lengths.npz", x=np.zeros(3), y=np.zeros(4))
-    contents = {
-        "none.csv": None,
-        "empty.parquet": b"",
-        "table.xlsx": b"PK",
-        "torn.parquet": b"PAR1 and then nothing",
-        "torn.npz": b"PK\x03\x04 and then nothing",
-        "torn.csv.gz": gzip.compress(b"a,b\n1,2\n" * 999)[:40],
-        "plain.csv.gz": b"a,b\n1,2\n",
-        "ragged.csv": b"a,b\n1,2\n1,2,3\n",
-        "short.csv": b"a,b\n1,2\n1\n",
-        "twice.csv": b"a,a\n1,2\n",
-        "header.csv": b"a,b\n",
-        "latin.csv": b"a,b\n1,caf\xe9\n",
-    }
-    for name, content in contents.items():
-        if content is not None:
-            (folder / name).write_bytes(content)
-    return {
-        "folder.csv": "is a folder",
-        "none.csv": "does not exist",
-        "empty.parquet": "is empty",
-        "table.xlsx": "of a kind that is not read",
-        "torn.parquet": "no parquet file",
-        "torn.npz": "no npz file",
-        "pickled.npz": "would run code",
-        "lengths.npz": "`x` 3, `y` 4",
-        "torn.csv.gz": "can't be read",
-        "plain.csv.gz": "can't be read",
-        "ragged.csv": "can't be read",
-        "short.csv": "can't be read",
-        "twice.csv": "two columns named `a`",
-        "header.csv": "no rows",
-        "latin.csv": "UTF-8",
-    }
-
-
-def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
-    """Missing, empty, torn, ragged or foreign files are refused with the file and the reason."""
-    for name, words in bad_files(tmp_path).items():
-        with pytest.raises(DataError, match=words) as caught:
-            read_file(str(tmp_path / name), "source")
-        assert name in str(caught.value)
-        assert "`source` in `data`" in str(caught.value)
-
-
-def test_texts_stand_for_themselves(tmp_path: Path) -> None:
-    """Only an empty number is missing; tsv has no quotes; csv keeps a line break in quotes."""
-    (tmp_path / "t.csv").write_text('t,n\nNA,1\n"a\nb",\nnull,3\n,4\n', encoding="utf-8")
-    made = read_file(str(tmp_path / "t.csv"), "source").columns
-    assert made["t"].tolist() == ["NA", "a\nb", "null", ""]
-    np.testing.assert_array_equal(made["n"], [1, np.nan, 3, 4])
-    (tmp_path / "t.tsv").write_text('t\tn\n"so it begins\t1\nends"\t2\n', encoding="utf-8")
-    made = read_file(str(tmp_path / "t.tsv"), "source").columns
-    assert made["t"].tolist() == ['"so it begins', 'ends"']
-
-
-def test_lists_in_parquet_become_arrays(tmp_path: Path) -> None:
-    """A column of lists of one length is a matrix; lists of several lengths are refused."""
-    path = tmp_path / "l.parquet"
-    pd.DataFrame(
-        {"x": [[1.0, 2.0], [3.0, 4.0]], "d": pd.to_datetime(["2020-01-01"] * 2)}
-    ).to_parquet(path)
-    made = read_file(str(path), "source").columns
-    np.testing.assert_array_equal(made["x"], [[1, 2], [3, 4]])
-    assert made["d"][0].startswith("2020-01-01")
-    pd.DataFrame({"x": [[1.0, 2.0], [3.0]]}).to_parquet(path)
-    with pytest.raises(DataError, match="lists of 1 to 2 values"):
-        read_file(str(path), "source")
 
 
 def test_a_frame_with_a_mixed_column_is_refused(tmp_path: Path) -> None:
