@@ -19,7 +19,7 @@ from jettison.reporting.glossary import GLOSSARY
 from jettison.reporting.pareto_plots import pareto_quality, pareto_size
 from jettison.reporting.plotly_figure import Plot
 from jettison.reporting.profile_plots import curve, layers
-from jettison.reporting.quantities import percent, seconds_text, times
+from jettison.reporting.quantities import percent, seconds_text, sentence, times
 from jettison.reporting.tiles import tiles
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def _sentences(record: RunRecord) -> Mapping[str, str]:
         "smaller differences in cost mean nothing.",
         "times": f"{parts}; together {seconds_text(whole)}." if parts else "",
         "float": _float_sentence(record),
+        "reason": sentence(record.certificate.reason),
     }
 
 

@@ -18,7 +18,7 @@ from jettison.reporting.quantities import (
     margin_text,
     percent,
     plain_name,
-    significant,
+    sentence,
     times,
     with_unit,
 )
@@ -239,5 +239,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
-    environment.filters["significant"] = significant
+    environment.filters["sentence"] = sentence
     return environment

@@ -173,3 +173,16 @@ def rows_text(count: int, noun: str = "row") -> str:
     ('1 row', '4,016 rows')
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def sentence(text: str) -> str:
+    """Makes a reason stand as a sentence between others.
+
+    >>> sentence("no candidate is faster"), sentence("int8_static failed."), sentence("")
+    ('No candidate is faster.', 'int8_static failed.', '')
+    """
+    shown = text.strip()
+    first = shown.split(" ", 1)[0]
+    if first.isalpha():
+        shown = shown[0].upper() + shown[1:]
+    return shown if not shown or shown[-1] in ".!?:" else shown + "."

@@ -8,7 +8,7 @@ from typing import Literal
 from jettison.domain.certificate import Claim, Tested
 from jettison.domain.run import RunRecord, Trial
 from jettison.reporting.findings import Gain, QualityChange, tested_of, the_cost, unit_of
-from jettison.reporting.quantities import change, is_time, margin_text, rows_text
+from jettison.reporting.quantities import change, is_time, margin_text, rows_text, sentence
 
 Kind = Literal["ships", "good", "bad", "open", "neutral", "error"]
 """How a verdict is coloured; the words alone always say the same."""
@@ -39,9 +39,9 @@ def standing_of(
     if digest == record.shipped:
         return _shipped(record)
     if trial.state == "failed":
-        return Standing("failed", trial.reason, "error", 9)
+        return Standing("failed", sentence(trial.reason), "error", 9)
     if trial.state == "stopped":
-        return Standing("stopped early", trial.reason, "neutral", 8)
+        return Standing("stopped early", sentence(trial.reason), "neutral", 8)
     tested = tested_of(record, digest)
     if tested is not None:
         return _tested(record, tested, gain)
@@ -53,7 +53,7 @@ def _shipped(record: RunRecord) -> Standing:
         open_groups = [c.group for c in record.certificate.claims if c.verdict != "held"]
         detail = f"Not certified: {', '.join(open_groups)}." if open_groups else ""
         return Standing("ships, certified", detail, "ships", 0)
-    return Standing("ships, NOT certified", record.certificate.reason, "open", 0)
+    return Standing("ships, NOT certified", sentence(record.certificate.reason), "open", 0)
 
 
 def _tested(record: RunRecord, tested: Tested, gain: Gain | None) -> Standing:
@@ -101,7 +101,7 @@ def _undecided(claim: Claim | None) -> str:
     if claim is None:
         return ""
     needed = f"; about {rows_text(claim.rows_needed)} would decide it" if claim.rows_needed else ""
-    reason = f" {claim.reason}" if claim.reason else ""
+    reason = f" {sentence(claim.reason)}" if claim.reason else ""
     return f"{claim.group} has {rows_text(claim.n)}{needed}.{reason}"
 
 
@@ -124,7 +124,7 @@ def _untested(record: RunRecord, gain: Gain | None, quality: QualityChange | Non
         detail = f"{change(quality.value, quality.unit)} on {quality.n:,} selection rows."
         return Standing("loses too much quality", detail, "bad", 5)
     opened = record.certificate.status != "uncertified"
-    detail = "It was not on the shortlist." if opened else record.certificate.reason
+    detail = "It was not on the shortlist." if opened else sentence(record.certificate.reason)
     return Standing("not tested", detail, "neutral", 4)
 
 

@@ -14,6 +14,7 @@ from jettison.reporting.quantities import (
     is_time,
     plain_name,
     rows_text,
+    sentence,
     times,
     with_unit,
 )
@@ -85,6 +86,6 @@ def _certificate(record: RunRecord) -> Tile:
         held = sum(claim.verdict == "held" for claim in certificate.claims)
         note = f"{held} of {len(certificate.claims)} claims held"
     else:
-        note = certificate.reason
+        note = sentence(certificate.reason)
     words = {"certified": "certified", "failed": "failed", "uncertified": "NOT certified"}
     return Tile("Certificate", words[certificate.status], note, kinds[certificate.status])
