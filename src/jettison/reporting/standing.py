@@ -39,9 +39,9 @@ def standing_of(
     if digest == record.shipped:
         return _shipped(record)
     if trial.state == "failed":
-        return Standing("failed", sentence(trial.reason), "error", 9)
+        return Standing("failed", trial.reason, "error", 9)
     if trial.state == "stopped":
-        return Standing("stopped early", sentence(trial.reason), "neutral", 8)
+        return Standing("stopped early", trial.reason, "neutral", 8)
     tested = tested_of(record, digest)
     if tested is not None:
         return _tested(record, tested, gain)
