@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from onnx import numpy_helper
 
 from jettison import machine
+from jettison.domain.bundle import Bundle
 from jettison.domain.certificate import Certificate, Requirement
 from jettison.domain.configuration import Configuration, DataSection, ModelSection
 from jettison.domain.device import ServingProfile
@@ -27,7 +29,8 @@ from jettison.domain.record import digest
 from jettison.domain.rows import Rows
 from jettison.domain.run import DataSummary, RunRecord, Trial
 from jettison.domain.splits import Labels, SelectionSet
-from jettison.pipeline.certify import CertificationRequest, Contender
+from jettison.pipeline.certify import CertificationRequest, Contender, certify
+from jettison.pipeline.emit import Cargo, emit
 from jettison.pipeline.load import load_model
 from jettison.trust.seal import seal_rows
 from jettison.worker_client import WorkerSession
@@ -140,49 +143,52 @@ def labels_of(targets: np.ndarray) -> Labels:
     return Labels(targets, {"kind": kinds})
 
 
+def request_in(
+    tmp_path: Path,
+    digits: Digits,
+    names: tuple[str, ...] = ("harmless", "damaged"),
+    labels: Labels | None = None,
+    rows: slice = SEALED,
+    **changes: Any,
+) -> CertificationRequest:
+    """Makes a request on freshly sealed rows; ledger and seal lie in the folder given."""
+    baseline = digits.variants["baseline"]
+    images, targets = digits.images[rows], digits.targets[rows]
+    place = tmp_path / f"sealed-{len(list(tmp_path.glob('sealed-*')))}"
+    sealed = seal_rows(
+        save_images(tmp_path / "unsealed", baseline.model.inputs[0].name, images),
+        labels or labels_of(targets),
+        [hashlib.sha256(image.tobytes()).hexdigest() for image in images],
+        place,
+    )
+    request = CertificationRequest(
+        baseline=baseline,
+        baseline_contributions={"accuracy": digits.contributions["baseline"]},
+        contenders=tuple(
+            Contender(
+                digits.variants[name],
+                digits.recipes[name].digest,
+                name,
+                2.0 + i,
+                {"accuracy": digits.contributions[name]},
+            )
+            for i, name in enumerate(names)
+        ),
+        selection=digits.selection,
+        certification=sealed,
+        requirements=(Requirement("accuracy", 0.01, 0.03),),
+        configuration_digest=digest(configuration()),
+        serving=SERVING,
+        ledger=str(tmp_path / "ledger"),
+        folder=str(tmp_path / "certify"),
+    )
+    return dataclasses.replace(request, **changes)
+
+
 @pytest.fixture
 def make_request(digits: Digits, tmp_path: Path) -> Callable[..., CertificationRequest]:
-    """Makes a request on freshly sealed rows; the ledger is the test's own."""
-
-    def make(
-        names: tuple[str, ...] = ("harmless", "damaged"),
-        labels: Labels | None = None,
-        rows: slice = SEALED,
-        **changes: Any,
-    ) -> CertificationRequest:
-        baseline = digits.variants["baseline"]
-        images, targets = digits.images[rows], digits.targets[rows]
-        place = tmp_path / f"sealed-{len(list(tmp_path.glob('sealed-*')))}"
-        sealed = seal_rows(
-            save_images(tmp_path / "unsealed", baseline.model.inputs[0].name, images),
-            labels or labels_of(targets),
-            [hashlib.sha256(image.tobytes()).hexdigest() for image in images],
-            place,
-        )
-        request = CertificationRequest(
-            baseline=baseline,
-            baseline_contributions={"accuracy": digits.contributions["baseline"]},
-            contenders=tuple(
-                Contender(
-                    digits.variants[name],
-                    digits.recipes[name].digest,
-                    name,
-                    2.0 + i,
-                    {"accuracy": digits.contributions[name]},
-                )
-                for i, name in enumerate(names)
-            ),
-            selection=digits.selection,
-            certification=sealed,
-            requirements=(Requirement("accuracy", 0.01, 0.03),),
-            configuration_digest=digest(configuration()),
-            serving=SERVING,
-            ledger=str(tmp_path / "ledger"),
-            folder=str(tmp_path / "certify"),
-        )
-        return dataclasses.replace(request, **changes)
-
-    return make
+    """Makes requests in the test's own folder."""
+    return partial(request_in, tmp_path, digits)
 
 
 def configuration() -> Configuration:
@@ -195,43 +201,62 @@ def configuration() -> Configuration:
     )
 
 
-@pytest.fixture
-def make_record(digits: Digits) -> Callable[..., tuple[RunRecord, Candidate]]:
+def record_of(
+    digits: Digits, certificate: Certificate, name: str = "harmless"
+) -> tuple[RunRecord, Candidate]:
     """Makes the record of a run that ships one of the copies, and its candidate."""
+    device = machine.describe_device()
+    model = digits.variants["baseline"].model
+    candidate = Candidate(
+        digits.recipes[name],
+        digits.variants[name].model,
+        (Change("2 weights rounded to 8 bits", 2, 5000),),
+    )
+    measured = Measurement("", "claim", (), device)
+    ranking = Measurement(candidate.recipe.digest, "ranking", (), device)
+    trial = Trial(0, candidate.recipe, "complete", "", candidate, ranking, 1.0)
+    record = RunRecord(
+        outcome="improved",
+        answer="It is better.",
+        next_step="",
+        configuration=configuration(),
+        model=model,
+        profile=Profile(device, SERVING, (), (), 1e9, 0.02, model.artifact.size_bytes),
+        space=SearchSpace((), {}, {}, (), ()),
+        data=DataSummary("mnist.npz", {"certification": 1500}, {}, 0, "d" * 64),
+        baseline=measured,
+        trials=(trial,),
+        claims={candidate.recipe.digest: dataclasses.replace(measured, recipe=trial.recipe.digest)},
+        front=(candidate.recipe.digest,),
+        shipped=candidate.recipe.digest,
+        certificate=certificate,
+        noise_floor=0.02,
+        stage_seconds={"load": 1.0},
+        command="jettison optimize jettison.toml",
+        started="2026-01-01T00:00:00+00:00",
+    )
+    return record, candidate
 
-    def make(certificate: Certificate, name: str = "harmless") -> tuple[RunRecord, Candidate]:
-        device = machine.describe_device()
-        model = digits.variants["baseline"].model
-        candidate = Candidate(
-            digits.recipes[name],
-            digits.variants[name].model,
-            (Change("2 weights rounded to 8 bits", 2, 5000),),
-        )
-        measured = Measurement("", "claim", (), device)
-        ranking = Measurement(candidate.recipe.digest, "ranking", (), device)
-        trial = Trial(0, candidate.recipe, "complete", "", candidate, ranking, 1.0)
-        record = RunRecord(
-            outcome="improved",
-            answer="It is better.",
-            next_step="",
-            configuration=configuration(),
-            model=model,
-            profile=Profile(device, SERVING, (), (), 1e9, 0.02, model.artifact.size_bytes),
-            space=SearchSpace((), {}, {}, (), ()),
-            data=DataSummary("mnist.npz", {"certification": 1500}, {}, 0, "d" * 64),
-            baseline=measured,
-            trials=(trial,),
-            claims={
-                candidate.recipe.digest: dataclasses.replace(measured, recipe=trial.recipe.digest)
-            },
-            front=(candidate.recipe.digest,),
-            shipped=candidate.recipe.digest,
-            certificate=certificate,
-            noise_floor=0.02,
-            stage_seconds={"load": 1.0},
-            command="jettison optimize jettison.toml",
-            started="2026-01-01T00:00:00+00:00",
-        )
-        return record, candidate
 
-    return make
+@dataclass(frozen=True)
+class Shipped:
+    """A certified run and its bundle; tests copy the bundle before they change it."""
+
+    folder: Path
+    ledger: str
+    bundle: Bundle
+    record: RunRecord
+    cargo: Cargo
+
+
+@pytest.fixture(scope="session")
+def shipped(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
+    """Certifies the harmless copy and emits it."""
+    place = tmp_path_factory.mktemp("shipped")
+    request = request_in(place, digits, ("harmless",))
+    result = certify(request)
+    record, candidate = record_of(digits, result.certificate)
+    (place / "run.log").write_text("the log of the run\n")
+    cargo = Cargo(candidate, digits.fitting, result.outcomes, place / "run.log")
+    bundle = emit(record, cargo, place / "release", request.ledger)
+    return Shipped(place / "release", request.ledger, bundle, record, cargo)
