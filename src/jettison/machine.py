@@ -50,6 +50,7 @@ STEAL_SHARE = 0.02
 PREEMPTED_SHARE = 0.25
 PRESSURE_PERCENT = 20.0
 SPARE_CORES = 0.25
+NOTICEABLE_CORES = 0.25
 
 
 @functools.cache
@@ -158,15 +159,15 @@ class Contention:
 def is_busy(contention: Contention, threads: int, available: int) -> bool:
     """Whether others competed so much that a timing proves nothing.
 
-    Others may use the cores that the timed threads leave free (less a quarter of a core); the
-    hypervisor may take 2 %; a quarter of the calls may be preempted.
+    Others may use the cores that the timed threads leave free, and a quarter of one more; the
+    hypervisor may take 2 %. Where others use a quarter of a core or more, a quarter of the calls
+    may be preempted: long calls are preempted by the kernel's own threads on a quiet machine too.
     """
     free = max(available - threads, 0) + SPARE_CORES
-    return (
-        contention.other_cores > free
-        or contention.steal_share > STEAL_SHARE
-        or contention.preempted_share > PREEMPTED_SHARE
+    crowded = (
+        contention.preempted_share > PREEMPTED_SHARE and contention.other_cores > NOTICEABLE_CORES
     )
+    return contention.other_cores > free or contention.steal_share > STEAL_SHARE or crowded
 
 
 def cpu_pressure() -> float | None:

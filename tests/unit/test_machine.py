@@ -36,7 +36,8 @@ def contention(other: float = 0.0, steal: float = 0.0, preempted: float = 0.0) -
         (contention(other=0.5), 2, 2, True),
         (contention(other=0.2), 2, 2, False),
         (contention(steal=0.05), 1, 2, True),
-        (contention(preempted=0.9), 1, 2, True),
+        (contention(other=0.5, preempted=0.9), 1, 2, True),
+        (contention(preempted=0.9), 1, 2, False),
     ],
 )
 def test_others_may_use_what_is_free(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from jettison.domain.profile import LayerCost
 from jettison.graphs.onnx_costs import NodeCost, node_costs
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_walk import ensure_node_names, nodes_of
+
+WRITTEN_AROUND = re.compile(r"^InsertedPrecisionFreeCast_|_token_\d+$")
+"""What rewrites put before a name (float16 run as float32) or behind it (quantized operators)."""
 
 BLOCKED_LAYOUT = "_nchwc"
 """Suffix of convolutions and poolings in blocked layout: they are named after their output."""
@@ -39,14 +43,15 @@ class SavedGraph:
 
     def find(self, kernel: Kernel) -> str | None:
         """Gives the name of the saved operator that a kernel stands for; `None` if unsure."""
-        if kernel.name in self._names:
-            return kernel.name
-        before = kernel.name.rpartition("/")[0]
+        inner = WRITTEN_AROUND.sub("", kernel.name)
+        if inner in self._names:
+            return inner
+        before = inner.rpartition("/")[0]
         if before in self._names:
             # A fusion that writes its own name behind that of the operator it started from.
             return before
-        if kernel.name.endswith(BLOCKED_LAYOUT):
-            return self._behind(kernel.name.removesuffix(BLOCKED_LAYOUT), kernel.operator)
+        if inner.endswith(BLOCKED_LAYOUT):
+            return self._behind(inner.removesuffix(BLOCKED_LAYOUT), kernel.operator)
         return None
 
     def _behind(self, value: str, operator: str) -> str | None:

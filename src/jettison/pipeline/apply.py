@@ -99,7 +99,10 @@ def artifact_key(
         "seed": fitting.seed,
         "steps": [{"name": s.name, "settings": dict(s.settings)} for s in steps],
         "sources": [_source_of(step.name) for step in steps],
-        "versions": dict(machine.describe_device().versions),
+        "versions": {
+            **machine.describe_device().versions,
+            "jettison": metadata.version("jettison"),
+        },
         "cpu": machine.describe_device().cpu_class,
         "serving": [list(serving.batch_sizes), serving.threads],
     }

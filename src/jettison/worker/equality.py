@@ -1,4 +1,4 @@
-"""Are two sets of answers the same? For conversions, and for rows alone against rows together."""
+"""Are two sets of answers the same? A conversion must not change any."""
 
 from __future__ import annotations
 
@@ -22,16 +22,6 @@ A faithful float32 conversion adds the same numbers in another order: 1e-7 to 1e
 
 TIE = 1e-5
 """Two best scores closer than this, as a fraction of the output's scale, may change places."""
-
-BATCH_TOLERANCE = 1e-4
-"""Largest difference between a row alone and the row in a batch, in the same unit.
-
-Float32 kernels chosen by shape differ by 1e-7 to 1e-5; activation ranges taken over the whole
-batch (dynamic int8) differ by 1e-2.
-"""
-
-HALF_BATCH_TOLERANCE = 1e-2
-"""The same where values are rounded to float16 on the way: one unit in the last place is 1e-3."""
 
 TREE_DRIFT = 0.01
 """Share of rows of a tree ensemble that may differ: float32 features move a row that lies on a
@@ -146,23 +136,6 @@ def joined(pieces: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
         if len({array.shape[1:] for array in arrays}) == 1:
             result[name] = np.concatenate(arrays)
     return result
-
-
-def batch_difference(runner: Runner, rows: Rows, model: Model, largest: int) -> tuple[float, bool]:
-    """Runs rows alone and together; gives the largest difference and whether it matters."""
-    n = min(ROWS_ALONE, largest, rows.n)
-    if n < 2 or "fixed-batch" in model.traits:
-        return 0.0, False
-    together = answers(runner, rows, n, n)
-    alone = answers(runner, rows, 1, n)
-    half = "float16" in model.traits
-    tolerance = HALF_BATCH_TOLERANCE if half else BATCH_TOLERANCE
-    worst, dependent = 0.0, False
-    for name in together.keys() & alone.keys():
-        found = difference(alone[name], together[name], tolerance, labels=False)
-        worst = max(worst, min(found.largest, 1e9))
-        dependent = dependent or found.differing > 0
-    return worst, dependent
 
 
 def _is_float(array: Array) -> bool:

@@ -16,8 +16,8 @@ from jettison.domain.rows import Rows
 from jettison.errors import DataError
 from jettison.worker.bursts import Bursts
 from jettison.worker.channel import Channel
-from jettison.worker.equality import batch_difference
 from jettison.worker.jobs import failure_of
+from jettison.worker.neighbours import batch_dependence
 from jettison.worker.scoring import score
 from jettison.worker.workbench import prepare
 
@@ -66,14 +66,14 @@ class Server:
         self._runner.run(job.rows.batch(slice(0, 1)))
         first = time.perf_counter()
         largest = max(job.serving.batch_sizes)
-        worst, dependent = batch_difference(self._runner, job.rows, job.model, largest)
+        batched = batch_dependence(self._runner, job.rows, job.model, largest)
         self._bursts = Bursts(self._runner, job.rows, job.one_by_one)
         self.ready = Ready(
             load_seconds=loaded - begun,
             first_call_seconds=first - loaded,
             base_memory_bytes=self._base,
-            batch_dependent=dependent,
-            largest_batch_difference=worst,
+            batch_dependent=batched.dependent,
+            largest_batch_difference=batched.largest,
             providers=self._runner.providers() if job.inspect else {},
         )
         self.commands: dict[str, Callable[[Request], object]] = {

@@ -1,22 +1,15 @@
-"""Equal answers: tolerances, labels, non-finite values, and batch dependence."""
+"""Equal answers: tolerances, labels, non-finite values."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from jettison.domain.device import ServingProfile
-from jettison.domain.model import Model
-from jettison.domain.recipe import Step
-from jettison.domain.rows import Rows
 from jettison.worker.equality import (
-    BATCH_TOLERANCE,
     TOLERANCE,
-    batch_difference,
     difference,
     joined,
 )
-from jettison.worker.workbench import prepare
 
 SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=np.float32)
 
@@ -71,25 +64,3 @@ def test_outputs_of_varying_shape_are_left_out() -> None:
     whole = joined(pieces)
     assert sorted(whole) == ["scores"]
     assert whole["scores"].shape == (4, 3)
-
-
-def test_a_dynamic_int8_model_is_batch_dependent(dynamic_int8: Model, rows: Rows) -> None:
-    """Activation ranges over the whole batch move a row's answer; this is found by running."""
-    runner = prepare(dynamic_int8, Step("onnx_runtime"), ServingProfile())
-    worst, dependent = batch_difference(runner, rows, dynamic_int8, largest=8)
-    assert dependent
-    assert worst > BATCH_TOLERANCE
-
-
-def test_a_float_model_is_not_batch_dependent(network: Model, rows: Rows) -> None:
-    """Kernels for other shapes round otherwise, far below the tolerance."""
-    runner = prepare(network, Step("onnx_runtime"), ServingProfile())
-    worst, dependent = batch_difference(runner, rows, network, largest=8)
-    assert not dependent
-    assert worst < BATCH_TOLERANCE / 10
-
-
-def test_rows_that_are_never_together_are_not_compared(dynamic_int8: Model, rows: Rows) -> None:
-    """Where only single rows are served, there is no batch to depend on."""
-    runner = prepare(dynamic_int8, Step("onnx_runtime"), ServingProfile())
-    assert batch_difference(runner, rows, dynamic_int8, largest=1) == (0.0, False)
