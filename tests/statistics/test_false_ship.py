@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import multinomial
 from simulation import (
     Scenario,
     adaptive_search,
@@ -14,6 +15,8 @@ from simulation import (
     simulate,
     small_group_at_margin,
 )
+
+from jettison.statistics import paired_binary_harm_p_value
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,19 @@ def test_exact_size_of_the_paired_test(n: int, margin: float, alpha: float) -> N
     most = (1 - margin) / 2 if n <= 150 else 0.04
     grid = most * np.linspace(0, 1, 400) ** 2
     assert exact_size(n, margin, alpha, grid).max() <= alpha
+
+
+@pytest.mark.parametrize(("n", "margin"), [(25, 0.1), (40, 0.03)])
+def test_exact_size_of_the_test_for_harm(n: int, margin: float) -> None:
+    """Summed over all tables, a drop at the margin or below is called broken at most at alpha."""
+    broken = [
+        (b, c, n - b - c)
+        for b in range(n + 1)
+        for c in range(n + 1 - b)
+        if paired_binary_harm_p_value(b, c, n, margin) <= 0.05
+    ]
+    for drop in (margin, margin / 2, 0.0, -margin):
+        p01 = np.linspace(max(0.0, -drop), (1 - drop) / 2, 150)
+        states = np.stack([p01 + drop, p01, np.maximum(1 - 2 * p01 - drop, 0)], axis=1)
+        sizes = [multinomial.pmf(broken, n, state / state.sum()).sum() for state in states]
+        assert max(sizes) <= 0.05
