@@ -12,11 +12,12 @@ from pathlib import Path
 
 from jettison import machine, registry
 from jettison.domain.certificate import Certificate, LedgerPosition, Subject, Tested
+from jettison.domain.files import write_atomically
 from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL
 from jettison.domain.model import Artifact
-from jettison.domain.record import digest
-from jettison.errors import CheckFailed, SealRefused
+from jettison.domain.record import digest, to_json
+from jettison.errors import CheckFailed, SealRefused, UsageError
 from jettison.trust.judging import Conclusion, conclude
 from jettison.trust.ledger import Charge, Ledger, Look
 from jettison.trust.observing import observe
@@ -30,7 +31,7 @@ from jettison.trust.shortlisting import (
     Place,
     plan_certification,
 )
-from jettison.trust.wording import ASSUMPTIONS, procedure
+from jettison.trust.wording import ANY_BATCH, ASSUMPTIONS, BATCH_ONE, procedure
 
 __all__ = [
     "CertificationPlan",
@@ -43,9 +44,6 @@ __all__ = [
     "plan_certification",
     "uncertified_certificate",
 ]
-
-ANY_BATCH = "any batch size of the serving profile"
-BATCH_ONE = "batch size 1 only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ def certify(request: CertificationRequest) -> CertificationResult:
 
     Raises:
         CheckFailed: if the seal, the ledger or a model file was changed.
+        UsageError: if the ledger or the folder can't be written; says whether the look is spent.
     """
     plan = plan_certification(request)
     if not plan.possible:
@@ -92,12 +91,20 @@ def certify(request: CertificationRequest) -> CertificationResult:
         look = ledger.charge(charge)
     except SealRefused as refusal:
         return _not_opened(request, plan, str(refusal))
-    rows, labels = open_seal(request.certification, look)
-    outcomes, alone = observe(request, rules, rows, labels)
-    save_outcomes(outcomes, folder / "outcomes.npz")
+    try:
+        rows, labels = open_seal(request.certification, look)
+        outcomes, alone = observe(request, rules, rows, labels)
+        save_outcomes(outcomes, folder / "outcomes.npz")
+    except OSError as error:
+        raise UsageError(
+            f"the certification in {folder} was cut short ({error}); its look is spent: the next "
+            "one needs fresh rows, and a folder with space that can be written"
+        ) from error
     conclusion = conclude(outcomes, {place.recipe: place.title for place in plan.order})
     certificate = _certificate(request, conclusion, alone, look, digest(rules))
     ledger.record("certificate", look.entry, digest(certificate), certificate.status)
+    # The rows are spent whatever comes next, so what they said must outlive a crash.
+    write_atomically(folder / "certificate.json", to_json(certificate, indent=2) + "\n")
     return CertificationResult(certificate, folder / "outcomes.npz", conclusion.shipped or "", plan)
 
 

@@ -25,10 +25,10 @@ from jettison.reporting.html_report import render_report
 from jettison.reporting.model_card import render_card
 from jettison.trust import bundle_layout as layout
 from jettison.trust.ledger import Ledger
+from jettison.trust.observing import ALONE
 from jettison.trust.probes import Served, write_probes
 from jettison.trust.recipe_file import recipe_text
-
-ALONE = frozenset({"batch-dependent", "fixed-batch"})
+from jettison.trust.wording import BATCH_ONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _fill(folder: Path, record: RunRecord, cargo: Cargo) -> None:
 def _served_model(model: Model, certificate: Certificate) -> Model:
     """Keeps a model that was certified at batch 1 only from being served otherwise."""
     subject = certificate.subject
-    if subject is not None and subject.batch_size == 1 and subject.batch_policy.endswith("only"):
+    if subject is not None and subject.batch_policy == BATCH_ONE:
         return model.with_traits(add=frozenset({"batch-dependent"}), remove=frozenset())
     return model
 

@@ -20,6 +20,7 @@ from jettison.trust.judging import conclude
 from jettison.trust.ledger import Ledger, default_folder
 from jettison.trust.outcomes import load_outcomes
 from jettison.trust.probes import Served, probe_differences
+from jettison.trust.wording import BATCH_ONE
 
 LAST_BITS = 1e-9
 """Relative difference of recomputed numbers: another build of SciPy differs in the last bits."""
@@ -136,6 +137,7 @@ def _contents(
             "recipe": (subject.recipe, record.shipped),
             "runtime": (subject.runtime, str(served.runtime)),
             "number of threads": (subject.threads, served.serving.threads),
+            "batch policy": (subject.batch_policy == BATCH_ONE, served.one_by_one),
             "configuration": (certificate.config_digest, digest(record.configuration)),
         }
         problems += [

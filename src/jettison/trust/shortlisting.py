@@ -14,6 +14,7 @@ from jettison.domain.device import ServingProfile
 from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL
 from jettison.domain.splits import CertificationSet, SelectionSet
+from jettison.errors import ConfigError
 from jettison.statistics import Ranked, shortlist
 from jettison.trust.ledger import Ledger
 from jettison.trust.planning import PartPlan, Seen, plan_parts, prospect_of, selection_drops
@@ -103,8 +104,10 @@ def plan_certification(request: CertificationRequest) -> CertificationPlan:
     """Says what can pass with the rows at hand, and in which order to test. Opens nothing.
 
     Raises:
+        ConfigError: if nothing is required, or one metric twice.
         CheckFailed: if the seal or the ledger was damaged.
     """
+    _check(request.requirements)
     seen = {c.recipe: _selection_of(request, c) for c in request.contenders}
     parts = _parts(request, {})
     order = _order(request, parts, seen)
@@ -122,6 +125,17 @@ def plan_certification(request: CertificationRequest) -> CertificationPlan:
     )
     reason = _impossible(request, parts, places)
     return CertificationPlan(parts, places, not reason, reason)
+
+
+def _check(requirements: tuple[Requirement, ...]) -> None:
+    metrics = [requirement.metric for requirement in requirements]
+    if not metrics:
+        raise ConfigError(["`require` is empty: a certificate needs at least one requirement"])
+    twice = sorted({metric for metric in metrics if metrics.count(metric) > 1})
+    if twice:
+        raise ConfigError(
+            [f"`{m}` is required more than once; keep one [[require]]" for m in twice]
+        )
 
 
 def _selection_of(

@@ -7,6 +7,10 @@ from typing import Literal
 
 from jettison.domain.certificate import Requirement
 
+ANY_BATCH = "any batch size of the serving profile"
+BATCH_ONE = "batch size 1 only"
+"""The two batch policies of a certificate."""
+
 ASSUMPTIONS = (
     "The sealed rows are an independent sample, by the declared unit, of the data that the model "
     "will meet; a shift between them and deployment voids the error rate.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import pickle
 import signal
@@ -16,18 +17,24 @@ import numpy as np
 import pytest
 
 from jettison.domain.certificate import Requirement
-from jettison.domain.model import Artifact
+from jettison.domain.device import ServingProfile
+from jettison.domain.jobs import Variant
+from jettison.domain.model import Artifact, Model
+from jettison.domain.recipe import Step
 from jettison.domain.record import digest, from_json, to_json
+from jettison.domain.rows import Rows
 from jettison.domain.splits import Labels
-from jettison.errors import CheckFailed
+from jettison.errors import CheckFailed, ConfigError
 from jettison.pipeline.certify import (
     CertificationRequest,
+    Contender,
     certify,
     plan_certification,
     uncertified_certificate,
 )
 from jettison.trust.ledger import Ledger
 from jettison.trust.outcomes import load_outcomes
+from jettison.trust.seal import seal_rows
 
 MakeRequest = Callable[..., CertificationRequest]
 
@@ -60,6 +67,9 @@ def test_a_harmless_copy_ships(make_request: MakeRequest) -> None:
     assert entries[0].facts["order"] == certificate.order_digest
     assert entries[2].facts["digest"] == digest(certificate)
     assert certificate.assumptions
+    # It outlives a crash of whatever comes next: the rows are spent.
+    kept = (Path(request.folder) / "certificate.json").read_text()
+    assert from_json(type(certificate), kept) == certificate
 
 
 def test_the_outcomes_give_the_certificate_again(make_request: MakeRequest) -> None:
@@ -242,6 +252,61 @@ def test_killed_with_the_seal_open_is_charged(make_request: MakeRequest, tmp_pat
     result = certify(request)
     assert result.certificate.status == "uncertified"
     assert "were spent by an earlier look" in result.certificate.reason
+
+
+def test_a_model_that_depends_on_its_batch_is_certified_alone(
+    network: Model, dynamic_int8: Model, tmp_path: Path
+) -> None:
+    """Dynamic int8 ranges span the batch: found by running, certified at batch 1 only."""
+    rng = np.random.default_rng(3)
+    spread = np.geomspace(0.1, 3.0, 400)[:, None]
+    values = (rng.normal(size=(400, 16)) * spread).astype(np.float32)
+    (tmp_path / "rows").mkdir()
+    np.save(tmp_path / "rows" / "x.npy", values)
+    sealed = seal_rows(
+        Rows(str(tmp_path / "rows"), ("x",), 400),
+        Labels(None),
+        [hashlib.sha256(row.tobytes()).hexdigest() for row in values],
+        tmp_path / "sealed",
+    )
+    runtime = Step("onnx_runtime")
+    request = CertificationRequest(
+        baseline=Variant("baseline", network, runtime),
+        baseline_contributions={},
+        contenders=(Contender(Variant("r", dynamic_int8, runtime), "r", "int8", 2.0),),
+        selection=None,
+        certification=sealed,
+        requirements=(Requirement("agreement", 0.2, 0.3),),
+        configuration_digest="c",
+        serving=ServingProfile((1, 8), (0.5, 0.5)),
+        ledger=str(tmp_path / "ledger"),
+        folder=str(tmp_path / "certify"),
+    )
+    certificate = certify(request).certificate
+    assert certificate.status == "certified", certificate.reason
+    assert certificate.subject is not None
+    assert certificate.subject.batch_policy == "batch size 1 only"
+    assert certificate.subject.batch_size == 1
+    float_twin = dataclasses.replace(
+        request,
+        contenders=(Contender(Variant("f", network, runtime), "f", "float", 2.0),),
+        ledger=str(tmp_path / "second ledger"),
+    )
+    subject = certify(float_twin).certificate.subject
+    assert subject is not None
+    assert (subject.batch_policy, subject.batch_size) == (
+        "any batch size of the serving profile",
+        8,
+    )
+
+
+def test_requirements_must_be_clear(make_request: MakeRequest) -> None:
+    """No requirement, or one metric twice, is a mistake in what was asked."""
+    request = make_request(("harmless",))
+    one = Requirement("accuracy", 0.01, 0.03)
+    for wrong in ((), (one, dataclasses.replace(one, max_drop=0.5))):
+        with pytest.raises(ConfigError, match=r"\[\[require\]\]|empty"):
+            plan_certification(dataclasses.replace(request, requirements=wrong))
 
 
 def test_an_uncertified_certificate_says_why() -> None:
