@@ -197,7 +197,7 @@ def _arrow_column(column: Any, where: str) -> Array:
         return _arrow_column(column.cast(pa.string()), where)
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _stacked(column, where)
-    if types.is_null(kind) or "string" in str(kind):
+    if str(kind) in ("null", "string", "large_string", "string_view"):
         made = np.empty(len(column), dtype=object)
         made[:] = column.to_pylist()
         return made
@@ -211,7 +211,8 @@ def _arrow_column(column: Any, where: str) -> Array:
 def _stacked(column: Any, where: str) -> Array:
     if column.null_count:
         raise DataError(f"{where} has {column.null_count} missing lists; drop or fill those rows")
-    lengths = set(column.value_lengths().to_pylist())
+    fixed = getattr(column.type, "list_size", -1)
+    lengths = {fixed} if fixed >= 0 else set(column.value_lengths().to_pylist())
     if len(lengths) != 1:
         raise DataError(
             f"{where} holds lists of {min(lengths)} to {max(lengths)} values; every row needs the "

