@@ -83,7 +83,7 @@ def average_forest(model: Any, estimator: Any) -> bool:
     """Lets a forest classifier add whole votes and divide at the end, as scikit-learn does.
 
     skl2onnx divides each leaf by the number of trees before adding: 20 trees that tie at 0.5 then
-    give 0.49999997 or 0.50000006, and the label changes (6 of 1,500 rows of Adult). A regressor
+    give 0.49999997 or 0.50000006, and the label changes (49 of 2,500 rows of Adult). A regressor
     that averages keeps ties exact.
 
     Args:

@@ -73,16 +73,16 @@ def test_forest_ties_keep_their_label(adult: Any, tmp_path: Path) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
     table = adult[numbers_of(adult)]
-    forest = RandomForestClassifier(20, random_state=0).fit(table, adult["income"])
-    model, applied, before, after = converted(forest, table[:1500], tmp_path)
+    forest = RandomForestClassifier(20, random_state=0).fit(table[:1000], adult["income"][:1000])
+    model, applied, before, after = converted(forest, table, tmp_path)
     tied = before[:, 0] == 0.5
-    assert tied.sum() > 3
+    assert tied.sum() > 10
     np.testing.assert_array_equal(after[tied], 0.5)
     np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
     np.testing.assert_allclose(before, after, atol=1e-6)
     assert applied.model.inputs == model.inputs
     assert applied.model.traits == {"onnx", "trees"}
-    assert "0 of 1500 answers changed" in applied.changes[0].what
+    assert "0 of 2500 answers changed" in applied.changes[0].what
 
 
 def test_plain_conversion_breaks_ties(adult: Any) -> None:
@@ -93,14 +93,16 @@ def test_plain_conversion_breaks_ties(adult: Any) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
     table = adult[numbers_of(adult)].astype(np.float32)
-    forest = RandomForestClassifier(20, random_state=0).fit(table, adult["income"])
+    forest = RandomForestClassifier(20, random_state=0).fit(table[:1000], adult["income"][:1000])
     graph = convert_sklearn(
         forest,
         initial_types=[("X", FloatTensorType([None, table.shape[1]]))],
         options={"zipmap": False},
         target_opset=17,
     )
-    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
     plain = session.run(["probabilities"], {"X": table.to_numpy()})[0]
     tied = forest.predict_proba(table)[:, 0] == 0.5
     assert (plain[tied, 0] != 0.5).any()
