@@ -5,6 +5,7 @@ from jettison.config.keys import KEYS, Key
 from jettison.config.reading import configuration_from, read_configuration
 from jettison.config.rendering import render_configuration, render_reference
 from jettison.config.requirements import (
+    check_gated_groups,
     complete_requirements,
     default_requirements,
     resolve_relative,
@@ -14,6 +15,7 @@ __all__ = [
     "KEYS",
     "Key",
     "Known",
+    "check_gated_groups",
     "complete_requirements",
     "configuration_from",
     "default_requirements",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 
 from jettison.domain.certificate import Requirement
 from jettison.domain.model import Model
-from jettison.errors import DataError
+from jettison.errors import ConfigError, DataError
 
 GROUP_FACTOR = 3.0
 """`max_drop_group` where it is not given, in multiples of `max_drop` (DESIGN section 7)."""
@@ -80,3 +81,27 @@ def resolve_relative(requirement: Requirement, baseline: float) -> Requirement:
     return dataclasses.replace(
         requirement, max_drop=margin, max_drop_group=group, max_drop_relative=None
     )
+
+
+def check_gated_groups(requirements: Sequence[Requirement], groups: Collection[str]) -> None:
+    """Checks that every group that shall gate occurs in the data, before any time is spent.
+
+    Args:
+        requirements: of the configuration.
+        groups: those that the data has, as `column=value`.
+
+    Raises:
+        ConfigError: naming every group that does not occur, with the nearest that does.
+    """
+    problems = []
+    for requirement in requirements:
+        for name in requirement.gated_groups or ():
+            if name not in groups:
+                near = difflib.get_close_matches(name, groups, n=1)
+                hint = f"; did you mean `{near[0]}`?" if near else ""
+                problems.append(
+                    f"`gated_groups` of `{requirement.metric}` names `{name}`, which no sealed row "
+                    f"belongs to{hint} (groups: {', '.join(sorted(groups)) or 'none'})"
+                )
+    if problems:
+        raise ConfigError(problems)

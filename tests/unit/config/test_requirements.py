@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from jettison.config import complete_requirements, default_requirements, resolve_relative
+from jettison.config import (
+    check_gated_groups,
+    complete_requirements,
+    default_requirements,
+    resolve_relative,
+)
 from jettison.domain.certificate import Requirement
 from jettison.domain.encoder import Encoder
 from jettison.domain.model import Artifact, Model, TensorSpec
-from jettison.errors import DataError
+from jettison.errors import ConfigError, DataError
 
 
 def model(task: str) -> Model:
@@ -64,3 +69,13 @@ def test_an_absolute_margin_is_left_alone() -> None:
     """Nothing is resolved where nothing is relative, whatever the baseline."""
     asked = Requirement("nll", 0.1, 0.3)
     assert resolve_relative(asked, -1.0) is asked
+
+
+def test_a_gated_group_must_occur_in_the_data() -> None:
+    """A mistyped group is found before any time is spent, with the one that was meant."""
+    asked = (Requirement("accuracy", 0.1, 0.3, gated_groups=("sex=Femal", "sex=Male")),)
+    with pytest.raises(ConfigError, match="did you mean `sex=Female`") as caught:
+        check_gated_groups(asked, {"sex=Female": 10, "sex=Male": 20})
+    assert len(caught.value.problems) == 1
+    check_gated_groups(asked, ("sex=Femal", "sex=Male"))
+    check_gated_groups((Requirement("accuracy", 0.1, 0.3),), ())

@@ -69,6 +69,7 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
     """
     tables = _tables(section, _by_use(live))
     if not tables:
+        _check_nothing_named(section)
         return made_up_data(model, folder, section.seed)
     with storage(folder):
         for name in (*USES, "sealed", "raw", ".pool"):
@@ -102,6 +103,15 @@ def made_up_data(model: Model, folder: Path, seed: int) -> Splits:
     whole = hashlib.sha256(f"made up\0{seed}\0{rows.digest}".encode()).hexdigest()
     note = f"No data was given: speed and size were measured on {rows.n} made-up inputs."
     return Splits(FittingData(rows, seed), None, None, seed, whole, notes=(note,))
+
+
+def _check_nothing_named(section: DataSection) -> None:
+    named = [role for role in ("target", "groups", "unit", "weight") if getattr(section, role)]
+    if named or section.certification:
+        raise DataError(
+            f"`data` names {' and '.join(f'`{role}`' for role in named) or '`certification`'}, but "
+            "no file with rows; give `source` (or `fitting` and `selection`)"
+        )
 
 
 def _by_use(live: Any) -> Mapping[str, Any]:

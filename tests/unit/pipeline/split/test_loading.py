@@ -312,6 +312,12 @@ def test_without_data_inputs_are_made_up(tmp_path: Path) -> None:
     assert "No data was given" in made.notes[0]
 
 
+def test_columns_of_no_file_are_a_mistake(tmp_path: Path) -> None:
+    """A target without a source is refused: made-up inputs have no right answers."""
+    with pytest.raises(DataError, match="`target` and `groups`, but no file"):
+        load_data(DataSection(target="y", groups=("sex",)), model(), tmp_path)
+
+
 def test_a_second_load_replaces_the_first(tmp_path: Path) -> None:
     """The folder holds the latest splits only, and no scratch."""
     load(table(seed=1), tmp_path)
