@@ -1,0 +1,107 @@
+"""Converting a prepared graph to 16-bit floats with ONNX Runtime's converter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jettison.graphs.onnx_walk import nodes_of, tensors_of
+
+HEADROOM = 4.0
+
+
+def convert_to_half(
+    graph: Path, largest: Mapping[str, float], limit: float
+) -> tuple[Any, frozenset[str]]:
+    """Makes weights and activations 16-bit; inputs and outputs of the graph stay 32-bit.
+
+    Args:
+        graph: a prepared graph; read whole.
+        largest: the largest magnitude seen of every float tensor of the main graph.
+        limit: an operator that reads or makes a value beyond it stays in 32 bits; for
+            activations a quarter of it, because other rows may go further than those watched.
+
+    Returns:
+        An `onnx.ModelProto` with its weights in memory, and the names of the operators left in
+        32 bits for their values.
+    """
+    import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = onnx.load(graph)
+    wide = {name for name, size in largest.items() if size > limit / HEADROOM}
+    wide |= {tensor.name for tensor in tensors_of(model) if _beyond(tensor, limit)}
+    kept = frozenset(
+        node.name for node in nodes_of(model) if wide.intersection((*node.input, *node.output))
+    )
+    known = {value.name for value in (*model.graph.value_info, *model.graph.output)}
+    for name in sorted(set(largest) - known):
+        # The converter casts only tensors whose type it knows; the runtime told it.
+        model.graph.value_info.append(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        )
+    converted = convert_float_to_float16(
+        model, keep_io_types=True, disable_shape_infer=True, node_block_list=sorted(kept)
+    )
+    _join_casts(converted)
+    ordered = ONNXModel(converted)
+    ordered.topological_sort()
+    del ordered.model.graph.value_info[:]
+    return ordered.model, kept
+
+
+def _join_casts(model: Any) -> None:
+    """Takes the way through 16 bits out from between two operators that stay in 32.
+
+    The converter casts the result of each such operator to 16 bits, and back for the next one,
+    where a value beyond the limit has become infinite.
+    """
+    import onnx
+
+    kinds = onnx.TensorProto
+    casts = {
+        node.output[0]: (node.input[0], node.attribute[0].i)
+        for node in model.graph.node
+        if node.op_type == "Cast"
+    }
+    direct: dict[str, str] = {}
+    for name, (source, kind) in casts.items():
+        if kind == kinds.FLOAT and casts.get(source, ("", 0))[1] == kinds.FLOAT16:
+            direct[name] = casts[source][0]
+    for node in nodes_of(model):
+        for place, name in enumerate(node.input):
+            node.input[place] = direct.get(name, name)
+    outputs = {value.name for value in model.graph.output}
+    while True:
+        read = {name for node in nodes_of(model) for name in node.input} | outputs
+        unread = [n for n in model.graph.node if n.op_type == "Cast" and n.output[0] not in read]
+        if not unread:
+            return
+        for node in unread:
+            model.graph.node.remove(node)
+
+
+def _beyond(tensor: Any, limit: float) -> bool:
+    import onnx
+
+    if tensor.data_type != onnx.TensorProto.FLOAT:
+        return False
+    values = onnx.numpy_helper.to_array(tensor)
+    finite = np.abs(values[np.isfinite(values)])
+    return bool(finite.max(initial=0.0) > limit)
+
+
+def half_values(model: Any) -> int:
+    """How many weights are stored as 16-bit floats; scalars don't count."""
+    import onnx
+
+    return sum(
+        math.prod(tensor.dims)
+        for tensor in tensors_of(model)
+        if tensor.data_type == onnx.TensorProto.FLOAT16 and math.prod(tensor.dims) > 1
+    )

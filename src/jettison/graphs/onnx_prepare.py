@@ -1,0 +1,132 @@
+"""The float graph as quantizers need it: constants folded, names given, a recent operator set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jettison.domain.files import write_atomically
+from jettison.errors import CandidateFailed
+from jettison.graphs.onnx_storage import (
+    INLINE_LIMIT,
+    SMALLEST_EXTERNAL,
+    read_light,
+    save_model,
+)
+from jettison.graphs.onnx_walk import (
+    ensure_node_names,
+    graph_inputs,
+    nodes_of,
+    stored_bytes,
+    tensors_of,
+)
+
+OLDEST_OPSET = 13
+"""The first operator set whose `DequantizeLinear` has one scale per channel."""
+
+OLDEST_IR = 8
+"""Old graphs list their weights as inputs too; quantizers rename weights, so the list is dropped."""
+
+PREPARED = "prepared.onnx"
+LOG_ERRORS_ONLY = 3
+
+
+def prepare_graph(source: Path, folder: Path) -> Path:
+    """Writes a float graph that answers the same, ready to be quantized.
+
+    ONNX Runtime folds constants (so weights from `Constant` nodes, casts, transposes and constant
+    branches become initializers) and merges what follows a convolution into it. Only rewrites
+    that give standard operators are used. Symbolic shape inference is not used: it fails on
+    graphs from newer exporters, and the types that quantizers need come from the runtime itself.
+
+    Args:
+        source: of the .onnx file, with its external data beside it; left as it is.
+        folder: where the graph goes.
+
+    Returns:
+        The path of the written graph; every node in it has a name of its own.
+
+    Raises:
+        CandidateFailed: if the operator set can't be raised, or the runtime can't load the graph.
+    """
+    import onnxruntime
+
+    model = read_light(source)
+    heavy = sum(stored_bytes(tensor) for tensor in tensors_of(model)) > INLINE_LIMIT
+    if _opset(model) < OLDEST_OPSET:
+        source = _raise_opset(source, folder / "raised")
+    target = folder / PREPARED
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = LOG_ERRORS_ONLY
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    if heavy:
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{PREPARED}.data"
+        )
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_min_size_in_bytes",
+            str(SMALLEST_EXTERNAL),
+        )
+    open_session(source, options)
+    prepared = read_light(target)
+    ensure_node_names(prepared)
+    inputs = graph_inputs(prepared)
+    del prepared.graph.input[:]
+    prepared.graph.input.extend(inputs)
+    prepared.ir_version = max(prepared.ir_version, OLDEST_IR)
+    used = {node.domain for node in nodes_of(prepared)} | {f.domain for f in prepared.functions}
+    _keep_domains(prepared, used)
+    write_atomically(target, prepared.SerializeToString(deterministic=True))
+    return target
+
+
+def _opset(model: Any) -> int:
+    return next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
+
+
+def _keep_domains(model: Any, used: set[str]) -> None:
+    """Drops the domains that ONNX Runtime declares without using them."""
+    standard = {"", "ai.onnx"}
+    kept = [o for o in model.opset_import if o.domain in used | standard]
+    pairs = sorted((o.domain, o.version) for o in kept)
+    del model.opset_import[:]
+    for domain, version in pairs:
+        entry = model.opset_import.add()
+        entry.domain, entry.version = domain, version
+
+
+def _raise_opset(source: Path, folder: Path) -> Path:
+    """Converts to the oldest operator set that can be quantized, and says so if it can't."""
+    import onnx
+
+    try:
+        model = onnx.version_converter.convert_version(onnx.load(source), OLDEST_OPSET)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        raise CandidateFailed(
+            f"the graph uses operator set {_opset(read_light(source))}; 8-bit operators need "
+            f"{OLDEST_OPSET}, and it can't be converted: {error}. Export it again with "
+            f"opset_version={OLDEST_OPSET} or above"
+        ) from error
+    save_model(model, folder)
+    return folder / "model.onnx"
+
+
+def open_session(path: Path, options: Any) -> Any:
+    """Opens an ONNX Runtime session on the CPU.
+
+    Raises:
+        CandidateFailed: if the runtime refuses the graph; quotes its reason.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    own = [v for v in vars(native).values() if isinstance(v, type) and issubclass(v, Exception)]
+    refusals: tuple[type[Exception], ...] = (*own, RuntimeError, ValueError)
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except refusals as error:
+        raise CandidateFailed(f"onnxruntime could not load `{path}`: {error}") from error

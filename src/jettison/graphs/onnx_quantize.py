@@ -1,0 +1,250 @@
+"""Putting 8-bit operators into a prepared graph with ONNX Runtime's own quantizers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jettison.errors import CandidateFailed
+from jettison.graphs.onnx_costs import infer_values
+from jettison.graphs.onnx_layers import Layer
+from jettison.graphs.onnx_storage import read_light
+from jettison.graphs.onnx_walk import nodes_of
+
+INFERRED = "onnx.infer"
+"""Metadata by which the quantizers know that shapes were inferred. Without it they copy all weights."""
+
+INTEGER_OPERATORS: Mapping[str, str] = {
+    "MatMulInteger": "MatMul",
+    "QAttention": "Attention",
+    "QEmbedLayerNormalization": "EmbedLayerNormalization",
+    "ConvInteger": "Conv",
+}
+"""Operators that dynamic quantization leaves in a graph, and what they stood for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How weights are rounded, and which operators keep their floats.
+
+    Attributes:
+        per_channel: one scale per output channel instead of one per tensor.
+        reduce_range: 7-bit weights, so that sums of two u8s8 products fit 16 bits.
+        operators: operator types to quantize.
+        spared: names of nodes that stay in float.
+    """
+
+    per_channel: bool
+    reduce_range: bool
+    operators: tuple[str, ...]
+    spared: tuple[str, ...] = ()
+
+
+def quantize_static(
+    graph: Path, ranges: Mapping[str, tuple[float, float]], rounding: Rounding
+) -> Any:
+    """Inserts QuantizeLinear and DequantizeLinear pairs: unsigned activations, signed weights.
+
+    Args:
+        graph: a prepared graph; read whole.
+        ranges: lowest and highest value of every float activation that may be quantized.
+        rounding: of the weights.
+
+    Returns:
+        An `onnx.ModelProto` with its weights in memory.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+    model = _load(graph)
+    _flatten_biases(model)
+    known = infer_values(read_light(graph))
+    for name in sorted(set(ranges) - set(known)):
+        # Inference does not reach behind the runtime's own operators; the runtime told the type.
+        known[name] = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(known[name] for name in sorted(known))
+    data = {
+        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+        for name, (low, high) in ranges.items()
+    }
+    with _explained():
+        quantizer = QDQQuantizer(
+            model,
+            rounding.per_channel,
+            rounding.reduce_range,
+            QuantType.QInt8,
+            QuantType.QUInt8,
+            TensorsData(CalibrationMethod.MinMax, data),
+            [],
+            list(rounding.spared),
+            list(rounding.operators),
+            {},
+        )
+        quantizer.quantize_model()
+    return _finish(quantizer)
+
+
+def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
+    """Replaces products by integer ones whose activations are rounded while they run.
+
+    Args:
+        graph: a prepared graph; read whole.
+        rounding: of the weights.
+        branches: also inside `If` branches and loop bodies.
+
+    Returns:
+        An `onnx.ModelProto` with its weights in memory.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+    from onnxruntime.quantization.quant_utils import QuantizationMode
+
+    model = _load(graph)
+    # Gemm is taken apart into MatMul and Add, and the MatMul gets this name.
+    spared = [*rounding.spared, *(f"{name}_MatMul" for name in rounding.spared)]
+    with _explained():
+        quantizer = ONNXQuantizer(
+            model,
+            rounding.per_channel,
+            rounding.reduce_range,
+            QuantizationMode.IntegerOps,
+            False,  # noqa: FBT003 - `static`: the library takes it by position
+            QuantType.QInt8,
+            QuantType.QUInt8,
+            None,
+            [],
+            spared,
+            list(rounding.operators),
+            {
+                "MatMulConstBOnly": True,
+                "EnableSubgraph": branches,
+                # The runtime's own operators (fused attention) have no type inference.
+                "DefaultTensorType": onnx.TensorProto.FLOAT,
+            },
+        )
+        quantizer.quantize_model()
+    return _finish(quantizer)
+
+
+def _flatten_biases(model: Any) -> None:
+    """Gives every Gemm a bias of one value per column.
+
+    The quantizer looks up one bias per output channel, but a Gemm may also have a bias of shape
+    (1, n), or a single number.
+    """
+    import onnx
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in stored:
+            continue
+        weight = stored.get(node.input[1])
+        bias = onnx.numpy_helper.to_array(stored[node.input[2]])
+        if weight is None or (bias.ndim == 1 and bias.size > 1):
+            continue
+        by_row = any(a.name == "transB" and a.i for a in node.attribute)
+        columns = weight.dims[0 if by_row else 1]
+        if bias.size not in (1, columns):
+            continue
+        flat = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), columns))
+        name = f"{node.name}_bias"
+        while name in stored:
+            name += "_"
+        stored[name] = onnx.numpy_helper.from_array(flat, name)
+        model.graph.initializer.append(stored[name])
+        node.input[2] = name
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns what the library raises into the reason why this candidate can't be built."""
+    library = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError)
+    try:
+        yield
+    except library as error:
+        raise CandidateFailed(
+            f"onnxruntime's quantizer can't handle this graph: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _load(graph: Path) -> Any:
+    import onnx
+
+    model = onnx.load(graph)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = INFERRED, "onnxruntime.quant"
+    return model
+
+
+def _finish(quantizer: Any) -> Any:
+    """Sorts the nodes, and takes away what the quantizer needed for itself."""
+    quantizer.model.topological_sort()
+    model = quantizer.model.model
+    kept = [(p.key, p.value) for p in model.metadata_props if p.key != INFERRED]
+    del model.metadata_props[:]
+    for key, value in kept:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    del model.graph.value_info[:]
+    return model
+
+
+def count_quantized(model: Any, layers: Collection[Layer]) -> dict[str, int]:
+    """Counts the layers of a quantized graph whose weights really are 8-bit integers.
+
+    Args:
+        model: the graph as it was saved; its external data is not read.
+        layers: of the float graph.
+
+    Returns:
+        Operator type of the float graph -> count. Layers inside branches count as well.
+    """
+    import onnx
+
+    kinds = onnx.TensorProto
+    eight = {t.name for t in model.graph.initializer if t.data_type in (kinds.INT8, kinds.UINT8)}
+    rounded = {
+        name
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in eight
+        for name in node.output
+    }
+    by_name = {layer.node: layer for layer in layers}
+    counts: Counter[str] = Counter()
+    for node in nodes_of(model):
+        if node.op_type in INTEGER_OPERATORS:
+            counts[INTEGER_OPERATORS[node.op_type]] += 1
+        elif node.op_type == "Gather" and node.input[0] in eight:
+            counts["Gather"] += 1
+        elif node.name in by_name and rounded.intersection(node.input):
+            counts[by_name[node.name].operator] += 1
+    return dict(counts)
+
+
+def describe_counts(counts: Mapping[str, int], there: Mapping[str, int]) -> str:
+    """Says «2 of 3 MatMul and 1 of 1 Conv».
+
+    Args:
+        counts: operator type -> number quantized.
+        there: operator type -> number in the float graph.
+    """
+    parts = [f"{counts.get(kind, 0)} of {n} {kind}" for kind, n in sorted(there.items()) if n]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def describe_rounding(rounding: Rounding) -> str:
+    """Says «one scale per channel, 7-bit weights, 2 layers left in float»."""
+    words = ["one scale per channel" if rounding.per_channel else "one scale per tensor"]
+    words.append("7-bit weights" if rounding.reduce_range else "8-bit weights")
+    if rounding.spared:
+        words.append(f"the {len(rounding.spared)} most sensitive layers left in float")
+    return ", ".join(words)

@@ -1,0 +1,92 @@
+"""A model on the bench of an 8-bit technique: its prepared graph, its rows, its remembered facts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jettison.domain.extension_points import Workbench
+from jettison.domain.model import Model
+from jettison.domain.rows import Batch
+from jettison.domain.splits import FittingData
+from jettison.graphs.onnx_layers import PLACES, Layer, quantizable_layers
+from jettison.graphs.onnx_prepare import prepare_graph
+from jettison.graphs.onnx_storage import read_light
+from jettison.graphs.onnx_taps import fixed_batches
+from jettison.graphs.onnx_trials import LayerTrials
+
+BATCH_ROWS = 8
+"""Rows that run together while activations are watched: as many whatever the serving profile is,
+because a recipe must give the same bytes for every one."""
+
+SENSITIVITY_ROWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Workpiece:
+    """A prepared graph, and where it came from.
+
+    Attributes:
+        model: the float model, left as it is.
+        graph: path of the prepared graph.
+        light: the same without external data; not to be changed.
+        fitting: calibration rows.
+        bench: of the step.
+    """
+
+    model: Model
+    graph: Path
+    light: Any
+    fitting: FittingData
+    bench: Workbench
+
+    def memory(self, kind: str, *parts: object) -> Path:
+        """The cache file of a fact that depends on the model, the fitting rows and `parts`."""
+        rows = self.fitting.rows
+        version = self.bench.device.versions.get("onnxruntime", "")
+        whole = repr((self.model.artifact.digest, rows.digest, rows.n, version, *parts))
+        return self.bench.cache / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
+
+    def batches(self, limit: int | None = None) -> Iterator[Batch]:
+        """Fitting rows, a few at a time."""
+        pieces = self.fitting.rows.batches(BATCH_ROWS, limit)
+        size = self.model.inputs[0].shape[0] if "fixed-batch" in self.model.traits else ""
+        return fixed_batches(pieces, size) if isinstance(size, int) else pieces
+
+    def every_layer(self) -> tuple[Layer, ...]:
+        """All layers that some technique could quantize, in the order of the graph."""
+        return quantizable_layers(self.light, tuple(PLACES))
+
+    def trials(self, *, per_channel: bool) -> LayerTrials:
+        """Runs of the model with one layer at a time in 8 bits, on the first fitting rows."""
+        return LayerTrials(
+            self.graph,
+            self.every_layer(),
+            list(self.batches(SENSITIVITY_ROWS)),
+            output=self.model.prediction,
+            per_channel=per_channel,
+        )
+
+
+@contextmanager
+def on_the_bench(model: Model, fitting: FittingData, bench: Workbench) -> Iterator[Workpiece]:
+    """Prepares a model's graph in a folder that is gone afterwards.
+
+    Raises:
+        CandidateFailed: if the graph can't be prepared; says why.
+    """
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=bench.folder, prefix=".work-") as work:
+        graph = prepare_graph(bench.open(model), Path(work))
+        yield Workpiece(model, graph, read_light(graph), fitting, bench)
+
+
+def first_of(order: Sequence[str], layers: Sequence[Layer], count: int) -> tuple[str, ...]:
+    """The first `count` names of an order that belong to these layers."""
+    names = {layer.node for layer in layers}
+    return tuple(name for name in order if name in names)[:count]
