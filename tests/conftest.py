@@ -55,7 +55,7 @@ def write_rows(encoded: Encoded, folder: Path) -> Rows:
     return Rows(str(folder), tuple(encoded.arrays), n, encoded.pad)
 
 
-@pytest.fixture(name="write_rows")
+@pytest.fixture(name="write_rows", scope="session")
 def write_rows_fixture() -> Callable[[Encoded, Path], Rows]:
     """`write_rows`, for tests that can't import this file."""
     return write_rows
