@@ -224,7 +224,9 @@ def _rows(
     typical = whole.square if whole.rows else TYPICAL_DISAGREEMENT * worst**2
     # A few rows' worth of what is typical: no disagreement in 20 rows does not promise none.
     square = (own.square * own.rows + typical * PSEUDO_ROWS) / (own.rows + PSEUDO_ROWS)
-    drop = min(max(own.drop, 0.0), margin / 2.0)
+    # Coarse and upwards: a plan says «about», and groups that are alike are computed once.
+    square = _up(square, 10.0 ** math.floor(math.log10(square) - 1.0)) if square else 0.0
+    drop = _up(min(max(own.drop, 0.0), margin / 2.0), margin / 20.0)
     if exact:
         floor = floor_rows(margin, alpha)
         if metric.against_reference:
@@ -236,6 +238,11 @@ def _rows(
         deviation = math.sqrt(max(square - drop**2, 0.0))
         needed = mean_rows_needed(margin, deviation, drop, worst, alpha)
     return floor, None if needed >= IMPOSSIBLE else max(needed, floor)
+
+
+def _up(value: float, step: float) -> float:
+    """Rounds up to a multiple of a step; what is one already stays."""
+    return math.ceil(value / step - 1e-9) * step
 
 
 def _obstacle(
