@@ -71,12 +71,10 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
     if not tables:
         _check_nothing_named(section)
         return made_up_data(model, folder, section.seed)
-    with storage(folder):
-        for name in (*USES, "sealed", "raw", ".pool"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        bound, columns = bind_encoder(section, model, tables)
-        pool = encode_tables(bound, model, tables, folder / ".pool")
-        labels = _labels(section, model, tables)
+    bound, columns = bind_encoder(section, model, tables)
+    labels = _labels(section, model, tables)
+    with storage(folder), _cleared(folder) as scratch:
+        pool = encode_tables(bound, model, tables, scratch)
         ranks = _ranks(pool.digests, labels, section.seed)
         sides = _sides(tables, labels, pool.digests, section.seed)
         units = None if labels.units is None else labels.units.tolist()
@@ -85,7 +83,6 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
         splits = _write(pool, labels, division, ranks, (section, folder))
-        shutil.rmtree(folder / ".pool")
     notes = notes_about(section, tables, division, labels, splits.certification)
     return dataclasses.replace(
         splits, encoder=bound, raw=str((folder / "raw").resolve()), notes=notes
@@ -107,10 +104,10 @@ def made_up_data(model: Model, folder: Path, seed: int) -> Splits:
 
 def _check_nothing_named(section: DataSection) -> None:
     named = [role for role in ("target", "groups", "unit", "weight") if getattr(section, role)]
-    if named or section.certification:
+    if named:
         raise DataError(
-            f"`data` names {' and '.join(f'`{role}`' for role in named) or '`certification`'}, but "
-            "no file with rows; give `source` (or `fitting` and `selection`)"
+            f"`data` names {' and '.join(f'`{role}`' for role in named)}, but no file with rows; "
+            "give `source` (or `fitting` and `selection`)"
         )
 
 
@@ -234,6 +231,18 @@ def _write(
         whole.hexdigest(),
         duplicates=len(pool.digests) - len(set(pool.digests)),
     )
+
+
+@contextlib.contextmanager
+def _cleared(folder: Path) -> Iterator[Path]:
+    """Removes what an earlier load left, and lends a scratch folder."""
+    scratch = folder / ".pool"
+    for name in (*USES, "sealed", "raw", scratch.name):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager

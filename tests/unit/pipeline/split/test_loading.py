@@ -323,6 +323,9 @@ def test_a_second_load_replaces_the_first(tmp_path: Path) -> None:
     load(table(seed=1), tmp_path)
     load(table(seed=2), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fitting", "raw", "sealed", "selection"]
+    load_into = dict(table(seed=3), a=np.full(N, np.nan, dtype=np.float32))
+    refused(load_into, tmp_path)
+    assert list(tmp_path.iterdir()) == [], "after a failure no rows of other data stay"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
