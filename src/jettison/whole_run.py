@@ -177,7 +177,8 @@ def _timed(
         gains = shortlisting.cheaper(bench, found.trials)
         order = sorted(gains, key=lambda name: -gains[name][1])[: configuration.search.shortlist]
     others = [] if found.interrupted else [by_name[name] for name in found.front]
-    return time_finalists(bench, [by_name[name] for name in order], others, progress)
+    shortlist = [by_name[name] for name in order]
+    return time_finalists(bench, shortlist, others, configuration.search.max_minutes, progress)
 
 
 def _certified(

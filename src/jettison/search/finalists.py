@@ -16,7 +16,8 @@ from jettison.search.trial import Bench, variant_of
 OTHERS = 2
 """Further members of the front that are timed for the report, beside the shortlist."""
 
-MINUTES = 6.0
+LONGEST_MINUTES, SHORTEST_MINUTES, SHARE = 6.0, 1.5, 0.25
+"""Timing repeats disturbed launches for at most this share of the search's own minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,11 @@ class Timed:
 
 
 def time_finalists(
-    bench: Bench, shortlist: Sequence[Trial], others: Sequence[Trial], progress: Progress
+    bench: Bench,
+    shortlist: Sequence[Trial],
+    others: Sequence[Trial],
+    search_minutes: float,
+    progress: Progress,
 ) -> Timed:
     """Measures the baseline, a second copy of it, the shortlist, and a few others side by side.
 
@@ -44,13 +49,15 @@ def time_finalists(
         bench: baseline, rows and serving profile.
         shortlist: candidates that certification may test, in order.
         others: further trials for the report; at most `OTHERS` are timed.
+        search_minutes: that the user allowed the search.
         progress: told about each round.
     """
     chosen = [*shortlist, *[t for t in others if t not in shortlist][:OTHERS]]
     variants = [variant_of(t.candidate) for t in chosen if t.candidate is not None]
     progress.stage("time finalists")
+    minutes = min(LONGEST_MINUTES, max(SHORTEST_MINUTES, SHARE * search_minutes))
     plan = measure.ClaimPlan(
-        max_seconds=60 * MINUTES, tick=lambda done, expected: _tick(progress, done, expected)
+        max_seconds=60 * minutes, tick=lambda done, expected: _tick(progress, done, expected)
     )
     result = measure.claim_costs(
         (bench.baseline, *variants),
