@@ -40,7 +40,7 @@ class ClaimPlan:
 
     Attributes:
         launches: fresh processes of every variant.
-        rounds, calls: turns in a launch, timed calls in a turn.
+        rounds, calls: turns in a launch, timed calls in a turn (fewer where calls are long).
         max_seconds: no launch starts after that, except the first two: launches that others
             disturbed are repeated within it.
         seed: of the order of turns.
@@ -124,6 +124,8 @@ def claim_costs(
     setting = Setting(rows, serving, metrics, plan.rounds, plan.calls, folder)
     notes = {variant.name: _inspected(variant, setting) for variant in variants}
     launches, spoiled = _launch_until_quiet(everyone, setting, plan)
+    # Chosen by what others did, never by what was measured.
+    spoiled.sort(key=lambda launch: launch.contention.other_cores)
     chosen = (launches + spoiled)[: max(plan.launches, FEWEST_LAUNCHES)]
     noisy = any(launch.busy for launch in chosen)
     common = _conditions(chosen, len(spoiled), noisy)

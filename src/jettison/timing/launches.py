@@ -16,6 +16,9 @@ from jettison.domain.rows import Rows
 from jettison.machine import Contention, ContentionMeter
 from jettison.worker_client import WorkerSession
 
+LONGEST_TURN_SECONDS = 1.0
+"""Timed calls of one batch size in one turn, where a turn has more than one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -23,7 +26,7 @@ class Setting:
 
     Attributes:
         rows: from which every variant draws the same batches.
-        rounds, calls: turns of each variant in a launch, timed calls in a turn.
+        rounds, calls: turns of each variant in a launch, timed calls in a turn at most.
         folder: for the workers' logs while they run.
     """
 
@@ -56,10 +59,14 @@ class Launch:
 
 @dataclass(slots=True)
 class Turn:
-    """One turn of a session: two costs that read the same batch size share one burst."""
+    """One turn of a session: two costs that read the same batch size share one burst.
+
+    Attributes:
+        calls: batch size -> timed calls, the same for all variants.
+    """
 
     session: WorkerSession
-    calls: int
+    calls: Mapping[int, int]
     bursts: dict[int, Burst] = field(default_factory=dict)
 
     @property
@@ -70,7 +77,7 @@ class Turn:
     def burst(self, batch_size: int, calls: int) -> Burst:
         """Gives this turn's burst; how many calls it has is settled by the protocol."""
         if batch_size not in self.bursts:
-            self.bursts[batch_size] = self.session.burst(batch_size, self.calls)
+            self.bursts[batch_size] = self.session.burst(batch_size, self.calls[batch_size])
         return self.bursts[batch_size]
 
     def resources(self) -> Resources:
@@ -131,6 +138,21 @@ def _start(
     return sessions
 
 
+def _calls(
+    variants: Sequence[Variant], sessions: Mapping[str, WorkerSession], setting: Setting
+) -> dict[int, int]:
+    """Warms every worker up, and settles how many calls of each batch size a turn has.
+
+    Where one call of the first variant takes long, fewer are enough for a turn: the figure is a
+    median over rounds, and its interval is over launches.
+    """
+    calls = {}
+    for size in setting.serving.batch_sizes:
+        seconds = [sessions[variant.name].burst(size, 1).seconds[0] for variant in variants]
+        calls[size] = max(1, min(setting.calls, int(LONGEST_TURN_SECONDS / seconds[0])))
+    return calls
+
+
 def _play(
     variants: Sequence[Variant],
     sessions: Mapping[str, WorkerSession],
@@ -144,9 +166,12 @@ def _play(
         variant.name: {cost.name: [] for cost in timed} for variant in variants
     }
     calls = preempted = 0
-    for _ in range(setting.rounds if timed else 0):
+    if not timed:
+        return readings, calls, preempted
+    allowed = _calls(variants, sessions, setting)
+    for _ in range(setting.rounds):
         for variant in order.sample(list(variants), len(variants)):
-            turn = Turn(sessions[variant.name], setting.calls)
+            turn = Turn(sessions[variant.name], allowed)
             for cost in timed:
                 reading = cost.observe(variant.model, turn, setting.serving)
                 readings[variant.name][cost.name].append(reading)

@@ -19,6 +19,8 @@ SHORTEST_CALL_SECONDS = 0.02
 WARM_AGREEMENT = 0.02
 WARM_BLOCKS = 8
 WARM_BLOCK_CALLS = 3
+WARM_SECONDS = 1.0
+"""Warm-up ends when two medians agree, after 8 blocks, or after a block that ends later."""
 
 DECK_BATCHES = 40
 """8 rounds of 5 calls: with ragged rows, every variant meets the same lengths in each round."""
@@ -94,6 +96,7 @@ class Bursts:
 
     def _warm_up(self, batch_size: int) -> int:
         """Calls until two block medians agree; gives the repeats of a timed call."""
+        begun = time.perf_counter()
         medians: list[float] = []
         for block in range(WARM_BLOCKS):
             repeats = self._repeats_for(medians[-1]) if medians else 1
@@ -104,6 +107,8 @@ class Bursts:
                 times.append((time.perf_counter() - before) / repeats)
             medians.append(statistics.median(times))
             if block and abs(medians[-1] / medians[-2] - 1.0) <= WARM_AGREEMENT:
+                break
+            if time.perf_counter() - begun > WARM_SECONDS:
                 break
         return self._repeats_for(medians[-1])
 
