@@ -19,7 +19,7 @@ from jettison.domain.profile import Profile
 from jettison.domain.progress import Journal, Progress
 from jettison.domain.recipe import Recipe, Refusal, SearchSpace, Step
 from jettison.domain.splits import Splits
-from jettison.errors import CandidateFailed
+from jettison.errors import CandidateFailed, UsageError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import load, plan, split
 from jettison.pipeline import profile as profiling
@@ -90,7 +90,7 @@ def prepare(
         model = load.load_model(configuration.model, work / "model", live)
     with watch.stage("data"):
         progress.stage("data")
-        splits = _load_splits(configuration, model, work / "data", live_data)
+        splits = split.load_data(configuration.data, model, work / "data", live_data)
     model = dataclasses.replace(model, encoder=splits.encoder or model.encoder)
     configuration = dataclasses.replace(
         configuration,
@@ -98,6 +98,7 @@ def prepare(
             configuration.requirements, model, labelled=_labelled(splits)
         ),
     )
+    _check_requirements(configuration, splits)
     runtime = registry.home_runtime(model.traits)
     baseline = Variant("baseline", model, Step(runtime.name), "fixed-batch" in model.traits)
     with watch.stage("profile"):
@@ -121,13 +122,28 @@ def prepare(
     return Prepared(configuration, model, splits, baseline, profile, starts, space, watch.seconds)
 
 
-def _load_splits(
-    configuration: Configuration, model: Model, folder: Path, live_data: Any
-) -> Splits:
-    section = configuration.data
-    if live_data is None and not (section.source or section.fitting):
-        return split.made_up_data(model, folder, section.seed)
-    return split.load_data(section, model, folder, live_data)
+def _check_requirements(configuration: Configuration, splits: Splits) -> None:
+    """Refuses what no certificate could say, before any time is spent on a search.
+
+    Raises:
+        UsageError: for a metric that has no test, or that needs labels that are not there.
+    """
+    sealed = splits.certification
+    if sealed is None:
+        return
+    config.check_gated_groups(configuration.requirements, sealed.group_sizes)
+    for requirement in configuration.requirements:
+        metric = registry.get("metrics", requirement.metric)
+        if metric.kind == "reported_only":
+            raise UsageError(
+                f"`{metric.name}` can be reported, but no test certifies it; name another metric "
+                f"in `[[require]]` (registered: {', '.join(registry.names('metrics'))})"
+            )
+        if metric.needs_targets and not sealed.labelled:
+            raise UsageError(
+                f"`{metric.name}` needs labels, and the data has none; name the column of the "
+                "right answers with `target`, or require `agreement` with the original"
+            )
 
 
 def _raw(splits: Splits) -> Path | None:

@@ -218,13 +218,17 @@ def quality_of(
         np.save(contributions[name], scores.contributions, allow_pickle=False)
         estimates.append(_estimate(metric, OVERALL, scores.value, scores.contributions))
         for group, mask in selection.labels.membership().items():
-            value = _group_value(metric, evidence, mask)
+            value = _group_value(metric, evidence, scores.contributions, mask)
             estimates.append(_estimate(metric, group, value, scores.contributions[mask]))
     return QualityResult(tuple(estimates), contributions, outputs)
 
 
-def _group_value(metric: QualityMetric, evidence: Evidence, mask: Array) -> float | None:
+def _group_value(
+    metric: QualityMetric, evidence: Evidence, contributions: Array, mask: Array
+) -> float | None:
     """The metric on the rows of one group; `None` where it is undefined there."""
+    if metric.kind in ("binary", "bounded_mean"):
+        return float(contributions[mask].mean())
     some = dataclasses.replace(
         evidence,
         targets=None if evidence.targets is None else evidence.targets[mask],

@@ -125,7 +125,7 @@ def _measure(bench: Bench, candidate: Candidate) -> tuple[Measurement, str]:
         result = measure.selection_quality(
             variant,
             bench.selection,
-            bench.quality.outputs,
+            reference_of(bench, variant),
             tuple(r.metric for r in bench.requirements),
             bench.serving,
             place / "selection",
@@ -163,7 +163,7 @@ def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
         dataclasses.replace(selection.rows, n=n),
         Labels(None if selection.labels.targets is None else selection.labels.targets[:n]),
     )
-    reference = {name: values[:n] for name, values in bench.quality.outputs.items()}
+    reference = {name: values[:n] for name, values in reference_of(bench, variant).items()}
     result = measure.selection_quality(
         variant,
         few,
@@ -194,6 +194,14 @@ def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
                 f"{verdict.estimate:.3f}, clearly beyond the margin of {requirement.max_drop:g}"
             )
     return ""
+
+
+def reference_of(bench: Bench, variant: Variant) -> Mapping[str, Array]:
+    """The original's answers, also under the name that a conversion gave to the output."""
+    if bench.quality is None:
+        return {}
+    outputs = bench.quality.outputs
+    return {**outputs, variant.model.prediction: outputs[bench.model.prediction]}
 
 
 def baseline_contributions(bench: Bench, metric: str) -> Array:

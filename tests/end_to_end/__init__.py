@@ -1,0 +1,1 @@
+"""The whole path, as a user types it."""

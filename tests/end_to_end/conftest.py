@@ -1,0 +1,78 @@
+"""A small real run: the MNIST network of CNTK on MNIST's own test images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROWS = 3000
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a user has: a model file and a data file."""
+
+    model: Path
+    data: Path
+
+
+@pytest.fixture(scope="session")
+def digits(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
+    """The network, and rows with label and two made-up sites."""
+    folder = tmp_path_factory.mktemp("digits")
+    with np.load(shared_data / "vision" / "mnist.npz") as mnist:
+        images = mnist["x_test"][:ROWS].reshape(ROWS, 1, 28, 28).astype(np.float32)
+        labels = mnist["y_test"][:ROWS].astype(np.int64)
+    site = np.where(np.arange(ROWS) % 3 == 0, "north", "south")
+    np.savez(folder / "digits.npz", Input3=images, label=labels, site=site)
+    return Given(shared_data / "models" / "mnist-cnn-cntk.onnx", folder / "digits.npz")
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def jettison(tmp_path: Path) -> Command:
+    """Runs the command line in an empty folder; gives the finished process."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jettison.cli", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=800,
+        )
+
+    return run
+
+
+def options(given: Given, ledger: Path, *more: str) -> list[str]:
+    """A run whose cost is the size of the file, so that a busy machine can't change its answer."""
+    return [
+        "optimize",
+        str(given.model),
+        "--data",
+        str(given.data),
+        "--target",
+        "label",
+        "--group",
+        "site",
+        "--max-drop",
+        "0.01",
+        "--max-drop-group",
+        "0.02",
+        "--minimise",
+        "size_bytes",
+        "--minimise",
+        "latency_ms",
+        "--ledger",
+        str(ledger),
+        *more,
+    ]
