@@ -8,7 +8,6 @@ from jettison.reporting.comparison import Row
 from jettison.reporting.findings import Gain, QualityChange, the_cost, unit_of
 from jettison.reporting.quantities import (
     MISSING,
-    UNBOUNDED,
     bytes_text,
     change,
     interval,
@@ -20,6 +19,7 @@ from jettison.reporting.quantities import (
 )
 
 RANKING_ONLY = "ranking only, not quoted as a claim"
+NOISY = "the machine was too busy for a claim"
 
 
 def gain_heading(record: RunRecord) -> str:
@@ -28,34 +28,35 @@ def gain_heading(record: RunRecord) -> str:
     return "faster" if is_time(cost) else f"less {plain_name(cost)}"
 
 
-def predicted_cell(row: Row) -> str:
-    """The most that the techniques could gain, in the cost and in size."""
-    if row.predicted is None:
+def gain_words(record: RunRecord, gain: Gain) -> str:
+    """The gain in words; a loss is told as a loss («1.80× slower»), and no claim in brackets."""
+    value = gain.estimate.value
+    if value is None or value <= 0:
         return MISSING
-    speed = row.predicted.speedup
-    faster = "no bound" if speed >= UNBOUNDED else f"{times(speed)} faster"
-    return f"at most {faster}, {times(row.predicted.size_ratio)} the size"
+    cost = the_cost(record)
+    worse = "slower" if is_time(cost) else f"more {plain_name(cost)}"
+    text = f"{times(value)} {gain_heading(record)}" if value >= 1 else f"{times(1 / value)} {worse}"
+    return text if gain.tier == "claim" and gain.estimate.state == "ok" else f"({text})"
 
 
 def gain_cell(gain: Gain | None) -> str:
-    """The measured gain with its interval; ranking figures are marked."""
+    """The measured gain; what is no claim (ranking, or a noisy machine) stands in brackets."""
     if gain is None:
         return MISSING
     text = times(gain.estimate.value)
-    if gain.estimate.state == "noisy":
-        text += ", noisy"
-    return text if gain.tier == "claim" else f"({text})"
+    return text if gain.tier == "claim" and gain.estimate.state == "ok" else f"({text})"
 
 
 def gain_note(gain: Gain | None) -> str:
-    """What stands below a gain: interval and n, or that it is a ranking figure."""
+    """What stands below a gain: interval and n, or why it is no claim."""
     if gain is None:
         return ""
     if gain.tier == "ranking":
         return RANKING_ONLY
     shown = interval(gain.estimate)
     launches = "launch" if gain.estimate.n == 1 else "launches"
-    return f"{shown}, n = {gain.estimate.n} {launches}" if shown and shown != "exact" else shown
+    note = f"{shown}, n = {gain.estimate.n} {launches}" if shown and shown != "exact" else shown
+    return f"{NOISY}; {note}" if gain.estimate.state == "noisy" else note
 
 
 def size_cell(row: Row) -> str:

@@ -28,9 +28,13 @@ _FOREST_LOOKS = {
 
 def forest(record: RunRecord) -> Plot | None:
     """Each group's change with its worst case and its margin; `None` without claims."""
-    claims = [claim for claim in claims_of(record) if claim.estimate is not None][::-1]
+    known = [claim for claim in claims_of(record) if claim.estimate is not None]
+    # One axis has one unit: the first metric is drawn, the others stand in the table.
+    claims = [claim for claim in known if claim.metric == known[0].metric][::-1]
     if not claims:
         return None
+    others = sorted({claim.metric for claim in known} - {claims[0].metric})
+    rest = f" The table below also has {', '.join(others)}." if others else ""
     unit = unit_of(record, claims[0].metric)
     scale, words = (100.0, "points") if unit == "fraction" else (1.0, unit)
     names = dict(zip([id(c) for c in claims], distinct([middle(c.group) for c in claims])))
@@ -64,7 +68,7 @@ def forest(record: RunRecord) -> Plot | None:
         "Every group",
         "A mark is the measured change, its bar reaches the worst case that the sealed rows can't "
         "exclude. A claim is held where the whole bar stays to the right of the upright tick, the "
-        "drop allowed.",
+        f"drop allowed.{rest}",
         {"data": traces, "layout": layout_of(x, y)},
         150 + 24 * len(claims),
     )

@@ -19,7 +19,6 @@ from jettison.reporting.quantities import (
     percent,
     plain_name,
     sentence,
-    times,
     with_unit,
 )
 
@@ -127,8 +126,8 @@ def _headline(record: RunRecord, trial: Trial | None) -> str:
     if gain is None:
         return ""
     return (
-        f"{plain_name(the_cost(record)).capitalize()}: {times(gain.estimate.value)} "
-        f"{cells.gain_heading(record)} than the original ({cells.gain_note(gain)})."
+        f"{plain_name(the_cost(record)).capitalize()}: {cells.gain_words(record, gain)} than the "
+        f"original ({cells.gain_note(gain)})."
     )
 
 
@@ -153,7 +152,9 @@ def _before_after(record: RunRecord) -> tables.Table:
             )
     required = {requirement.metric for requirement in record.configuration.requirements}
     for estimate in record.baseline.estimates:
-        if estimate.metric in required or ":" in estimate.metric:
+        whole = record.baseline.get(estimate.metric)
+        same = estimate.group != OVERALL and whole is not None and whole.value == estimate.value
+        if estimate.metric in required or ":" in estimate.metric or same:
             continue
         words = estimate.metric.replace("_", " ")
         shown = words if estimate.group == OVERALL else f"{words}, {estimate.group}"

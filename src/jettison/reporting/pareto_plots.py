@@ -69,8 +69,8 @@ def pareto_quality(record: RunRecord) -> Plot | None:
         "pareto-quality",
         "Cost against quality",
         "To the right is cheaper, up is better. Bars across are 95 % intervals of claims; a bar "
-        "down reaches the certified worst case. Hollow marks are ranking figures on selection "
-        "rows: no claim. The grey band is the noise floor, the dashed line the drop allowed.",
+        "down reaches the certified worst case. Hollow marks are no claims. "
+        "The grey band is the noise floor, the dashed line the drop allowed.",
         {"data": _traces(record, points, 0.0), "layout": layout},
         420,
     )
@@ -106,8 +106,11 @@ def _traces(
     record: RunRecord, points: Mapping[str, _Point], original: float
 ) -> list[dict[str, Any]]:
     """The front, ranking figures, claims, what ships and the original, in drawing order."""
-    claims = {d: p for d, p in points.items() if p.gain.tier == "claim" and d != record.shipped}
-    ranked = {d: p for d, p in points.items() if p.gain.tier == "ranking" and d != record.shipped}
+    others = {d: p for d, p in points.items() if d != record.shipped}
+    timed = {d: p for d, p in others.items() if p.gain.tier == "claim"}
+    claims = {d: p for d, p in timed.items() if p.gain.estimate.state == "ok"}
+    noisy = {d: p for d, p in timed.items() if p.gain.estimate.state == "noisy"}
+    ranked = {d: p for d, p in others.items() if p.gain.tier == "ranking"}
     shipped = {d: p for d, p in points.items() if d == record.shipped}
     front = sorted(
         (p.gain.estimate.value or 0.0, p.y) for d, p in points.items() if d in record.front
@@ -127,6 +130,7 @@ def _traces(
         )
     looks = (
         (ranked, _Look("ranking only", "--plot-orange", "circle-open", 9)),
+        (noisy, _Look("noisy, no claim", "--plot-purple", "square-open", 9)),
         (claims, _Look("claim", "--plot-blue", "square", 9)),
         (shipped, _Look("ships", "--plot-green", "diamond", 14)),
     )

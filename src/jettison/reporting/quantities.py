@@ -50,13 +50,17 @@ def bytes_text(size: float | None) -> str:
 def seconds_text(seconds: float | None) -> str:
     """Writes a duration.
 
-    >>> seconds_text(0.25), seconds_text(42.0), seconds_text(185.0), seconds_text(7260.0)
-    ('0.25 s', '42 s', '3 min 5 s', '2 h 1 min')
+    >>> seconds_text(0.0001), seconds_text(0.25), seconds_text(3.21), seconds_text(42.0)
+    ('under 0.01 s', '0.25 s', '3.2 s', '42 s')
+    >>> seconds_text(185.0), seconds_text(7260.0)
+    ('3 min 5 s', '2 h 1 min')
     """
     if seconds is None:
         return MISSING
+    if seconds < 0.01:
+        return "under 0.01 s"
     if seconds < 9.95:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

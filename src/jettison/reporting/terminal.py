@@ -214,6 +214,8 @@ def _gain_range(row: Row) -> str:
     if row.gain is None:
         return ""
     estimate = row.gain.estimate
+    if row.gain.tier == "claim" and estimate.state == "noisy":
+        return "noisy"
     if row.gain.tier == "ranking" or estimate.low is None or estimate.high is None:
         return "ranking" if row.gain.tier == "ranking" else ""
     return f"{estimate.low:.2f}–{estimate.high:.2f}"
@@ -230,7 +232,9 @@ def _footnotes(rows: tuple[Row, ...]) -> Text:
         if row.standing.detail:
             text.append(f"{place}: {row.standing.detail}\n")
     if any(row.gain is not None and row.gain.tier == "ranking" for row in rows):
-        text.append(f"(…) {cells.RANKING_ONLY}. ")
+        text.append(f"(…) ranking: {cells.RANKING_ONLY}. ")
+    if any(row.gain is not None and row.gain.estimate.state == "noisy" for row in rows):
+        text.append(f"(…) noisy: {cells.NOISY}. ")
     text.append("pt: percentage points, + is better. sealed: certified; selection: no claim.")
     return text
 

@@ -57,7 +57,7 @@ def _gain(record: RunRecord, row: Row) -> Tile:
     label = "Speed" if is_time(cost) else plain_name(cost).capitalize()
     if row.gain is None:
         return Tile(label, MISSING, "not measured")
-    value = f"{times(row.gain.estimate.value)} {cells.gain_heading(record)}"
+    value = cells.gain_words(record, row.gain)
     old = record.baseline.get(cost)
     was = "" if old is None else f"; the original: {with_unit(old.value, old.unit)}"
     return Tile(label, value, cells.gain_note(row.gain) + was)

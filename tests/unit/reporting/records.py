@@ -456,6 +456,25 @@ def all_failed() -> RunRecord:
     )
 
 
+def noisy() -> RunRecord:
+    """Others used the machine while the finalists were timed."""
+    record = undecided()
+    spoiled = {
+        digest: dataclasses.replace(
+            m, estimates=tuple(dataclasses.replace(e, state="noisy") for e in m.estimates)
+        )
+        for digest, m in record.claims.items()
+    }
+    return dataclasses.replace(
+        record,
+        answer="The machine was too busy to tell whether any candidate is faster.",
+        next_step="run again when nothing else uses this machine",
+        claims=spoiled,
+        shipped="",
+        certificate=uncertified("no candidate is faster"),
+    )
+
+
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(2)>'
 MARKDOWN = "a|b`c`[d](http://evil.example) | # e\n# heading\n---\n- x: &y *z"
@@ -532,6 +551,7 @@ EVERY_RECORD = {
     "without_data": without_data,
     "interrupted": interrupted,
     "all_failed": all_failed,
+    "noisy": noisy,
     "hostile": hostile,
     "many_groups": many_groups,
 }

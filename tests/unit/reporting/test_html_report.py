@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -267,6 +268,29 @@ def test_the_same_record_gives_the_same_page() -> None:
 def test_a_report_stays_small() -> None:
     """A report takes less than half of what plotly's script alone would."""
     assert len(render_report(records.improved()).encode()) < 2_400_000
+
+
+def test_two_metrics_are_not_drawn_on_one_axis() -> None:
+    """The plot of the groups shows one metric; the table has the others."""
+    record = records.improved()
+    other = dataclasses.replace(records.CLAIMS[0], metric="nll", margin=0.02, estimate=0.004)
+    certificate = dataclasses.replace(record.certificate, claims=(*records.CLAIMS, other))
+    page = Page(render_report(dataclasses.replace(record, certificate=certificate)))
+    drawn = [len(trace["x"]) for trace in page.figures()["forest"]["data"]]
+    assert sum(drawn) == 2 * len(records.CLAIMS)
+    assert "The table below also has nll." in page.words
+
+
+def test_a_loss_is_told_as_a_loss() -> None:
+    """A candidate that is slower is never called some number of times faster."""
+    record = records.improved()
+    trials = record.trials[:1]
+    record = dataclasses.replace(
+        record, outcome="nothing_better", trials=trials, claims={}, shipped="", front=()
+    )
+    words = Page(render_report(record)).words
+    assert "(2.78× slower)" in words
+    assert "0.36× faster" not in words
 
 
 def test_links_inside_the_page_lead_somewhere() -> None:

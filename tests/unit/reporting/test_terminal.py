@@ -67,6 +67,14 @@ def test_claims_and_ranking_figures_differ() -> None:
     assert "ranking only, not quoted as a claim" in text
 
 
+def test_noisy_figures_are_marked() -> None:
+    """A figure from a busy machine stands in brackets and says why."""
+    record = records.noisy()
+    text = words(terminal.comparison_table(record))
+    assert "(1.54×)" in text
+    assert "noisy: the machine was too busy for a claim" in text
+
+
 def test_every_verdict_has_its_reason() -> None:
     """Reasons of failed, stopped and lossy candidates stand below the table."""
     text = words(terminal.comparison_table(records.improved()))
