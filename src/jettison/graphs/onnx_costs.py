@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jettison.graphs.onnx_storage import read_light, split_weights
+from jettison.graphs.onnx_shapes import Shape, known_shapes
+from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_walk import (
+    PASS_THROUGH,
     ensure_node_names,
     graph_inputs,
     graphs_of,
     nodes_of,
     stored_bytes,
 )
-
-Shape = tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +37,6 @@ class NodeCost:
     macs: int | None
     bytes: int
     operator: str
-
-
-def infer_values(model: Any) -> dict[str, Any]:
-    """Shape inference: value name -> `onnx.ValueInfoProto`; what can't be inferred is absent.
-
-    Works on a copy without weights, so it costs little memory.
-    """
-    import onnx
-
-    light, _ = split_weights(model)
-    for tensor in (t for graph in graphs_of(light) for t in graph.initializer):
-        if not tensor.raw_data and stored_bytes(tensor) >= 1024:
-            # A reference to data that is never read: inference needs dimensions only.
-            tensor.data_location = 1
-            entry = tensor.external_data.add()
-            entry.key, entry.value = "location", "unread"
-    try:
-        light = onnx.shape_inference.infer_shapes(light, data_prop=True)
-    except onnx.shape_inference.InferenceError:
-        # The operators of other runtimes have no inference; what the file itself says remains.
-        return {v.name: v for v in (*light.graph.input, *light.graph.output)}
-    graph = light.graph
-    found = {v.name: v for v in (*graph.input, *graph.output, *graph.value_info)}
-    for inner in graphs_of(light):
-        found |= {v.name: v for v in inner.value_info}
-    return found
 
 
 def node_costs(
@@ -84,15 +58,23 @@ def node_costs(
     stored = _stored(model)
     for value in graph_inputs(model):
         _fix_shape(value, (shapes or {}).get(value.name))
-    known = {name: _shape(value) for name, value in infer_values(model).items()}
+    known = known_shapes(model)
     known |= {name: dims for name, (dims, _) in stored.items()}
-    readers = Counter(name for node in nodes_of(model) for name in set(node.input))
+    origin = _origins(model, stored)
+    readers = Counter(
+        origin[name]
+        for node in nodes_of(model)
+        for name in set(node.input)
+        if name in origin and node.output[0] not in origin
+    )
     charged: set[str] = set()
     costs: dict[str, NodeCost] = {}
     for node in nodes_of(model):
         if node.op_type == "Constant":
             continue
-        constants = [name for name in dict.fromkeys(node.input) if name in stored]
+        constants: list[str] = []
+        if node.output[0] not in origin:
+            constants = list(dict.fromkeys(origin[n] for n in node.input if n in origin))
         costs[node.name] = NodeCost(
             parameters=sum(math.prod(stored[n][0]) for n in constants if readers[n] == 1)
             + _attribute_values(node),
@@ -127,6 +109,15 @@ def _stored(model: Any) -> dict[str, tuple[tuple[int, ...], int]]:
     return stored
 
 
+def _origins(model: Any, stored: Mapping[str, Any]) -> dict[str, str]:
+    """Value -> the stored constant that it is: a reshaped or cast weight is still that weight."""
+    origin = {name: name for name in stored}
+    for node in nodes_of(model):
+        if node.op_type in PASS_THROUGH and node.input and node.input[0] in origin:
+            origin |= dict.fromkeys(node.output, origin[node.input[0]])
+    return origin
+
+
 def _attribute_values(node: Any) -> int:
     """Weights in attributes: tree ensembles and linear models of `ai.onnx.ml`."""
     if node.domain != "ai.onnx.ml":
@@ -141,14 +132,6 @@ def _fix_shape(value: Any, shape: Sequence[int] | None) -> None:
             dim.dim_value = shape[axis]
         elif axis == 0 and dim.dim_value <= 0:
             dim.dim_value = 1
-
-
-def _shape(value: Any) -> Shape:
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
-        return None
-    sizes = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim]
-    return None if any(size < 0 for size in sizes) else tuple(sizes)
 
 
 def _attribute(node: Any, name: str, default: int) -> int:

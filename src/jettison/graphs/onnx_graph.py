@@ -11,9 +11,11 @@ from typing import Any
 
 from jettison.domain.model import TensorSpec
 from jettison.errors import ModelError
-from jettison.graphs.onnx_costs import NodeCost, infer_values, node_costs
+from jettison.graphs.onnx_costs import NodeCost, node_costs
+from jettison.graphs.onnx_shapes import infer_values
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_walk import (
+    PASS_THROUGH,
     ensure_node_names,
     graph_inputs,
     graphs_of,
@@ -52,12 +54,6 @@ INT8_OPERATORS = frozenset(
         "MatMulNBits",
     }
 )
-
-PASS_THROUGH = frozenset(
-    {"Identity", "Cast", "DequantizeLinear", "QuantizeLinear", "Transpose", "Reshape", "Squeeze"}
-    | {"Unsqueeze"}
-)
-"""Operators whose output is constant when their first input is."""
 
 SCORE_STEPS = frozenset(
     {"Div", "Mul", "Add", "Sub", "Where", "Cast", "Dropout", "Identity", "Reshape", "Clip"}

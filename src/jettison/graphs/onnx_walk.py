@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+PASS_THROUGH = frozenset(
+    {"Identity", "Cast", "DequantizeLinear", "QuantizeLinear", "Transpose", "Reshape", "Squeeze"}
+    | {"Unsqueeze"}
+)
+"""Operators whose output is constant when their first input is."""
+
 
 def nodes_of(model: Any) -> Iterator[Any]:
     """Every node of a model: main graph, branches and loop bodies, local functions."""

@@ -113,6 +113,35 @@ def test_costs_of_free_dimensions(shared_data: Path) -> None:
     assert node_costs(path, {"logmel": (1, 64, 40)})["/c1/Conv"].macs
 
 
+def test_costs_behind_computed_shapes(tmp_path: Path) -> None:
+    """Shapes that the graph computes from its input are carried out, so products are counted."""
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[batch, length, 8] x) => (float[batch, length, 4] y)
+    <float[2, 4] w, int64[1] zero = {0}, int64[1] one = {1}, int64[2] tail = {4, 2}>
+    {
+      s = Shape (x)
+      b = Gather (s, zero)
+      l = Gather (s, one)
+      t = Concat <axis = 0> (b, l, tail)
+      r = Reshape (x, t)
+      p = MatMul (r, w)
+      y = ReduceSum <keepdims = 0> (p)
+    }
+    """
+    path = written(text, tmp_path / "s.onnx", w=np.ones((2, 4), np.float32))
+    costs = node_costs(path, {"x": (1, 6, 8)})
+    assert [c.macs for c in costs.values() if c.operator == "MatMul"] == [6 * 4 * 2 * 4]
+    assert [c.macs for c in node_costs(path).values() if c.operator == "MatMul"] == [None]
+
+
+def test_a_reshaped_weight_belongs_to_its_reader(shared_data: Path) -> None:
+    """The weight that is reshaped before it is multiplied counts for the product."""
+    costs = node_costs(shared_data / "models" / "mnist-cnn-cntk.onnx")
+    assert costs["Times212"].parameters == 256 * 10
+    assert costs["Times212_reshape1"].parameters == 0
+
+
 def test_costs_cover_the_file(shared_data: Path) -> None:
     """The bytes of all nodes together are nearly the whole file."""
     path = find_network().model
