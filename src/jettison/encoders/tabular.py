@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
 from typing import ClassVar
 
 import numpy as np
@@ -27,8 +27,8 @@ class TabularEncoder:
         layout: `matrix` (one input of shape (n, k)) or `columns` (k inputs of shape (n, 1)).
         columns: the columns in the order of the inputs; settled by `bind` if the model has none.
         missing: inputs that take NaN as a missing value.
-        categories.COLUMN: the values of a text column that the model knows.
-        strict: text columns in which an unknown value is an error.
+        categories.NAME: the values that the model knows, by column or input name.
+        strict: columns or inputs in which an unknown value is an error.
     """
 
     name: ClassVar[str] = "tabular"
@@ -36,8 +36,9 @@ class TabularEncoder:
     def bind(self, encoder: Encoder, model: Model, columns: tuple[str, ...]) -> Encoder:
         """Settles which columns feed the model.
 
-        The ones that the model was fitted on, by name; or all that are at hand, if they are as
-        many as the model takes.
+        The ones that the model was fitted on, by name (exporters write `_` for characters such as
+        `-`: such a name finds its column if only one fits); or all that are at hand, if they are
+        as many as the model takes.
 
         Raises:
             DataError: if a column is missing, or the number does not fit.
@@ -53,6 +54,7 @@ class TabularEncoder:
                     "in order in `data.inputs`"
                 )
             wanted = list(columns)
+        wanted = [_at_hand(column, columns) for column in wanted]
         absent = [column for column in wanted if column not in columns]
         if absent:
             raise DataError(
@@ -91,23 +93,23 @@ class TabularEncoder:
         strict = set(_strings(encoder, "strict"))
         for spec, column in zip(model.inputs, columns, strict=True):
             cells_of = _cells(examples, column, spec, spec.name in allowed)
-            if column in strict:
-                _check_known(cells_of, column, _strings(encoder, f"categories.{column}"))
+            if strict & {spec.name, column}:
+                _check_known(cells_of, column, _categories(encoder, spec.name, column))
             arrays[spec.name] = cells_of.reshape(-1, 1)
         return Encoded(arrays)
 
     def made_up(self, encoder: Encoder, model: Model, n: int, seed: int) -> Encoded:
         """Makes up rows: normal numbers, and text among the known categories."""
-        arrays: Mapping[str, Array] = made_up_inputs(model.inputs, n, seed)
-        random = np.random.default_rng(seed)
-        drawn = dict(arrays)
-        columns = _strings(encoder, "columns")
+        known: dict[str, list[str]] = {}
         if encoder.settings.get("layout") == "columns":
-            for spec, column in zip(model.inputs, columns, strict=True):
-                known = _strings(encoder, f"categories.{column}")
-                if spec.dtype == "str" and known:
-                    drawn[spec.name] = random.choice(np.array(known), (n, 1))
-        return Encoded(drawn)
+            for spec, column in zip(model.inputs, _strings(encoder, "columns"), strict=True):
+                known[spec.name] = _categories(encoder, spec.name, column)
+        return Encoded(made_up_inputs(model.inputs, n, seed, categories=known))
+
+
+def _categories(encoder: Encoder, *names: str) -> list[str]:
+    """The known values of a column: kept under its input's name or its own."""
+    return next((v for n in names if (v := _strings(encoder, f"categories.{n}"))), [])
 
 
 def _strings(encoder: Encoder, key: str) -> list[str]:
@@ -120,6 +122,13 @@ def _width(model: Model) -> int:
         return len(model.inputs)
     size = model.inputs[0].shape[-1]
     return size if isinstance(size, int) else 0
+
+
+def _at_hand(column: str, columns: tuple[str, ...]) -> str:
+    if column in columns:
+        return column
+    alike = [c for c in columns if re.sub(r"\W", "_", c) == re.sub(r"\W", "_", column)]
+    return alike[0] if len(alike) == 1 else column
 
 
 def _near(absent: list[str], columns: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,19 @@ class Probe:
     free_size: int
 
 
-def probe(session: Any, inputs: Sequence[TensorSpec], shown: Path) -> Probe:
+def probe(
+    session: Any,
+    inputs: Sequence[TensorSpec],
+    shown: Path,
+    categories: Mapping[str, Sequence[str]] | None = None,
+) -> Probe:
     """Runs a graph at batch 1, and at batch 2 where its batch dimension is free.
+
+    Args:
+        session: of onnxruntime.
+        inputs: what it takes.
+        shown: the user's file, for the message.
+        categories: text input -> values to draw from.
 
     Raises:
         ModelError: if it runs at no size that was tried, with the runtime's last reason.
@@ -126,11 +137,14 @@ def probe(session: Any, inputs: Sequence[TensorSpec], shown: Path) -> Probe:
     reason = ""
     for size in SIZES_TO_TRY if free else (FREE_SIZE,):
         try:
-            one = _run(session, inputs, 1, size)
+            one = _run(session, made_up_inputs(inputs, 1, 0, size, categories))
         except _errors() as error:
             reason = reason or _reason(error)
             continue
-        return Probe(one, _run_two(session, inputs, size), size)
+        two = None
+        if all(isinstance(spec.shape[0], str) for spec in inputs):
+            two = _run_two(session, made_up_inputs(inputs, 2, 0, size, categories))
+        return Probe(one, two, size)
     shapes = "; ".join(f"`{s.name}` {s.dtype} {s.shape}" for s in inputs)
     raise ModelError(
         f"`{shown}` loads but does not run on made-up rows ({shapes}, free dimensions tried at "
@@ -139,16 +153,28 @@ def probe(session: Any, inputs: Sequence[TensorSpec], shown: Path) -> Probe:
     )
 
 
-def _run_two(session: Any, inputs: Sequence[TensorSpec], size: int) -> dict[str, Array] | None:
-    if any(isinstance(spec.shape[0], int) for spec in inputs):
-        return None
+def check_length(session: Any, inputs: Sequence[TensorSpec], length: int, shown: Path) -> None:
+    """Runs one made-up row whose free dimensions have `length`.
+
+    Raises:
+        ModelError: if the graph can't take that length, with the runtime's reason.
+    """
     try:
-        return _run(session, inputs, 2, size)
+        _run(session, made_up_inputs(inputs, 1, 0, length))
+    except _errors() as error:
+        raise ModelError(
+            f"`{shown}` can't take {length} tokens: {_reason(error)}; give a smaller max_length"
+        ) from error
+
+
+def _run_two(session: Any, rows: Mapping[str, Array]) -> dict[str, Array] | None:
+    try:
+        return _run(session, rows)
     except _errors():
         # Nothing is hidden: the caller sets the trait `fixed-batch`.
         return None
 
 
-def _run(session: Any, inputs: Sequence[TensorSpec], n: int, size: int) -> dict[str, Array]:
+def _run(session: Any, rows: Mapping[str, Array]) -> dict[str, Array]:
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, made_up_inputs(inputs, n, 0, size)), strict=True))
+    return dict(zip(names, session.run(names, dict(rows)), strict=True))

@@ -17,10 +17,12 @@ from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.errors import ModelError
 from jettison.graphs import onnx_checks as checks
 from jettison.graphs import onnx_probe
+from jettison.graphs.onnx_categories import categories_of
 from jettison.graphs.onnx_graph import class_labels, specs_of, traits_in
 from jettison.graphs.onnx_storage import copy_model_with, read_light
 from jettison.graphs.onnx_walk import ensure_node_names, nodes_of
 from jettison.graphs.onnx_zipmap import drop_zipmaps
+from jettison.graphs.tokenizer_files import text_encoder
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 TASKS = ("classification", "regression", "embedding")
@@ -72,7 +74,8 @@ class OnnxLoader:
         inputs, outputs = specs_of(graph, path)
         _check_batches(inputs, path)
         session = onnx_probe.open_session(artifact.path, path)
-        found = onnx_probe.probe(session, inputs, path)
+        known = {name: c.known for name, c in categories_of(graph).items()}
+        found = onnx_probe.probe(session, inputs, path, known)
         traits = traits_in(graph)
         if found.two is None:
             traits |= {"fixed-batch"}
@@ -80,6 +83,15 @@ class OnnxLoader:
         outputs = _seen_outputs(outputs, found)
         prediction = _prediction(outputs, path)
         task = _task(prediction, source.task, path)
+        names = _labels(path, prediction, task, labels)
+        beside = Path(artifact.folder) / "encoder"
+        length = int(source.options.get("max_length", 0))
+        encoder = text_encoder(path.parent, beside, inputs, length, names)
+        if encoder is None:
+            encoder = _encoder(graph, inputs, names, found)
+        else:
+            longest = int(str(encoder.settings["max_length"]))
+            onnx_probe.check_length(session, inputs, longest, path)
         return Model(
             artifact=artifact,
             traits=traits,
@@ -87,7 +99,7 @@ class OnnxLoader:
             outputs=outputs,
             prediction=prediction.name,
             task=task,
-            encoder=_encoder(graph, inputs, _labels(path, prediction, task, labels), found),
+            encoder=encoder,
         )
 
 
@@ -218,6 +230,10 @@ def _encoder(
         settings["missing"] = [spec.name for spec in inputs if spec.dtype in FLOATS]
     if len(inputs) > 1 and all(len(s.shape) == 2 and s.shape[1] == 1 for s in inputs):
         settings |= {"layout": "columns", "columns": [s.name for s in inputs]}
+        categories = categories_of(graph)
+        settings |= {f"categories.{name}": list(c.known) for name, c in categories.items()}
+        if strict := [name for name, c in categories.items() if c.strict]:
+            settings["strict"] = strict
         return Encoder.of("tabular", settings, labels=labels)
     if any(isinstance(size, str) for spec in inputs for size in spec.shape[1:]):
         settings["free_size"] = found.free_size

@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from jettison.domain.encoder import Encoder, Setting
 from jettison.domain.extension_points import Source
 from jettison.domain.model import Artifact, Model
@@ -118,9 +116,6 @@ def _encoder(estimator: Any, facts: EstimatorFacts) -> Encoder:
 
 
 def _example(facts: EstimatorFacts) -> dict[str, Array]:
-    rows = made_up_inputs(facts.inputs, 2, 0)
-    for spec, column in zip(facts.inputs, facts.columns, strict=False):
-        categories = facts.categories.get(column)
-        if categories:
-            rows[spec.name] = np.full((2, 1), categories[0])
-    return rows
+    names = zip(facts.inputs, facts.columns, strict=True) if facts.as_columns else ()
+    known = {spec.name: facts.categories.get(column, ()) for spec, column in names}
+    return made_up_inputs(facts.inputs, 2, 0, categories=known)

@@ -12,8 +12,9 @@ import pytest
 from onnx import parser
 
 from jettison.demo import find_network
-from jettison.domain.extension_points import Source
+from jettison.domain.extension_points import Example, Source
 from jettison.domain.model import Model
+from jettison.encoders.tabular import TabularEncoder
 from jettison.errors import ModelError
 from jettison.graphs import onnx_storage
 from jettison.loaders.onnx_file import OnnxLoader
@@ -190,3 +191,41 @@ def test_scikit_learn_exports(tmp_path: Path, zipmap: bool) -> None:
     assert model.encoder.labels == ("setosa", "versicolor", "virginica")
     found = scores(model.artifact.path, X=x.astype(np.float32))[-1]
     np.testing.assert_allclose(found, estimator.predict_proba(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("unknown", ["ignore", "error"])
+def test_text_columns_of_scikit_learn(shared_data: Path, tmp_path: Path, unknown: str) -> None:
+    """A pipeline over table columns is tabular, and knows its categories and whether they bind."""
+    pytest.importorskip("skl2onnx")
+    pd = pytest.importorskip("pandas")
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    table = pd.read_csv(shared_data / "tabular" / "adult-train.csv.gz", nrows=300)
+    numbers, text = ["age", "hours-per-week"], ["sex", "race"]
+    parts = [
+        ("n", StandardScaler(), numbers),
+        ("t", OneHotEncoder(handle_unknown=unknown), text),
+    ]
+    estimator = make_pipeline(ColumnTransformer(parts), LogisticRegression())
+    estimator.fit(table, table["income"])
+    types = [(c, FloatTensorType([None, 1])) for c in numbers]
+    types += [(c, StringTensorType([None, 1])) for c in text]
+    onnx.save(convert_sklearn(estimator, initial_types=types, target_opset=17), tmp_path / "m.onnx")
+    model = load(tmp_path / "m.onnx", tmp_path)
+    settings = model.encoder.settings
+    assert model.encoder.kind == "tabular"
+    assert settings["categories.sex"] == ["Female", "Male"]
+    assert settings.get("strict") == (None if unknown == "ignore" else text)
+    kind = TabularEncoder()
+    bound = kind.bind(model.encoder, model, tuple(table.columns))
+    assert bound.settings["columns"] == [*numbers, *text]
+    columns = {name: table[name].to_numpy() for name in table.columns}
+    batch = kind.encode(bound, model, Example(columns, len(table))).arrays
+    np.testing.assert_allclose(
+        scores(model.artifact.path, **batch)[-1], estimator.predict_proba(table), atol=1e-5
+    )
