@@ -122,7 +122,7 @@ def _untested(record: RunRecord, gain: Gain | None, quality: QualityChange | Non
         return Standing(f"not shown to be {better}", basis, "neutral", 6)
     if quality is not None and _loses(quality):
         detail = f"{change(quality.value, quality.unit)} on {quality.n:,} selection rows."
-        return Standing("loses too much quality", detail, "bad", 5)
+        return Standing("loses too much quality", detail, "bad", 7)
     opened = record.certificate.status != "uncertified"
     detail = "It was not on the shortlist." if opened else sentence(record.certificate.reason)
     return Standing("not tested", detail, "neutral", 4)

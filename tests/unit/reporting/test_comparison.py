@@ -117,6 +117,12 @@ def test_noisy_costs_support_nothing() -> None:
     assert row.standing.words == "noisy"
 
 
+def test_what_came_closest_keeps_its_quality() -> None:
+    """A candidate that loses too much stands below those that keep quality, however fast it is."""
+    titles = [row.title for row in compare(records.noisy())]
+    assert titles.index("int8 static (calibrator minmax, reduce range)") == 0
+
+
 def test_trials_of_one_kind_and_fate_share_a_row() -> None:
     """Rows count the trials that they stand for and show the best of them."""
     record = records.improved()
