@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 import importlib.util
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from jettison.domain.catalogue import Listed
+from jettison.domain.record import file_digest
 from jettison.errors import DuplicateName, MissingDependency, UnknownName
 
 if TYPE_CHECKING:
@@ -156,6 +159,27 @@ def missing(error: ModuleNotFoundError, wanted_by: str) -> MissingDependency:
     return MissingDependency(
         f"{wanted_by} needs the package `{top}`, which is not installed; run: {install}"
     )
+
+
+@functools.cache
+def source_digest(family: Family, name: str) -> str:
+    """Gives what the results of a plug-in depend on: its package's version and Python source.
+
+    The source is part of it, so that whoever edits a plug-in never meets results of the old one.
+    """
+    entry = _entries(family)[name]
+    top = entry.module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    whole = hashlib.sha256(
+        f"{package_of(entry)} {entry.dist.version if entry.dist else ''}".encode()
+    )
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    files = [path for place in places for path in sorted(Path(place).rglob("*.py"))]
+    if spec and spec.origin and not files:
+        files = [Path(spec.origin)]
+    for path in files:
+        whole.update(file_digest(path).encode())
+    return whole.hexdigest()
 
 
 def absent_packages(plugin: Technique | Runtime) -> tuple[str, ...]:

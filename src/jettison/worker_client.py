@@ -7,6 +7,7 @@ that fixes the threads of numerical libraries before they are imported.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -39,11 +40,19 @@ from jettison.domain.jobs import (
 from jettison.domain.model import Model
 from jettison.domain.record import from_json, to_json, to_plain
 from jettison.domain.rows import Rows
-from jettison.errors import CandidateFailed, ConfigError, InternalError, JettisonError, WorkerDied
+from jettison.errors import (
+    CandidateFailed,
+    ConfigError,
+    InternalError,
+    JettisonError,
+    UsageError,
+    WorkerDied,
+)
 
 LONGEST_ANSWER_SECONDS = 3600.0
 GRACE_SECONDS = 5.0
 TAIL_LINES = 15
+NOWHERE_TO_WRITE = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 PIECE = 65536
 
 THREAD_VARIABLES = (
@@ -122,12 +131,18 @@ def _one_shot(
 def exception_of(failure: Failure, asked: str) -> JettisonError:
     """Gives the exception that a worker answered with, as the same class where it is ours.
 
-    Any other exception came out of a plug-in or its library: a failed candidate, except while
-    loading, where it is a fault of ours.
+    A disk that is full or read-only stops the whole run. Any other exception came out of a
+    plug-in or its library: a failed candidate, except while loading, where it is a fault of ours.
     """
     found = getattr(errors, failure.error, None)
+    error: JettisonError
     if isinstance(found, type) and issubclass(found, JettisonError):
         error = ConfigError([failure.message]) if found is ConfigError else found(failure.message)
+    elif failure.message.startswith(tuple(f"[Errno {number}]" for number in NOWHERE_TO_WRITE)):
+        error = UsageError(
+            f"{asked} could not write: {failure.message}; free some space, or choose another "
+            "output folder"
+        )
     elif asked == "load":
         error = InternalError(f"the loader failed: {failure.error}: {failure.message}")
     else:

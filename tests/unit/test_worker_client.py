@@ -15,14 +15,22 @@ import psutil
 import pytest
 
 from jettison.domain.device import ServingProfile
-from jettison.domain.jobs import ApplyJob, SessionJob
+from jettison.domain.jobs import ApplyJob, Failure, SessionJob
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.record import to_json
 from jettison.domain.rows import Rows
 from jettison.domain.splits import FittingData
-from jettison.errors import CandidateFailed, NothingChanged, UnknownName, WorkerDied
-from jettison.worker_client import WorkerSession, environment, run_apply
+from jettison.errors import (
+    CandidateFailed,
+    InternalError,
+    ModelError,
+    NothingChanged,
+    UnknownName,
+    UsageError,
+    WorkerDied,
+)
+from jettison.worker_client import WorkerSession, environment, exception_of, run_apply
 
 ORT = Step("onnx_runtime")
 
@@ -159,6 +167,24 @@ def test_a_model_that_cannot_be_loaded_says_why(
     model.artifact.path.write_bytes(b"\xff" * model.artifact.size_bytes)
     with pytest.raises(CandidateFailed, match="could not load"):
         WorkerSession(session_job(model, rows, serving), tmp_path / "logs")
+
+
+@pytest.mark.parametrize(
+    ("failure", "asked", "error"),
+    [
+        (Failure("OSError", "[Errno 28] No space left on device: 'm'"), "apply", UsageError),
+        (Failure("OSError", "[Errno 30] Read-only file system: 'm'"), "load", UsageError),
+        (Failure("MemoryError", ""), "apply", CandidateFailed),
+        (Failure("KeyError", "'x'"), "load", InternalError),
+        (Failure("ModelError", "not a model"), "load", ModelError),
+        (Failure("Exception", "shadowed name"), "apply", CandidateFailed),
+    ],
+)
+def test_a_full_disk_stops_the_run_and_a_bad_candidate_does_not(
+    failure: Failure, asked: str, error: type[Exception]
+) -> None:
+    """Only what no candidate can get round is an error of the whole request."""
+    assert type(exception_of(failure, asked)) is error
 
 
 def test_threads_come_from_the_serving_profile() -> None:

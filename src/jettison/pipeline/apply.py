@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import inspect
 import os
 import shutil
 import time
@@ -18,7 +16,7 @@ from jettison.domain.files import replace_folder, write_atomically
 from jettison.domain.jobs import ApplyAnswer, ApplyJob, Ready, SessionJob
 from jettison.domain.model import Artifact, Model
 from jettison.domain.recipe import Candidate, Change, Recipe, Step
-from jettison.domain.record import digest, file_digest, from_json, to_json
+from jettison.domain.record import digest, from_json, to_json
 from jettison.domain.splits import FittingData
 
 STEP_FILE = "step.json"
@@ -98,7 +96,7 @@ def artifact_key(
         "fitting rows": fitting.rows.n,
         "seed": fitting.seed,
         "steps": [{"name": s.name, "settings": dict(s.settings)} for s in steps],
-        "sources": [_source_of(step.name) for step in steps],
+        "sources": [registry.source_digest("techniques", step.name) for step in steps],
         "versions": {
             **machine.describe_device().versions,
             "jettison": metadata.version("jettison"),
@@ -107,15 +105,6 @@ def artifact_key(
         "serving": [list(serving.batch_sizes), serving.threads],
     }
     return digest(facts)[:32]
-
-
-def _source_of(technique: str) -> str:
-    """Version of the package that registers a technique, and the digest of its source."""
-    package = registry.packages("techniques").get(technique, "")
-    plugin = registry.get("techniques", technique)
-    source = inspect.getsourcefile(importlib.import_module(type(plugin).__module__))
-    version = metadata.version(package) if package else ""
-    return f"{package} {version} {file_digest(source) if source else ''}"
 
 
 def _kept(place: Path) -> Finished | None:

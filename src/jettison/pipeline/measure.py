@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
-import inspect
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from jettison.domain.files import replace_folder, write_atomically
 from jettison.domain.jobs import SessionJob, Variant
 from jettison.domain.measurement import OVERALL, Estimate
 from jettison.domain.model import Model
-from jettison.domain.record import digest, file_digest, from_json, to_json
+from jettison.domain.record import digest, from_json, to_json
 from jettison.domain.rows import Array, Rows
 from jettison.domain.splits import SelectionSet
 from jettison.errors import DataError
@@ -274,17 +272,11 @@ def _quality_key(
         "reference": _array_digest(*(reference[name] for name in sorted(reference))),
         "policy": ["one by one" if variant.one_by_one else max(serving.batch_sizes)],
         "threads": serving.threads,
-        "metrics": {name: _source_digest(name) for name in metrics},
+        "metrics": {name: registry.source_digest("metrics", name) for name in metrics},
         "device": machine.describe_device().cpu_class,
         "versions": dict(machine.describe_device().versions),
     }
     return digest(facts)[:32]
-
-
-def _source_digest(metric: str) -> str:
-    plugin = registry.get("metrics", metric)
-    source = inspect.getsourcefile(importlib.import_module(type(plugin).__module__))
-    return file_digest(source) if source else ""
 
 
 def _array_digest(*arrays: Array | None) -> str:
