@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,16 +16,19 @@ from jettison.graphs.huggingface_files import (
     is_classifier,
     model_files,
     read_config,
-    read_json,
     summarise_safetensors,
     weight_files,
 )
 from jettison.graphs.pooling import read_pooling, write_pooling
+from jettison.graphs.tokenizer_files import (
+    DEFAULT_LENGTH,
+    TOKENIZER,
+    copy_files,
+    optional_json,
+    padding_id,
+    token_limit,
+)
 
-DEFAULT_LENGTH = 256
-"""Tokens; longer texts are rare, and cost grows faster than length."""
-
-TOKENIZER = "tokenizer.json"
 VOCABULARIES = ("vocab.txt", "vocab.json", "*.model", "*.spm", "*.tiktoken")
 BODY = "Model"
 
@@ -63,7 +65,7 @@ class HuggingfaceLoader:
             settings.update(pooling=pooling.mode, normalize=pooling.normalize)
             settings.update(pooling_stated=pooling.stated)
         home = folder / "model"
-        _copy(origin, (CONFIG, *kept), home)
+        copy_files(origin, (CONFIG, *kept), home)
         if pooling is not None:
             write_pooling(pooling, home)
         pad_id = _take_tokenizer(origin, folder / "encoder", config)
@@ -91,7 +93,7 @@ class HuggingfaceLoader:
 
 def _refuse_code(origin: Path, config: Mapping[str, Any]) -> None:
     for name in (CONFIG, "tokenizer_config.json"):
-        held = config if name == CONFIG else _optional(origin / name)
+        held = config if name == CONFIG else optional_json(origin / name)
         if "auto_map" in held:
             raise ModelError(
                 f"{origin / name} asks for Python code that comes with the model (`auto_map`); "
@@ -175,11 +177,10 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _max_length(source: Source, origin: Path, config: Mapping[str, Any]) -> int:
     asked = int(source.options.get("max_length", 0))
-    hard = [config.get("max_position_embeddings")]
-    hard.append(_optional(origin / "tokenizer_config.json").get("model_max_length"))
-    soft = _optional(origin / "sentence_bert_config.json").get("max_seq_length")
-    # transformers writes 1e30 where a tokenizer has no limit.
-    limit = min((int(v) for v in hard if isinstance(v, int | float) and 0 < v < 1e9), default=0)
+    positions = config.get("max_position_embeddings")
+    soft = optional_json(origin / "sentence_bert_config.json").get("max_seq_length")
+    hard = (positions, token_limit(origin))
+    limit = min((int(v) for v in hard if isinstance(v, int) and v > 0), default=0)
     if asked < 0 or asked == 1 or (limit and asked > limit):
         raise ModelError(
             f"max_length must be from 2 to {limit or 'any length'} tokens for the model in "
@@ -191,24 +192,13 @@ def _max_length(source: Source, origin: Path, config: Mapping[str, Any]) -> int:
 
 def _take_tokenizer(origin: Path, folder: Path, config: Mapping[str, Any]) -> int:
     """Puts tokenizer.json into the folder; gives the id of the padding token."""
-    from tokenizers import Tokenizer
-
-    folder.mkdir(parents=True, exist_ok=True)
     if (origin / TOKENIZER).is_file():
-        _copy(origin, (TOKENIZER,), folder)
+        copy_files(origin, (TOKENIZER,), folder)
     else:
+        folder.mkdir(parents=True, exist_ok=True)
         _convert_tokenizer(origin, folder / TOKENIZER)
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    except Exception as error:  # the package raises a bare Exception for every bad file
-        raise ModelError(f"{origin / TOKENIZER} is not a readable tokenizer: {error}") from error
-    token = _optional(origin / "special_tokens_map.json").get("pad_token")
-    token = token or _optional(origin / "tokenizer_config.json").get("pad_token")
-    text = token.get("content") if isinstance(token, dict) else token
-    number = tokenizer.token_to_id(str(text)) if text else None
-    if number is None:
-        number = config.get("pad_token_id")
-    return int(number) if isinstance(number, int) else 0
+    number = config.get("pad_token_id")
+    return padding_id(origin, folder / TOKENIZER, number if isinstance(number, int) else 0)
 
 
 def _convert_tokenizer(origin: Path, target: Path) -> None:
@@ -245,18 +235,3 @@ def _try(
         tuple(TensorSpec(n, "int64", ("batch", "sequence")) for n in names),
         (TensorSpec(name, "float32", ("batch", width)),),
     )
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    held = read_json(path) if path.is_file() else {}
-    return held if isinstance(held, dict) else {}
-
-
-def _copy(origin: Path, names: tuple[str, ...], folder: Path) -> None:
-    # Not links: the user may go on to change the original.
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        try:
-            shutil.copyfile(origin / name, folder / name)
-        except OSError as error:
-            raise ModelError(f"{origin / name} can't be copied to {folder}: {error}") from error
