@@ -16,8 +16,9 @@ from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_walk import nodes_of
 from jettison.graphs.sklearn_onnx_edits import (
     average_forest,
+    made_convertible,
     replace_double_imputers,
-    without_text_imputers,
+    route_missing_values,
 )
 from jettison.graphs.sklearn_pipeline import EstimatorFacts, flat_steps
 
@@ -52,7 +53,7 @@ def convert(estimator: Any, facts: EstimatorFacts, precision: Precision) -> Any:
     Raises:
         CandidateFailed: if skl2onnx can't convert it; names the part.
     """
-    lean = without_text_imputers(estimator)
+    lean = made_convertible(estimator)
     if precision == "float64 before the trees":
         model = _joined(lean, facts)
     else:
@@ -60,7 +61,9 @@ def convert(estimator: Any, facts: EstimatorFacts, precision: Precision) -> Any:
     if precision != "float32":
         replace_double_imputers(model, estimator)
     _keep_answer(model, facts)
-    average_forest(model, flat_steps(estimator)[-1])
+    final = flat_steps(estimator)[-1]
+    route_missing_values(model, final)
+    average_forest(model, final)
     _drop_dead_nodes(model)
     if precision == "float32":
         _take_float64(model)

@@ -10,24 +10,30 @@ import numpy as np
 from jettison.graphs.sklearn_store import parts_of
 
 
-def without_text_imputers(estimator: Any) -> Any:
-    """Copies a pipeline with the imputers of text columns taken out.
+def made_convertible(estimator: Any) -> Any:
+    """Copies a pipeline without what skl2onnx refuses although it does not touch the answers.
 
-    skl2onnx can't convert them, and there is nothing for them to do: the encoder refuses a missing
-    text, because an ONNX tensor has no word for it. Fitted parts are shared, not copied.
+    Imputers of text columns have nothing to do: the encoder refuses a missing text, because an
+    ONNX tensor has no word for it. `flatten_transform` of a vote shapes `transform`, not
+    `predict_proba`. Fitted parts are shared, not copied.
     """
     from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import VotingClassifier
     from sklearn.pipeline import Pipeline
 
     if isinstance(estimator, Pipeline):
-        steps = [(n, without_text_imputers(s)) for n, s in estimator.steps if not _is_idle(s)]
+        steps = [(n, made_convertible(s)) for n, s in estimator.steps if not _is_idle(s)]
         return Pipeline(steps or [("nothing", "passthrough")])
     if isinstance(estimator, ColumnTransformer):
         changed = copy.copy(estimator)
         changed.transformers_ = [
-            (n, part if isinstance(part, str) else without_text_imputers(part), columns)
+            (n, part if isinstance(part, str) else made_convertible(part), columns)
             for n, part, columns in estimator.transformers_
         ]
+        return changed
+    if isinstance(estimator, VotingClassifier):
+        changed = copy.copy(estimator)
+        changed.flatten_transform = False
         return changed
     return estimator
 
@@ -77,6 +83,32 @@ def replace_double_imputers(model: Any, estimator: Any) -> None:
         model.graph.node.remove(node)
         for new in reversed(made):
             model.graph.node.insert(place, new)
+
+
+def route_missing_values(model: Any, estimator: Any) -> bool:
+    """Sends missing values down the branch that scikit-learn sends them, which skl2onnx leaves out.
+
+    Args:
+        model: an `onnx.ModelProto` with one tree ensemble, changed in place.
+        estimator: a decision tree, or a forest of them.
+
+    Returns:
+        Whether the graph was changed.
+    """
+    parts = getattr(estimator, "estimators_", [estimator])
+    members: list[Any] = [getattr(part, "tree_", None) for part in parts]
+    ensembles = [n for n in model.graph.node if n.op_type.startswith("TreeEnsemble")]
+    if len(ensembles) != 1 or not all(hasattr(t, "missing_go_to_left") for t in members):
+        return False
+    stored = {a.name: a for a in ensembles[0].attribute}
+    trees, nodes = stored["nodes_treeids"].ints, stored["nodes_nodeids"].ints
+    if sum(tree.node_count for tree in members) != len(nodes):
+        return False
+    left = [np.asarray(tree.missing_go_to_left) for tree in members]
+    tracks = stored["nodes_missing_value_tracks_true"].ints
+    del tracks[:]
+    tracks.extend(int(left[tree][node]) for tree, node in zip(trees, nodes, strict=True))
+    return True
 
 
 def average_forest(model: Any, estimator: Any) -> bool:

@@ -184,7 +184,8 @@ def _columns(estimator: Any, names: Sequence[str], width: int) -> list[Column]:
     transformer = _column_transformer(estimator)
     if transformer is None:
         return _typed(flat_steps(estimator), range(width), named)
-    found: dict[int, Column] = {}
+    # A table may lack the columns that are not used; an array must have its full width.
+    found = {} if names else {p: Column(p, n, "float64") for p, n in enumerate(named)}
     for _, part, chosen in transformer.transformers_:
         if isinstance(part, str) and part == "drop":
             continue

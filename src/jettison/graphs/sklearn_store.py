@@ -27,8 +27,13 @@ LARGEST_RATIO = 200
 
 NOT_FOR_MODELS = ("sklearn.datasets", "sklearn.externals", "sklearn.utils.tests")
 
-PLAIN_TYPES = frozenset({"numpy.dtype"})
-"""Types of other packages that fitted estimators hold: an encoder remembers its dtype."""
+PLAIN_TYPES = frozenset({"numpy.dtype"}) | {
+    f"sklearn.feature_selection._univariate_selection.{name}"
+    for name in ("f_classif", "f_oneway", "f_regression", "chi2", "r_regression")
+}
+"""Other names that fitted estimators hold: an encoder remembers its dtype, a selection of features
+the statistic that it was fitted with.
+"""
 
 _DAMAGE = (
     zipfile.BadZipFile,

@@ -150,6 +150,49 @@ def test_pipeline_with_imputers_and_text(adult: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
+def test_missing_values_take_the_same_branch(adult: Any, tmp_path: Path) -> None:
+    """A forest that was fitted with missing numbers sends them the same way after conversion."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    table = adult[numbers_of(adult)].astype(float)
+    holed = table.where(table != 40)
+    forest = ExtraTreesRegressor(5, random_state=0).fit(holed, table["age"])
+    model, _, before, after = converted(forest, holed[:400], tmp_path)
+    assert model.encoder.settings["missing"] == ["X"]
+    assert np.isnan(holed[:400].to_numpy()).any()
+    np.testing.assert_allclose(before, after, rtol=1e-5)
+
+
+def test_a_vote_of_models(adult: Any, tmp_path: Path) -> None:
+    """A soft vote converts although skl2onnx refuses its default settings."""
+    from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+    from sklearn.naive_bayes import GaussianNB
+
+    table = adult[["age", "education-num"]]
+    parts = [("a", GaussianNB()), ("b", RandomForestClassifier(5, random_state=0))]
+    vote = VotingClassifier(parts, voting="soft").fit(table, adult["income"])
+    _, _, before, after = converted(vote, table[:300], tmp_path)
+    np.testing.assert_allclose(before, after, atol=1e-5)
+    assert vote.flatten_transform is True
+
+
+def test_columns_of_an_array_by_number(adult: Any, tmp_path: Path) -> None:
+    """A ColumnTransformer over an array takes its full width, unused columns too."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+    table = adult[numbers_of(adult)]
+    parts = [("a", StandardScaler(), [0, 1]), ("b", MinMaxScaler(), slice(2, 5))]
+    estimator = make_pipeline(
+        ColumnTransformer(parts), RandomForestClassifier(6, random_state=0)
+    ).fit(table.to_numpy(), adult["income"])
+    model, _, before, after = converted(estimator, table[:300], tmp_path)
+    assert model.inputs[0].shape == ("batch", 6)
+    np.testing.assert_allclose(before, after, atol=1e-6)
+
+
 def test_linear_models(adult: Any, tmp_path: Path) -> None:
     """Scores without probabilities, and regressors, convert as well."""
     from sklearn.linear_model import Ridge
