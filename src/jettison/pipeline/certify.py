@@ -83,6 +83,7 @@ def certify(request: CertificationRequest) -> CertificationResult:
         order=digest(rules),
         alpha=max(r.alpha for r in request.requirements),
         rows=sealed_row_set(request.certification),
+        folder=str(Path(request.folder).absolute()),
     )
     ledger = Ledger.at(request.ledger)
     folder = Path(request.folder)

@@ -26,10 +26,20 @@ WAIT_SECONDS = 60.0
 
 
 def default_folder() -> Path:
-    """The ledger of this user: `$XDG_STATE_HOME/jettison/ledger`, or under `~/.local/state`."""
+    """The ledger of this user: `$XDG_STATE_HOME/jettison/ledger`, or under `~/.local/state`.
+
+    Raises:
+        UsageError: if the user has no home folder.
+    """
     state = os.environ.get("XDG_STATE_HOME", "")
     # The specification of base directories says to ignore a relative path.
-    base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+    try:
+        base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise UsageError(
+            "this user has no home folder, so there is no place for the ledger: set "
+            "XDG_STATE_HOME, or name a folder with `ledger` in jettison.toml"
+        ) from error
     return base / "jettison" / "ledger"
 
 
@@ -42,6 +52,7 @@ class Charge:
             testing.
         alpha: error rate that the look spends.
         rows: the sealed rows.
+        folder: of the run, to tell a person later which run it was.
     """
 
     configuration: str
@@ -49,6 +60,7 @@ class Charge:
     order: str
     alpha: float
     rows: RowSet
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +97,9 @@ class Spent:
         facts = self.entry.facts
         return (
             f"{self.overlap:,} of the {self.asked:,} sealed rows were spent by an earlier look: "
-            f"line {self.entry.number} of {ledger}, {self.entry.time}, a run with configuration "
-            f"{str(facts.get('configuration', ''))[:12]} on {facts.get('rows', 0):,} rows. "
+            f"line {self.entry.number} of {ledger}, {self.entry.time}, on {facts.get('rows', 0):,} "
+            f"rows, by the run in {facts.get('folder')} with configuration "
+            f"{str(facts.get('configuration', ''))[:12]}. "
             "A row can be certified on once; give `certification` rows that no run has used "
             "(the spent ones may serve for selection)"
         )
@@ -160,6 +173,7 @@ class Ledger:
                 "order": charge.order,
                 "alpha": charge.alpha,
                 "rows": int(charge.rows.size),
+                "folder": charge.folder,
                 "row_file": self._save_rows(charge.rows),
                 "key": hashlib.sha256(key.encode()).hexdigest(),
             }

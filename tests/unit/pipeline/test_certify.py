@@ -300,6 +300,56 @@ def test_a_model_that_depends_on_its_batch_is_certified_alone(
     )
 
 
+def test_embeddings_are_certified_by_cosine(
+    make_network: Callable[..., Model], tmp_path: Path
+) -> None:
+    """A bounded mean against the original's vectors: itself holds, another network is broken."""
+    values = np.random.default_rng(4).normal(size=(400, 16)).astype(np.float32)
+    one, other = make_network(seed=0), make_network(seed=1)
+    verdicts = {}
+    for name, model in (("same", one), ("other", other)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "x.npy", values)
+        request = CertificationRequest(
+            baseline=Variant("baseline", one, Step("onnx_runtime")),
+            baseline_contributions={},
+            contenders=(Contender(Variant(name, model, Step("onnx_runtime")), name, name, 2.0),),
+            selection=None,
+            certification=seal_rows(
+                Rows(str(tmp_path / name), ("x",), 400),
+                Labels(None),
+                [hashlib.sha256(row.tobytes()).hexdigest() for row in values],
+                tmp_path / f"sealed {name}",
+            ),
+            requirements=(Requirement("cosine", 0.05, 0.1),),
+            configuration_digest="c",
+            serving=ServingProfile((1, 8), (0.5, 0.5)),
+            ledger=str(tmp_path / f"ledger of {name}"),
+            folder=str(tmp_path / "certify"),
+        )
+        claim = certify(request).certificate.order[0].claims[0]
+        verdicts[name] = claim.verdict
+        assert claim.grade == "B"
+    assert verdicts == {"same": "held", "other": "broken"}
+
+
+def test_rows_of_one_unit_are_judged_together(make_request: MakeRequest, digits: Any) -> None:
+    """Three rows a unit: 500 units are judged as means at grade B, groups by their own units."""
+    targets = digits.targets[:1500]
+    units = np.array([f"writer {i // 3}" for i in range(1500)], dtype=object)
+    kinds = np.where(targets < 5, "low", "high").astype(object)
+    request = make_request(("harmless",), labels=Labels(targets, {"kind": kinds}, units))
+    assert (request.certification.units, request.certification.n) == (500, 1500)
+    certificate = certify(request).certificate
+    assert certificate.status == "certified", certificate.reason
+    claims = {claim.group: claim for claim in certificate.claims}
+    assert (claims["overall"].n, claims["overall"].grade) == (500, "B")
+    assert claims["kind=low"].n == request.certification.group_units["kind=low"]
+    strict = (Requirement("accuracy", 0.01, 0.03, require_grade="A"),)
+    plan = plan_certification(dataclasses.replace(request, requirements=strict))
+    assert "grade A is required" in plan.reason
+
+
 def test_requirements_must_be_clear(make_request: MakeRequest) -> None:
     """No requirement, or one metric twice, is a mistake in what was asked."""
     request = make_request(("harmless",))

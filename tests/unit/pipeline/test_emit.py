@@ -100,6 +100,7 @@ def test_the_recipe_is_enough_to_make_it_again(shipped: Any) -> None:
         "spinning": False,
     }
     assert recipe["data"]["split_seed"] == 7
+    assert "\nsplit_seed = 7\n" in (shipped.folder / "recipe.toml").read_text()
     assert "onnxruntime" in recipe["versions"]
 
 

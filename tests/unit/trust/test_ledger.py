@@ -26,7 +26,8 @@ def digests(start: int, stop: int) -> list[str]:
 
 
 def charge_of(start: int, stop: int) -> Charge:
-    return Charge("c" * 64, "d" * 64, "o" * 64, 0.05, row_set(digests(start, stop)))
+    rows = row_set(digests(start, stop))
+    return Charge("c" * 64, "d" * 64, "o" * 64, 0.05, rows, "/projects/reviews")
 
 
 CHARGE = """
@@ -70,7 +71,7 @@ def test_rows_are_charged_once(ledger: Ledger) -> None:
     assert "50 of the 50 sealed rows" in message
     assert "line 1 of" in message
     assert ledger.entries()[0].time in message
-    assert "cccccccccccc" in message
+    assert "the run in /projects/reviews with configuration cccccccccccc" in message
     assert refused.value.exit_code == 4
 
 
