@@ -17,6 +17,7 @@ from jettison.domain.model import Model
 from jettison.encoders.tabular import TabularEncoder
 from jettison.errors import ModelError
 from jettison.graphs import onnx_storage
+from jettison.graphs.onnx_walk import nodes_of
 from jettison.loaders.onnx_file import OnnxLoader
 
 
@@ -229,3 +230,42 @@ def test_text_columns_of_scikit_learn(shared_data: Path, tmp_path: Path, unknown
     np.testing.assert_allclose(
         scores(model.artifact.path, **batch)[-1], estimator.predict_proba(table), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("place", ["constant", "branch"])
+def test_heavy_weights_in_constants_and_branches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Weights in `Constant` nodes and in branches of an If are loaded, large or small."""
+    weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    text = {
+        "constant": """
+        g (float[b, 64] x) => (float[b, 64] y) {
+          w = Constant <value: tensor = float[1] {0}> ()
+          y = MatMul (x, w)
+        }""",
+        "branch": """
+        g (float[b, 64] x) => (float[b, 64] y) {
+          m = ReduceMax <keepdims = 0> (x)
+          z = Constant <value: tensor = float {0}> ()
+          c = Greater (m, z)
+          y = If (c) <
+            then_branch = t () => (float[b, 64] p) {
+              w = Constant <value: tensor = float[1] {0}> ()
+              p = MatMul (x, w) },
+            else_branch = e () => (float[b, 64] n) { n = Neg (x) }
+          >
+        }""",
+    }[place]
+    graph = parser.parse_model('<ir_version: 8, opset_import: ["" : 17]>' + text)
+    node = next(n for n in nodes_of(graph) if list(n.output) == ["w"])
+    node.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.save(graph, tmp_path / "m.onnx")
+    rows = np.abs(np.random.default_rng(1).standard_normal((3, 64))).astype(np.float32)
+    for limit in (10**9, 1000):
+        monkeypatch.setattr(onnx_storage, "INLINE_LIMIT", limit)
+        model = load(tmp_path / "m.onnx", tmp_path)
+        assert "matmul" in model.traits
+        np.testing.assert_array_equal(
+            scores(tmp_path / "m.onnx", x=rows)[0], scores(model.artifact.path, x=rows)[0]
+        )
