@@ -116,7 +116,7 @@ def size() -> Iterable[Row]:
         if sim.floor_rows(margin, alpha) <= n
     ]
     for n, margin, alpha in [*cells, (10_000, 0.01, 0.05), (50_000, 0.01, 0.05)]:
-        most = (1 - margin) / 2 if n <= 100 else min(0.2, 60 / n)
+        most = (1 - margin) / 2 if n <= 100 else min(0.2, max(60 / n, 0.012))
         grid = most * np.linspace(0, 1, 1000) ** 2
         value = float(sim.exact_size(n, margin, alpha, grid).max())
         name = f"{n} rows, margin {margin:g}, alpha {alpha:g}, p01 up to {most:.3g}"
@@ -147,7 +147,7 @@ def means() -> Iterable[Row]:
     for draw in (losses.light, losses.skewed, losses.catastrophe):
         for n in (300, 500, 2000):
             value = losses.held_rate(draw, n, RUNS, n)
-            name = f"{draw.__name__} losses, {n} units"
+            name = f"{draw.__name__} losses, bound {losses.WORST[draw]:g}, {n} units"
             yield rate(name, "t with a worst-case unit", "size", value, 0.047)
     rng = np.random.default_rng(401)
     held = np.zeros(2)

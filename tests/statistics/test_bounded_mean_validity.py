@@ -34,14 +34,14 @@ def test_rows_of_one_document_are_not_counted_as_independent() -> None:
     """With the unit declared the size holds; with rows taken as independent it does not."""
     rng = np.random.default_rng(62)
     together, apart = [], []
-    for _ in range(600):
-        drops, units = documents(rng, 320)
+    for _ in range(300):
+        drops, units = documents(rng, 1500)
         for p_values, sample in (
             (together, unit_means(drops, units, None)),
             (apart, unit_means(drops, None, None)),
         ):
             p_values.append(bounded_mean_test(sample, 0.02, 1.0).p_value)
-    ceiling = ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 600)
+    ceiling = ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 300)
     assert np.mean(np.array(together) <= ALPHA) <= ceiling
     assert np.mean(np.array(apart) <= ALPHA) > 0.1
 
