@@ -108,10 +108,8 @@ def prepare(
         )
         starts, failed = _starts(model, splits, configuration, work)
         if starts[-1].techniques:
-            inside = profiling.profile(
-                starts[-1].model, splits.fitting.rows, configuration.serving, work / "profile-onnx"
-            )
-            profile = dataclasses.replace(profile, layers=inside.layers or profile.layers)
+            inside = profiling.layers(starts[-1].model, splits.fitting.rows, configuration.serving)
+            profile = dataclasses.replace(profile, layers=inside or profile.layers)
     with watch.stage("plan"):
         space = plan.plan(
             starts,

@@ -15,7 +15,7 @@ from jettison.domain.model import Model
 from jettison.domain.raw_examples import write_raw
 from jettison.domain.record import from_json, to_json
 from jettison.domain.rows import Rows
-from jettison.pipeline.profile import LOWEST_FLOOR, profile
+from jettison.pipeline.profile import LOWEST_FLOOR, layers, profile
 
 
 def test_a_profile_says_where_time_and_bytes_go(
@@ -46,3 +46,12 @@ def test_encoding_is_timed_on_raw_examples(
     found = profile(bound, rows, serving, tmp_path / "profile", tmp_path / "raw")
     assert found.stages[0].name == "encode"
     assert found.stages[0].milliseconds > 0
+
+
+def test_layers_alone_are_those_of_the_profile(
+    network: Model, rows: Rows, serving: ServingProfile
+) -> None:
+    """The layers can be had without timing stages against each other."""
+    found = {layer.name: layer for layer in layers(network, rows, serving)}
+    assert found["first"].parameters == 16 * 32
+    assert sum(layer.time_share or 0.0 for layer in found.values()) == pytest.approx(1.0)
