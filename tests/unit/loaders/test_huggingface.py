@@ -163,6 +163,32 @@ def not_a_number(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def shape_that_does_not_fit(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = raw[8 : 8 + length].replace(b'"shape":[3,32]', b'"shape":[9,32]')
+    assert header != raw[8 : 8 + length]
+    path.write_bytes(raw[:8] + header + raw[8 + length :])
+
+
+def overlapping(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    names = [name for name in header if name != "__metadata__"]
+    header[names[0]]["data_offsets"] = header[names[-1]]["data_offsets"]
+    again = json.dumps(header).encode()
+    path.write_bytes(len(again).to_bytes(8, "little") + again + raw[8 + length :])
+
+
+def deep_header(folder: Path) -> None:
+    header = b"[" * 100_000
+    path = folder / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
 def without_head(folder: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -184,6 +210,9 @@ BAD = {
     "cut header": (cut_header, "truncated or of another kind"),
     "empty": (empty, "0 bytes"),
     "zeros": (zeros, "truncated or of another kind"),
+    "shape that does not fit": (shape_that_does_not_fit, "damaged header|can't build the model"),
+    "overlapping weights": (overlapping, "damaged header|can't build the model"),
+    "deep header": (deep_header, "damaged header"),
     "climbing index": (climbing_index, "not a file of this folder"),
     "missing shard": (missing_shard, "is missing, though the index"),
     "no tokenizer": (remove("tokenizer.json"), r"no vocabulary.*tokenizer.save_pretrained"),
@@ -207,6 +236,9 @@ BAD = {
         "must number its labels",
     ),
     "wrong width": (change("config.json", hidden_size=64), r"lack \d+ weights|can't build"),
+    "text for a size": (change("config.json", hidden_size="wide"), "can't build the model"),
+    "odd heads": (change("config.json", num_attention_heads=5), "can't build the model"),
+    "unknown activation": (change("config.json", hidden_act="jet"), "can't build the model"),
     "NaN weights": (not_a_number, "finite"),
     "missing head": (without_head, r"lack 1 weights .*classifier.weight"),
 }
