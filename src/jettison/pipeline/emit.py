@@ -173,13 +173,15 @@ def _seal_manifest(folder: Path, certificate: Certificate) -> Manifest:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what a killed run left beside the bundle."""
+    """Tidies what a killed run left: half bundles go, one that was moved aside comes back."""
     pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.(part|old)")
-    for path in folder.parent.iterdir():
+    for path in sorted(folder.parent.iterdir()):
         match = pattern.fullmatch(path.name)
-        # An old bundle that was moved aside is whole; it is kept until another has replaced it.
-        stale = match is not None and (match[2] == "part" or folder.exists())
-        if match is not None and stale and path.is_dir() and not _alive(int(match[1])):
+        if match is None or not path.is_dir() or _alive(int(match[1])):
+            continue
+        if match[2] == "old" and not folder.exists():
+            os.replace(path, folder)
+        else:
             shutil.rmtree(path)
 
 

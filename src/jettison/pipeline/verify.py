@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jettison import machine
 from jettison.domain.certificate import Certificate, Requirement
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
@@ -73,12 +74,14 @@ def verify(folder: Path, expect: str = "", ledger: str = "") -> Verification:
     told, problem = _verdicts(folder, certificate, record)
     checks += told
     problems += problem
-    notes, problem = _ledger(certificate, manifest.digest, ledger)
+    away, problem = _ledger(certificate, manifest.digest, ledger)
     problems += problem
-    _raise(folder, problems)
-    if not notes and certificate.ledger is not None:
+    elsewhere = _elsewhere(certificate)
+    _raise(folder, problems, *elsewhere)
+    if not away and certificate.ledger is not None:
         checks.append("the ledger recorded the look, the certificate and the bundle")
-    return Verification(manifest.digest, certificate.status, tuple(checks), tuple(notes))
+    notes = (*away, *elsewhere)
+    return Verification(manifest.digest, certificate.status, tuple(checks), notes)
 
 
 def open_bundle(folder: Path) -> tuple[Model, Step, Certificate]:
@@ -92,12 +95,23 @@ def open_bundle(folder: Path) -> tuple[Model, Step, Certificate]:
     return served.model, served.runtime, certificate
 
 
-def _raise(folder: Path, problems: list[str]) -> None:
+def _raise(folder: Path, problems: list[str], *hints: str) -> None:
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
+        listed = "\n".join(f"  - {problem}" for problem in (*problems, *hints))
         raise CheckFailed(
             f"the bundle {folder} is not what it says ({len(problems)} found):\n{listed}"
         )
+
+
+def _elsewhere(certificate: Certificate) -> list[str]:
+    """Says so where this machine is of another class than the one that certified."""
+    subject, here = certificate.subject, machine.describe_device().cpu_class
+    if subject is None or subject.cpu_class == here:
+        return []
+    return [
+        f"it was certified on a CPU of class {subject.cpu_class}, and this one is {here}: 8-bit "
+        "answers may differ, so certify again for this machine"
+    ]
 
 
 def _read(folder: Path) -> tuple[Served, Certificate, RunRecord]:

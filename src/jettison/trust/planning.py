@@ -82,9 +82,14 @@ class PartPlan:
 def selection_drops(
     metric: QualityMetric, baseline: Array, candidate: Array, selection: SelectionSet
 ) -> dict[str, Seen]:
-    """Sums up the paired drops on the selection rows: the whole, and each group found there."""
+    """Sums up the paired drops on the selection rows: the whole, and each group found there.
+
+    A row without a number counts as the worst drop possible.
+    """
     sign = 1.0 if metric.better == "higher" else -1.0
     drops = sign * (np.asarray(baseline, np.float64) - np.asarray(candidate, np.float64))
+    worst = metric.high - metric.low
+    drops = np.where(np.isfinite(drops), drops, worst if math.isfinite(worst) else 1.0)
     seen = {OVERALL: _seen(drops)}
     for group, mask in selection.labels.membership().items():
         seen[group] = _seen(drops[mask])

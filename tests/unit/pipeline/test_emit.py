@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,6 +223,20 @@ def test_killed_while_writing_leaves_the_old_bundle(
     new = emit(record, shipped.cargo, folder, str(tmp_path / "ledger"))
     assert differences(folder, new.manifest) == []
     assert not list(tmp_path.glob(".release.*"))
+
+
+def test_killed_between_the_renames_brings_the_old_bundle_back(
+    shipped: Any, tmp_path: Path
+) -> None:
+    """An old bundle that was moved aside comes back, even if the new one then fails."""
+    aside = tmp_path / ".release.999999999.old"
+    shutil.copytree(shipped.folder, aside)
+    gone = dataclasses.replace(shipped.cargo, log=tmp_path / "no such log")
+    record = dataclasses.replace(shipped.record, certificate=uncertified_certificate("no rows"))
+    with pytest.raises(UsageError, match="no such log"):
+        emit(record, gone, tmp_path / "release", str(tmp_path / "ledger"))
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+    assert read_manifest(tmp_path / "release") == shipped.bundle.manifest
 
 
 def test_a_disk_that_is_too_small_leaves_nothing(shipped: Any, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jettison import machine
 from jettison.domain.bundle import Manifest
 from jettison.domain.certificate import Certificate
 from jettison.domain.record import file_digest, from_json, to_json
@@ -72,6 +73,17 @@ def test_another_machine_without_the_ledger_says_so(
             verify(copy, ledger=str(tmp_path / "nowhere"))
     finally:
         away.rename(shipped.ledger)
+
+
+def test_another_class_of_processor_is_noted(
+    shipped: Any, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate made on another class of CPU verifies here, with a note."""
+    device = dataclasses.replace(machine.describe_device(), features=("made_up",))
+    monkeypatch.setattr(machine, "describe_device", lambda: device)
+    result = verify(copy, shipped.bundle.manifest.digest)
+    assert "certify again for this machine" in result.notes[0]
+    assert any("ledger" in check for check in result.checks)
 
 
 @pytest.mark.parametrize("place", [0.0, 0.31, 0.5, 0.87, 1.0])

@@ -135,6 +135,10 @@ def test_selection_drops_are_paired_and_signed() -> None:
         registry.get("metrics", "nll"), np.array([1.0] * 4), np.array([2.0] * 4), selection
     )
     assert worse["overall"].drop == 1.0
+    missing = selection_drops(
+        registry.get("metrics", "accuracy"), np.ones(4), np.array([1, 1, 1, np.nan]), selection
+    )
+    assert missing["overall"].drop == 0.25
 
 
 def test_a_prospect_has_one_part_for_all_that_gates() -> None:
