@@ -109,3 +109,17 @@ def weight_count(model: Any, layers: Collection[Layer], spared: Collection[str])
     """How many weights these layers hold, without the spared ones; shared weights count once."""
     names = {name for layer in layers if layer.node not in spared for name in layer.weights}
     return sum(math.prod(t.dims) for t in model.graph.initializer if t.name in names)
+
+
+def sparable(model: Any, layers: Collection[Layer]) -> tuple[Layer, ...]:
+    """The layers that may stay in float without most of the size staying as well.
+
+    A look-up table that holds more than a quarter of all these weights is left out: sparing it
+    costs nothing in speed, but the file would hardly shrink.
+    """
+    whole = weight_count(model, layers, ())
+    return tuple(
+        layer
+        for layer in layers
+        if layer.activation or 4 * weight_count(model, [layer], ()) <= whole
+    )

@@ -56,13 +56,9 @@ def prepare_graph(source: Path, folder: Path) -> Path:
     if _opset(model) < OLDEST_OPSET:
         source = _raise_opset(source, folder / "raised")
     target = folder / PREPARED
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = LOG_ERRORS_ONLY
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+    options = light_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
-    options.add_session_config_entry("session.disable_prepacking", "1")
     if heavy:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", f"{PREPARED}.data"
@@ -113,6 +109,18 @@ def _raise_opset(source: Path, folder: Path) -> Path:
         ) from error
     save_model(model, folder)
     return folder / "model.onnx"
+
+
+def light_options(threads: int = 1) -> Any:
+    """Options of a session that runs a few rows and holds each weight once."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = LOG_ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
 
 
 def open_session(path: Path, options: Any) -> Any:

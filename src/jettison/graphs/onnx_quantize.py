@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from jettison.errors import CandidateFailed
-from jettison.graphs.onnx_costs import infer_values
 from jettison.graphs.onnx_layers import Layer
+from jettison.graphs.onnx_shapes import infer_values
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_walk import nodes_of
 
@@ -38,12 +38,14 @@ class Rounding:
         reduce_range: 7-bit weights, so that sums of two u8s8 products fit 16 bits.
         operators: operator types to quantize.
         spared: names of nodes that stay in float.
+        float_outputs: operator types whose results are handed on as floats, without rounding.
     """
 
     per_channel: bool
     reduce_range: bool
     operators: tuple[str, ...]
     spared: tuple[str, ...] = ()
+    float_outputs: tuple[str, ...] = ()
 
 
 def quantize_static(
@@ -86,7 +88,7 @@ def quantize_static(
             [],
             list(rounding.spared),
             list(rounding.operators),
-            {},
+            {"OpTypesToExcludeOutputQuantization": list(rounding.float_outputs)},
         )
         quantizer.quantize_model()
     return _finish(quantizer)
@@ -105,11 +107,13 @@ def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
     """
     import onnx
     from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.quant_utils import QuantizationMode
 
     model = _load(graph)
-    # Gemm is taken apart into MatMul and Add, and the MatMul gets this name.
+    ONNXModel(model).replace_gemm_with_matmul()
+    # Gemm was taken apart into MatMul and Add, and the MatMul got this name.
     spared = [*rounding.spared, *(f"{name}_MatMul" for name in rounding.spared)]
     with _explained():
         quantizer = ONNXQuantizer(
@@ -117,7 +121,7 @@ def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
             rounding.per_channel,
             rounding.reduce_range,
             QuantizationMode.IntegerOps,
-            False,  # noqa: FBT003 - `static`: the library takes it by position
+            True,  # noqa: FBT003 - `static`, see below; the library takes it by position
             QuantType.QInt8,
             QuantType.QUInt8,
             None,
@@ -131,6 +135,9 @@ def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
                 "DefaultTensorType": onnx.TensorProto.FLOAT,
             },
         )
+        # The constructor of a dynamic quantizer copies all weights twice, to take Gemm apart and
+        # to infer shapes. Both are done: afterwards only the running of it is dynamic.
+        quantizer.static = False
         quantizer.quantize_model()
     return _finish(quantizer)
 

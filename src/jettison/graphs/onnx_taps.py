@@ -9,7 +9,7 @@ import numpy as np
 
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array, Batch
-from jettison.graphs.onnx_prepare import LOG_ERRORS_ONLY, open_session
+from jettison.graphs.onnx_prepare import light_options, open_session
 from jettison.graphs.onnx_storage import read_light
 
 MEMORY = 128 * 2**20
@@ -37,10 +37,7 @@ class Taps:
             model.graph.output.add().name = name
         tapped = graph.with_name("tapped.onnx")
         write_atomically(tapped, model.SerializeToString(deterministic=True))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = LOG_ERRORS_ONLY
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+        options = light_options(threads)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = open_session(tapped, options)
         outer = (*self._session.get_inputs(), *self._session.get_outputs())

@@ -11,7 +11,7 @@ import numpy as np
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array, Batch
 from jettison.graphs.onnx_layers import Layer, weight_values
-from jettison.graphs.onnx_prepare import LOG_ERRORS_ONLY, open_session
+from jettison.graphs.onnx_prepare import light_options, open_session
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_taps import Taps
 
@@ -56,10 +56,7 @@ class LayerTrials:
         _add_switches(switched, layers)
         path = graph.with_name("switched.onnx")
         write_atomically(path, switched.SerializeToString(deterministic=True))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = LOG_ERRORS_ONLY
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
+        options = light_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         self._session = open_session(path, options)
 

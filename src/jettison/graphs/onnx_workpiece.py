@@ -12,6 +12,7 @@ from typing import Any
 
 from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
+from jettison.domain.record import file_digest
 from jettison.domain.rows import Batch
 from jettison.domain.splits import FittingData
 from jettison.graphs.onnx_layers import PLACES, Layer, quantizable_layers
@@ -24,7 +25,7 @@ BATCH_ROWS = 8
 """Rows that run together while activations are watched: as many whatever the serving profile is,
 because a recipe must give the same bytes for every one."""
 
-SENSITIVITY_ROWS = 16
+SENSITIVITY_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,15 @@ class Workpiece:
         """The cache file of a fact that depends on the model, the fitting rows and `parts`."""
         rows = self.fitting.rows
         version = self.bench.device.versions.get("onnxruntime", "")
-        whole = repr((self.model.artifact.digest, rows.digest, rows.n, version, *parts))
+        contents = rows.digest or [
+            file_digest(Path(rows.folder) / f"{name}.npy") for name in rows.names
+        ]
+        whole = repr((self.model.artifact.digest, contents, rows.n, version, *parts))
         return self.bench.cache / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
 
     def batches(self, limit: int | None = None) -> Iterator[Batch]:
         """Fitting rows, a few at a time."""
-        pieces = self.fitting.rows.batches(BATCH_ROWS, limit)
-        size = self.model.inputs[0].shape[0] if "fixed-batch" in self.model.traits else ""
-        return fixed_batches(pieces, size) if isinstance(size, int) else pieces
+        return pieces_of(self.model, self.fitting, limit)
 
     def every_layer(self) -> tuple[Layer, ...]:
         """All layers that some technique could quantize, in the order of the graph."""
@@ -71,6 +73,13 @@ class Workpiece:
             output=self.model.prediction,
             per_channel=per_channel,
         )
+
+
+def pieces_of(model: Model, fitting: FittingData, limit: int | None) -> Iterator[Batch]:
+    """Fitting rows in batches that the model accepts."""
+    pieces = fitting.rows.batches(BATCH_ROWS, limit)
+    size = model.inputs[0].shape[0] if "fixed-batch" in model.traits else ""
+    return fixed_batches(pieces, size) if isinstance(size, int) else pieces
 
 
 @contextmanager

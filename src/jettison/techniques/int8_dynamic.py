@@ -126,6 +126,7 @@ class Int8Dynamic:
 def _spared(
     piece: Workpiece, layers: Sequence[Layer], per_channel: bool, settings: Settings
 ) -> tuple[str, ...]:
+    from jettison.graphs.onnx_layers import sparable
     from jettison.graphs.onnx_workpiece import first_of
     from jettison.numerics.sensitivity import remembered_order
 
@@ -137,4 +138,4 @@ def _spared(
         piece.memory("sensitivity", per_channel),
         lambda: piece.trials(per_channel=per_channel),
     )
-    return first_of(order, layers, count)
+    return first_of(order, sparable(piece.light, layers), count)

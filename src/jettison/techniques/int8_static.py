@@ -104,11 +104,14 @@ class Int8Static:
         from jettison.graphs.onnx_storage import read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
 
-        chosen = _operators(str(settings.get("operators", _operator_choices(model)[0])))
+        choice = str(settings.get("operators", _operator_choices(model)[0]))
+        chosen = _operators(choice)
         rounding = onnx_quantize.Rounding(
             per_channel=bool(settings.get("per_channel", True)),
             reduce_range=bool(settings.get("reduce_range", not bench.device.has_int8_dot_products)),
             operators=chosen,
+            # What follows a product reads floats anyway, unless it is quantized too.
+            float_outputs=() if choice == "all" else PRODUCTS,
         )
         with on_the_bench(model, fitting, bench) as piece:
             layers = onnx_layers.quantizable_layers(piece.light, chosen)
@@ -139,6 +142,7 @@ class Int8Static:
 def _spared(
     piece: Workpiece, layers: Sequence[Layer], per_channel: bool, settings: Settings
 ) -> tuple[str, ...]:
+    from jettison.graphs.onnx_layers import sparable
     from jettison.graphs.onnx_workpiece import first_of
     from jettison.numerics.sensitivity import remembered_order
 
@@ -150,7 +154,7 @@ def _spared(
         piece.memory("sensitivity", per_channel),
         lambda: piece.trials(per_channel=per_channel),
     )
-    return first_of(order, layers, count)
+    return first_of(order, sparable(piece.light, layers), count)
 
 
 def _operator_choices(model: Model) -> tuple[str, ...]:
