@@ -79,9 +79,11 @@ def append_entry(
     previous = entries[-1].digest if entries else GENESIS
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry = Entry(len(entries) + 1, kind, now, look, facts, previous)
+    if entries:
+        # A crash may have left the head one line behind; a second one must not leave it two.
+        _write_head(folder, entries[-1])
     _append_line(folder / LINES, entry.line() + "\n")
-    head = {"entries": entry.number, "digest": entry.digest}
-    write_atomically(folder / HEAD, _canonical(head))
+    _write_head(folder, entry)
     return entry
 
 
@@ -150,6 +152,13 @@ def _check_head(head: bytes, entries: Sequence[Entry], path: Path) -> None:
             f"line {max(count, 1)} of {path} is not the one that {HEAD} recorded: the file was "
             "replaced or extended by something else"
         )
+
+
+def _write_head(folder: Path, last: Entry) -> None:
+    text = _canonical({"entries": last.number, "digest": last.digest})
+    path = folder / HEAD
+    if not path.exists() or path.read_text() != text:
+        write_atomically(path, text)
 
 
 def _append_line(path: Path, line: str) -> None:

@@ -48,6 +48,22 @@ if after == "hang":
 """
 
 
+CRASH_BEFORE_HEAD = """
+import os, sys
+from jettison.trust import chain
+from jettison.trust.ledger import Ledger
+
+append = chain._append_line
+
+def crash(path, line):
+    append(path, line)
+    os._exit(9)
+
+chain._append_line = crash
+Ledger.at(sys.argv[1]).record("bundle", "", "1" * 64, "uncertified")
+"""
+
+
 def start_charging(folder: Path, start: int, stop: int, after: str = "") -> subprocess.Popen[str]:
     """Charges rows in another process."""
     return subprocess.Popen(
@@ -237,6 +253,12 @@ def test_a_crash_before_the_head_is_written_loses_nothing(written: Ledger) -> No
     head = {"entries": earlier.number, "digest": earlier.digest}
     (written.folder / HEAD).write_text(json.dumps(head))
     assert len(written.entries()) == 4
+    # Nor does a second crash at the same point, after the next line.
+    process = subprocess.run(
+        [sys.executable, "-c", CRASH_BEFORE_HEAD, str(written.folder)], check=False
+    )
+    assert process.returncode == 9
+    assert [entry.kind for entry in written.entries()][4:] == ["bundle"]
 
 
 def test_an_incomplete_line_stops_everything(written: Ledger) -> None:
