@@ -33,6 +33,9 @@ FOLDED = frozenset({"Unsqueeze", "Cast", "Concat"})
 ROWS = 64
 """Rows of an embedding table while tracing, besides those up to its padding token."""
 
+VOCABULARY = 4096
+"""Rows from which an embedding table is that of a vocabulary, not of positions or segments."""
+
 SMALL = 1024
 """Elements up to which a constant is folded."""
 
@@ -41,15 +44,16 @@ def drop_weights(module: Any) -> None:
     """Replaces each parameter by one number that is repeated, so that it takes no memory.
 
     The numbers differ, because the exporter merges parameters that are equal. Its shape inference
-    spells the repeated numbers out; so embedding tables, the largest of all, get few rows. The
-    module can then be traced with token ids below `ROWS`, and is of no other use.
+    spells the repeated numbers out; so the tables of a vocabulary, the largest of all, get few
+    rows. The module can then be traced with token ids below `ROWS`, and is of no other use.
     """
     tables = [part for part in module.modules() if isinstance(part, torch.nn.Embedding)]
     rows = {id(part.weight): ROWS + (part.padding_idx or 0) for part in tables}
     for number, parameter in enumerate(module.parameters()):
         shape = list(parameter.shape)
-        if id(parameter) in rows:
-            shape[0] = min(shape[0], rows[id(parameter)])
+        # Tables of positions are small, and some models (DeBERTa) index them by themselves.
+        if id(parameter) in rows and shape[0] >= VOCABULARY:
+            shape[0] = rows[id(parameter)]
         filler = torch.full((1,) * parameter.dim(), float(number + 1), dtype=parameter.dtype)
         parameter.data = filler.expand(shape)
 

@@ -126,7 +126,7 @@ def test_large_models_lie_beside_the_graph(
     )
 
 
-@pytest.mark.parametrize("name", ["DistilBert", "Roberta", "Electra"])
+@pytest.mark.parametrize("name", ["DistilBert", "Roberta", "Electra", "DebertaV2"])
 def test_other_encoders(
     name: str, tiny_classifier: Path, tmp_path: Path, write_rows: WriteRows
 ) -> None:
@@ -137,6 +137,9 @@ def test_other_encoders(
     layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
     if name == "Roberta":
         small["type_vocab_size"] = 1
+    if name == "DebertaV2":
+        # A real vocabulary, and a table of relative positions that is no lookup of tokens.
+        small |= {"vocab_size": 5000, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
     if name == "DistilBert":
         small, layers = {"vocab_size": 63, "dim": 32}, {"n_layers": 2, "n_heads": 4}
         small |= {"hidden_dim": 64, "max_position_embeddings": 64}
