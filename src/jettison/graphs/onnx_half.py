@@ -64,18 +64,12 @@ def _join_casts(model: Any) -> None:
     import onnx
 
     kinds = onnx.TensorProto
-    casts = {
-        node.output[0]: (node.input[0], node.attribute[0].i)
-        for node in model.graph.node
-        if node.op_type == "Cast"
-    }
-    direct: dict[str, str] = {}
-    for name, (source, kind) in casts.items():
-        if kind == kinds.FLOAT and casts.get(source, ("", 0))[1] == kinds.FLOAT16:
-            direct[name] = casts[source][0]
-    for node in nodes_of(model):
-        for place, name in enumerate(node.input):
-            node.input[place] = direct.get(name, name)
+    casts = {node.output[0]: node for node in model.graph.node if node.op_type == "Cast"}
+    for node in casts.values():
+        before = casts.get(node.input[0])
+        if before is not None and (_kind(node), _kind(before)) == (kinds.FLOAT, kinds.FLOAT16):
+            # Where this leaves a cast from 32 bits to 32 bits, the runtime drops it.
+            node.input[0] = before.input[0]
     outputs = {value.name for value in model.graph.output}
     while True:
         read = {name for node in nodes_of(model) for name in node.input} | outputs
@@ -84,6 +78,10 @@ def _join_casts(model: Any) -> None:
             return
         for node in unread:
             model.graph.node.remove(node)
+
+
+def _kind(cast: Any) -> int:
+    return int(next(attribute.i for attribute in cast.attribute if attribute.name == "to"))
 
 
 def _beyond(tensor: Any, limit: float) -> bool:

@@ -50,6 +50,7 @@ class LayerTrials:
         self._graph, self._batches, self._output = graph, batches, output
         self._per_channel = per_channel
         self._layers = {layer.node: layer for layer in layers}
+        self._errors: dict[str, float] = {}
         self._light = read_light(graph)
         self._inputs = [value.name for value in self._light.graph.input]
         switched = read_light(graph)
@@ -89,10 +90,17 @@ class LayerTrials:
             stored = self._values(name)
             squared += _relative(stored, rounded(stored, self._axis(layer))) ** 2
         if layer.activation:
-            taps = Taps(self._graph, [layer.activation], threads=1)
-            for _, values in taps.run(self._batches[0]):
-                squared += _relative(values, _rounded_unsigned(values)) ** 2
+            squared += self._activation_errors()[layer.activation] ** 2
         return float(np.sqrt(squared))
+
+    def _activation_errors(self) -> dict[str, float]:
+        """Relative error of every rounded activation on the first batch, found in one run."""
+        if not self._errors:
+            names = [layer.activation for layer in self._layers.values() if layer.activation]
+            taps = Taps(self._graph, names, threads=1)
+            for name, values in taps.run(self._batches[0]):
+                self._errors[name] = _relative(values, _rounded_unsigned(values))
+        return self._errors
 
     def _rounded(self, layer: Layer, name: str) -> Array:
         return rounded(self._values(name), self._axis(layer))

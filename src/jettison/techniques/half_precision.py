@@ -114,5 +114,5 @@ def _check_answers(model: Model, fitting: FittingData) -> None:
             if values.dtype.kind == "f" and np.isnan(values).any():
                 raise CandidateFailed(
                     f"output `{name}` is NaN for a fitting row after conversion to float16: a value "
-                    f"inside the model grew beyond {LARGEST:,.0f}"
+                    f"inside the model grew beyond {LARGEST:,.0f}, or the original gives NaN too"
                 )
