@@ -111,7 +111,11 @@ def _one_shot(
     serving: ServingProfile | None,
     answer_type: type[T],
 ) -> T:
-    with tempfile.TemporaryDirectory(prefix=f"jettison-{kind}-") as place:
+    # Beside a step's result, so that whoever clears up after a killed run clears this up too.
+    beside = Path(job.folder).parent if isinstance(job, ApplyJob) else None
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"jettison-{kind}-", dir=beside) as place:
         folder = Path(place)
         write_atomically(folder / "job.json", to_json(job))
         answer = folder / "answer.json"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from jettison import machine, registry, worker_client
 from jettison.domain.device import ServingProfile
 from jettison.domain.files import replace_folder, write_atomically
@@ -124,8 +126,9 @@ def _kept(place: Path) -> Finished | None:
 def _carry_out(job: ApplyJob, folder: Path, key: str) -> Finished:
     """Runs one step beside its place, and renames it into place when it is whole."""
     begun = time.monotonic()
+    for stale in folder.glob(".*.part"):
+        _remove_if_left(stale)
     part = folder / f".{key}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         job = dataclasses.replace(
@@ -139,6 +142,13 @@ def _carry_out(job: ApplyJob, folder: Path, key: str) -> Finished:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return finished
+
+
+def _remove_if_left(part: Path) -> None:
+    """Removes what a run that was killed has left."""
+    owner = int(part.name.split(".")[-2])
+    if owner == os.getpid() or not psutil.pid_exists(owner):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _moved(model: Model, old: Path, new: Path) -> Model:

@@ -121,6 +121,7 @@ def test_a_kill_leaves_no_half_artifact(
     assert finished == []
     candidate = apply(network, DYNAMIC, FittingData(rows), artifacts, serving)
     assert candidate.model.artifact.path.is_file()
+    assert list(artifacts.glob(".*.part")) == []
     kept = json.loads((Path(candidate.model.artifact.folder).parent / "step.json").read_text())
     assert kept["answer"]["model"]["artifact"]["digest"] == candidate.model.artifact.digest
 
