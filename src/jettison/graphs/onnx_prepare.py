@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jettison.domain.files import write_atomically
+from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_storage import (
     INLINE_LIMIT,
@@ -130,11 +135,28 @@ def open_session(path: Path, options: Any) -> Any:
         CandidateFailed: if the runtime refuses the graph; quotes its reason.
     """
     import onnxruntime
+
+    with _explained(f"load `{path}`"):
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_session(session: Any, names: Sequence[str], feed: Mapping[str, Any]) -> list[Array]:
+    """Runs a session for some of its outputs.
+
+    Raises:
+        CandidateFailed: if the runtime fails on this input; quotes its reason.
+    """
+    with _explained("run this graph on the fitting rows"):
+        return [np.asarray(values) for values in session.run(list(names), dict(feed))]
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
     from onnxruntime.capi import onnxruntime_pybind11_state as native
 
     own = [v for v in vars(native).values() if isinstance(v, type) and issubclass(v, Exception)]
     refusals: tuple[type[Exception], ...] = (*own, RuntimeError, ValueError)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        yield
     except refusals as error:
-        raise CandidateFailed(f"onnxruntime could not load `{path}`: {error}") from error
+        raise CandidateFailed(f"onnxruntime could not {what}: {error}") from error

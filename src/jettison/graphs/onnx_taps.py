@@ -9,7 +9,7 @@ import numpy as np
 
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array, Batch
-from jettison.graphs.onnx_prepare import light_options, open_session
+from jettison.graphs.onnx_prepare import light_options, open_session, run_session
 from jettison.graphs.onnx_storage import read_light
 
 MEMORY = 128 * 2**20
@@ -55,10 +55,10 @@ class Taps:
             if name in feed:
                 yield name, feed[name]
         for piece in self._pieces(rows):
-            for name, values in zip(piece, self._session.run(piece, feed)):
+            for name, values in zip(piece, run_session(self._session, piece, feed)):
                 # The first bytes seen tell how many tensors fit the next time.
                 self._sizes[name] = values.nbytes / rows
-                yield name, np.asarray(values)
+                yield name, values
 
     def _pieces(self, rows: int) -> Iterator[list[str]]:
         piece: list[str] = []

@@ -11,7 +11,7 @@ import numpy as np
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array, Batch
 from jettison.graphs.onnx_layers import Layer, weight_values
-from jettison.graphs.onnx_prepare import light_options, open_session
+from jettison.graphs.onnx_prepare import light_options, open_session, run_session
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_taps import Taps
 
@@ -77,8 +77,8 @@ class LayerTrials:
         rows: list[Array] = []
         for batch in self._batches:
             feed = {name: batch[name] for name in self._inputs}
-            answer = self._session.run([self._output], {**feed, **extra})[0]
-            rows.extend(np.asarray(answer).reshape(len(answer), -1))
+            answer = run_session(self._session, [self._output], {**feed, **extra})[0]
+            rows.extend(answer.reshape(len(answer), -1))
         longest = max(len(row) for row in rows)
         return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from jettison.domain.model import Model
 from jettison.domain.record import file_digest
 from jettison.domain.rows import Batch
 from jettison.domain.splits import FittingData
+from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_layers import PLACES, Layer, quantizable_layers
 from jettison.graphs.onnx_prepare import prepare_graph
 from jettison.graphs.onnx_storage import read_light
@@ -65,11 +66,18 @@ class Workpiece:
         return quantizable_layers(self.light, tuple(PLACES))
 
     def trials(self, *, per_channel: bool) -> LayerTrials:
-        """Runs of the model with one layer at a time in 8 bits, on the first fitting rows."""
+        """Runs of the model with one layer at a time in 8 bits, on the first fitting rows.
+
+        Raises:
+            CandidateFailed: if there is no row, or the runtime fails.
+        """
+        batches = list(self.batches(SENSITIVITY_ROWS))
+        if not batches:
+            raise CandidateFailed("sensitive layers can't be found without a fitting row")
         return LayerTrials(
             self.graph,
             self.every_layer(),
-            list(self.batches(SENSITIVITY_ROWS)),
+            batches,
             output=self.model.prediction,
             per_channel=per_channel,
         )
@@ -93,9 +101,3 @@ def on_the_bench(model: Model, fitting: FittingData, bench: Workbench) -> Iterat
     with TemporaryDirectory(dir=bench.folder, prefix=".work-") as work:
         graph = prepare_graph(bench.open(model), Path(work))
         yield Workpiece(model, graph, read_light(graph), fitting, bench)
-
-
-def first_of(order: Sequence[str], layers: Sequence[Layer], count: int) -> tuple[str, ...]:
-    """The first `count` names of an order that belong to these layers."""
-    names = {layer.node for layer in layers}
-    return tuple(name for name in order if name in names)[:count]

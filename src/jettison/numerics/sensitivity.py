@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -88,6 +88,28 @@ class Trials(Protocol):
     def local_error(self, node: str) -> float:
         """The layer's own relative error."""
         ...
+
+
+def spared_layers(
+    count: int,
+    among: Collection[str],
+    every: Sequence[str],
+    memory: Path,
+    prepare: Callable[[], Trials],
+) -> tuple[str, ...]:
+    """Names the most sensitive layers among some of a model's layers.
+
+    Args:
+        count: how many; 0 needs no order and does no work.
+        among: the layers that may be named.
+        every: all layers of the model, in the order of the graph: one order serves every choice.
+        memory: as in `remembered_order`.
+        prepare: as in `remembered_order`.
+    """
+    if count <= 0:
+        return ()
+    order = remembered_order(every, memory, prepare)
+    return tuple(name for name in order if name in among)[:count]
 
 
 def remembered_order(

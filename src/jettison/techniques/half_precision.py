@@ -103,14 +103,14 @@ def _largest(piece: Workpiece) -> dict[str, float]:
 
 def _check_answers(model: Model, fitting: FittingData) -> None:
     """Runs some rows; the outputs must be numbers."""
-    from jettison.graphs.onnx_prepare import light_options, open_session
+    from jettison.graphs.onnx_prepare import light_options, open_session, run_session
     from jettison.graphs.onnx_workpiece import pieces_of
 
     session = open_session(model.artifact.path, light_options())
     names = [value.name for value in session.get_outputs()]
     for batch in pieces_of(model, fitting, WATCHED_ROWS):
         feed = {value.name: batch[value.name] for value in session.get_inputs()}
-        for name, values in zip(names, session.run(names, feed)):
+        for name, values in zip(names, run_session(session, names, feed)):
             if values.dtype.kind == "f" and np.isnan(values).any():
                 raise CandidateFailed(
                     f"output `{name}` is NaN for a fitting row after conversion to float16: a value "

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
@@ -14,10 +13,6 @@ from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Ran
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import NothingChanged
-
-if TYPE_CHECKING:
-    from jettison.graphs.onnx_layers import Layer
-    from jettison.graphs.onnx_workpiece import Workpiece
 
 PRODUCTS = ("Attention", "Gemm", "MatMul")
 TABLES = ("EmbedLayerNormalization", "Gather")
@@ -87,6 +82,7 @@ class Int8Dynamic:
         from jettison.graphs import onnx_layers, onnx_quantize
         from jettison.graphs.onnx_storage import read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
+        from jettison.numerics.sensitivity import spared_layers
 
         chosen = (*PRODUCTS, *TABLES)
         rounding = onnx_quantize.Rounding(
@@ -99,7 +95,13 @@ class Int8Dynamic:
             inside = onnx_layers.layers_in_branches(piece.light, PRODUCTS)
             if not layers and not inside:
                 raise NothingChanged("no product or table of this graph has constant float weights")
-            spared = _spared(piece, layers, rounding.per_channel, settings)
+            spared = spared_layers(
+                int(settings.get("exclude_layers", 0)),
+                {layer.node for layer in onnx_layers.sparable(piece.light, layers)},
+                [layer.node for layer in piece.every_layer()],
+                piece.memory("sensitivity", rounding.per_channel),
+                lambda: piece.trials(per_channel=rounding.per_channel),
+            )
             rounding = dataclasses.replace(rounding, spared=spared)
             quantized = onnx_quantize.quantize_dynamic(piece.graph, rounding, branches=inside > 0)
             weights = onnx_layers.weight_count(piece.light, layers, spared)
@@ -121,21 +123,3 @@ class Int8Dynamic:
             weights=weights,
         )
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
-
-
-def _spared(
-    piece: Workpiece, layers: Sequence[Layer], per_channel: bool, settings: Settings
-) -> tuple[str, ...]:
-    from jettison.graphs.onnx_layers import sparable
-    from jettison.graphs.onnx_workpiece import first_of
-    from jettison.numerics.sensitivity import remembered_order
-
-    count = int(settings.get("exclude_layers", 0))
-    if not count:
-        return ()
-    order = remembered_order(
-        [layer.node for layer in piece.every_layer()],
-        piece.memory("sensitivity", per_channel),
-        lambda: piece.trials(per_channel=per_channel),
-    )
-    return first_of(order, sparable(piece.light, layers), count)

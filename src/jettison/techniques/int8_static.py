@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
@@ -16,11 +16,13 @@ from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 
 if TYPE_CHECKING:
-    from jettison.graphs.onnx_layers import Layer
     from jettison.graphs.onnx_workpiece import Workpiece
     from jettison.numerics.calibration import Calibrator
 
 PRODUCTS = ("Gemm", "MatMul")
+TABLES = ("Gather",)
+"""Look-up tables: often half of the bytes of a transformer, stored in 8 bits as well."""
+
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 CARRIED = ("Clip", "MaxPool", "Relu")
 """They hand 8-bit values on, so that two convolutions stay connected without going to float."""
@@ -83,7 +85,7 @@ class Int8Static:
                 "there is nothing to compute in 8 bits",
             )
         products = (*PRODUCTS, *CONVOLUTIONS, *RUN_AS)
-        bound = int8_bound(profile, (*products, *ROUTED), (*products, "Gather"))
+        bound = int8_bound(profile, (*products, *ROUTED), (*products, *TABLES))
         risk = ""
         if not profile.device.has_int8_dot_products:
             risk = (
@@ -103,6 +105,7 @@ class Int8Static:
         from jettison.graphs import onnx_layers, onnx_quantize
         from jettison.graphs.onnx_storage import read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
+        from jettison.numerics.sensitivity import spared_layers
 
         choice = str(settings.get("operators", _operator_choices(model)[0]))
         chosen = _operators(choice)
@@ -117,11 +120,18 @@ class Int8Static:
             layers = onnx_layers.quantizable_layers(piece.light, chosen)
             if not layers:
                 raise NothingChanged(_why_nothing(piece.light))
-            spared = _spared(piece, layers, rounding.per_channel, settings)
+            spared = spared_layers(
+                int(settings.get("exclude_layers", 0)),
+                {layer.node for layer in onnx_layers.sparable(piece.light, layers)},
+                [layer.node for layer in piece.every_layer()],
+                piece.memory("sensitivity", rounding.per_channel),
+                lambda: piece.trials(per_channel=rounding.per_channel),
+            )
             rounding = dataclasses.replace(rounding, spared=spared)
             ranges = _ranges(piece, chosen, settings)
             quantized = onnx_quantize.quantize_static(piece.graph, ranges, rounding)
             weights = onnx_layers.weight_count(piece.light, layers, spared)
+            untouched = Counter(c.operator for c in piece.every_layer() if c not in layers)
         saved = bench.save(quantized, "onnx_file", model)
         counts = onnx_quantize.count_quantized(read_light(saved.artifact.path), layers)
         if not sum(counts.values()):
@@ -129,32 +139,16 @@ class Int8Static:
                 f"none of {len(layers)} operators has 8-bit weights after quantization; "
                 f"{len(spared)} were excluded"
             )
+        others = ", ".join(f"{n} {kind}" for kind, n in sorted(untouched.items()))
         change = Change(
             f"{onnx_quantize.describe_counts(counts, Counter(layer.operator for layer in layers))} to int8, "
-            f"{onnx_quantize.describe_rounding(rounding)}, ranges by {_calibrator_name(settings)}; "
+            f"{onnx_quantize.describe_rounding(rounding)}, ranges by {_calibrator_name(settings)}"
+            f"{f'; {others} left in float' if others else ''}; "
             f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
             operators=sum(counts.values()),
             weights=weights,
         )
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
-
-
-def _spared(
-    piece: Workpiece, layers: Sequence[Layer], per_channel: bool, settings: Settings
-) -> tuple[str, ...]:
-    from jettison.graphs.onnx_layers import sparable
-    from jettison.graphs.onnx_workpiece import first_of
-    from jettison.numerics.sensitivity import remembered_order
-
-    count = int(settings.get("exclude_layers", 0))
-    if not count:
-        return ()
-    order = remembered_order(
-        [layer.node for layer in piece.every_layer()],
-        piece.memory("sensitivity", per_channel),
-        lambda: piece.trials(per_channel=per_channel),
-    )
-    return first_of(order, sparable(piece.light, layers), count)
 
 
 def _operator_choices(model: Model) -> tuple[str, ...]:
@@ -170,8 +164,8 @@ def _operators(choice: str) -> tuple[str, ...]:
 
     groups = {
         "conv": (*CONVOLUTIONS, *CARRIED),
-        "matmul": PRODUCTS,
-        "conv+matmul": (*CONVOLUTIONS, *CARRIED, *PRODUCTS),
+        "matmul": (*PRODUCTS, *TABLES),
+        "conv+matmul": (*CONVOLUTIONS, *CARRIED, *PRODUCTS, *TABLES),
         "all": tuple({**QDQRegistry, **QLinearOpsRegistry}),
     }
     if choice not in groups:

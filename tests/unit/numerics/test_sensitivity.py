@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from jettison.domain.rows import Array
-from jettison.numerics.sensitivity import relative_distance, remembered_order, sensitivity_order
+from jettison.numerics.sensitivity import (
+    relative_distance,
+    remembered_order,
+    sensitivity_order,
+    spared_layers,
+)
 
 DISTANCES = {"a": 0.1, "b": 0.5, "c": math.nan, "d": 0.1, "e": 0.0}
 
@@ -72,3 +77,13 @@ def test_order_is_remembered(tmp_path: Path) -> None:
         order = remembered_order(["y", "x"], tmp_path / "order", lambda: network)
         assert order == ("x", "y")
     assert network.runs == 3
+
+
+def test_only_some_layers_may_be_spared(tmp_path: Path) -> None:
+    """Layers that must not be named are passed over; none asked for, nothing is run."""
+    network = Network()
+    memory = tmp_path / "order"
+    assert spared_layers(0, {"x", "y"}, ["y", "x"], memory, lambda: network) == ()
+    assert network.runs == 0
+    assert spared_layers(1, {"y"}, ["y", "x"], memory, lambda: network) == ("y",)
+    assert spared_layers(2, {"x", "y"}, ["y", "x"], memory, lambda: network) == ("x", "y")

@@ -430,6 +430,31 @@ def test_nothing_is_left_behind(
     assert Artifact.of("onnx_file", dense.artifact.folder, dense.artifact.files) == before
 
 
+@BOTH
+def test_external_data(
+    technique: Any,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights beside the graph are read from there, and heavy results are written beside it."""
+    from jettison.graphs import onnx_prepare, onnx_storage
+
+    source = build_graph([("MatMul", ["x", "w"], ["y"])], {"w": weights(16, 512)})
+    onnx.save(onnx.load(source), source, save_as_external_data=True, location="weights.bin")
+    for module in (onnx_prepare, onnx_storage):
+        monkeypatch.setattr(module, "INLINE_LIMIT", 4096)
+    model, bench, x = load_graph(source), bench_in("a"), inputs()
+    assert model.artifact.files == ("model.onnx", "model.onnx.data")
+    done = technique.apply(model, {"exclude_layers": 0}, fitting_of(x), bench)
+    assert done.model.artifact.files == ("model.onnx", "model.onnx.data")
+    assert done.model.artifact.size_bytes < model.artifact.size_bytes / 2
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.03
+    assert sorted(p.name for p in bench.folder.iterdir()) == list(done.model.artifact.files)
+
+
 def test_digits_network(
     shared_data: Path, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
 ) -> None:
