@@ -13,6 +13,10 @@ from jettison.graphs.onnx_walk import nodes_of, tensors_of
 
 HEADROOM = 4.0
 
+CRASHING = ("Transpose",)
+"""Loading some graphs with 16-bit transposes kills the process (onnxruntime 1.32, a network of
+convolutions and a GRU); they only move values, so they lose nothing by staying in 32 bits."""
+
 
 def convert_to_half(
     graph: Path, largest: Mapping[str, float], limit: float
@@ -31,7 +35,10 @@ def convert_to_half(
     """
     import onnx
     from onnxruntime.quantization.onnx_model import ONNXModel
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import (
+        DEFAULT_OP_BLOCK_LIST,
+        convert_float_to_float16,
+    )
 
     model = onnx.load(graph)
     wide = {name for name, size in largest.items() if size > limit / HEADROOM}
@@ -46,7 +53,11 @@ def convert_to_half(
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         )
     converted = convert_float_to_float16(
-        model, keep_io_types=True, disable_shape_infer=True, node_block_list=sorted(kept)
+        model,
+        keep_io_types=True,
+        disable_shape_infer=True,
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *CRASHING],
+        node_block_list=sorted(kept),
     )
     _join_casts(converted)
     ordered = ONNXModel(converted)

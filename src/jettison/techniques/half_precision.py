@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LARGEST = 65504.0
 """The largest 16-bit float."""
 
-WATCHED_ROWS = 32
+WATCHED_ROWS = 16
 
 
 class HalfPrecision:

@@ -122,3 +122,17 @@ def test_nan_after_conversion(
     model = load_graph(build_graph(nodes, {"w": weights(16, 128)}))
     with pytest.raises(CandidateFailed, match="`y` is NaN for a fitting row"):
         HALF.apply(model, {}, fitting_of(inputs()), bench_in("a"))
+
+
+def test_speech_network(
+    shared_data: Path, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Convolutions, transposes and a GRU: a graph that killed the runtime when converted whole."""
+    model = load_graph(shared_data / "speech" / "fsdd-digits-ctc.onnx")
+    x = np.random.default_rng(0).normal(size=(4, 50, 40)).astype(np.float32)
+    bench = bench_in("a")
+    applied = HALF.apply(model, {}, fitting_of(x, "logmel"), bench)
+    assert applied.model.artifact.size_bytes < 0.55 * model.artifact.size_bytes
+    before = bench.runner(model).run({"logmel": x})["logprobs"]
+    after = bench.runner(applied.model).run({"logmel": x})["logprobs"]
+    np.testing.assert_allclose(after, before, atol=0.05)
