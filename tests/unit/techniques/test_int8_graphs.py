@@ -1,0 +1,165 @@
+"""Static and dynamic int8 on branches, tables, hard layers, and two real networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from jettison.domain.extension_points import Applied
+from jettison.domain.model import Model
+from jettison.domain.rows import Array
+from jettison.domain.splits import FittingData
+from jettison.errors import NothingChanged
+from jettison.techniques.int8_dynamic import Int8Dynamic
+from jettison.techniques.int8_static import Int8Static
+from jettison.worker.workbench import Bench
+
+BenchIn = Callable[[str], Bench]
+LoadGraph = Callable[[Path], Model]
+FittingOf = Callable[..., FittingData]
+
+
+def weights(*shape: int, seed: int = 0) -> Array:
+    values = np.random.default_rng(seed).normal(size=shape) / np.sqrt(shape[0])
+    return values.astype(np.float32)
+
+
+def inputs(n: int = 24, width: int = 16, seed: int = 1) -> Array:
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+def answer(model: Model, bench: Bench, batch: Array, name: str = "x") -> Array:
+    return np.asarray(bench.runner(model).run({name: batch})[model.prediction])
+
+
+def error(found: Array, expected: Array) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def branching(build_graph: Any, load_graph: LoadGraph) -> Model:
+    """Both products lie inside the branches of an `If` that the input decides."""
+
+    def branch(name: str, seed: int) -> Any:
+        tensor = numpy_helper.from_array(weights(16, 8, seed=seed), f"w_{name}")
+        node = helper.make_node("MatMul", ["x", f"w_{name}"], [f"y_{name}"], name=name)
+        out = helper.make_tensor_value_info(f"y_{name}", TensorProto.FLOAT, None)
+        return helper.make_graph([node], name, [], [out], [tensor])
+
+    nodes = [
+        ("ReduceSum", ["x"], ["sum"], {"keepdims": 0}),
+        ("Greater", ["sum", "zero"], ["flag"]),
+        ("If", ["flag"], ["y"], {"then_branch": branch("p", 3), "else_branch": branch("n", 4)}),
+    ]
+    return load_graph(build_graph(nodes, {"zero": np.zeros((), dtype=np.float32)}))
+
+
+def test_branches(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Dynamic int8 reaches into branches; static int8 says why it can't."""
+    model, bench, x = branching(build_graph, load_graph), bench_in("a"), inputs()
+    with pytest.raises(NothingChanged, match="inside `If` branches"):
+        Int8Static().apply(model, {}, fitting_of(x), bench_in("static"))
+    done = Int8Dynamic().apply(model, {}, fitting_of(x), bench)
+    assert "2 of 2 MatMul" in done.changes[0].what
+    for batch in (x, -x):
+        assert error(answer(done.model, bench, batch), answer(model, bench, batch)) < 0.03
+
+
+def test_embedding_table_is_stored_in_8_bits(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Dynamic int8 stores look-up tables in 8 bits, and never spares the one that is the size."""
+    nodes = [
+        ("Gather", ["table", "x"], ["a"]),
+        ("ReduceMean", ["a"], ["b"], {"axes": [1], "keepdims": 0}),
+        ("MatMul", ["b", "w"], ["y"]),
+    ]
+    held = {"table": weights(500, 32), "w": weights(32, 8)}
+    path = build_graph(nodes, held, ("batch", "time"), kind=TensorProto.INT64)
+    model, bench = load_graph(path), bench_in("a")
+    ids = np.random.default_rng(0).integers(0, 500, (12, 7))
+    done = Int8Dynamic().apply(model, {}, fitting_of(ids), bench)
+    assert done.changes[0].what.startswith("1 of 1 Gather and 1 of 1 MatMul to int8")
+    assert done.model.artifact.size_bytes < model.artifact.size_bytes / 3
+    assert error(answer(done.model, bench, ids), answer(model, bench, ids)) < 0.03
+    spared = Int8Dynamic().apply(model, {"exclude_layers": 1}, fitting_of(ids), bench_in("b"))
+    assert spared.changes[0].what.startswith("1 of 1 Gather and 0 of 1 MatMul to int8")
+
+
+def test_most_sensitive_layer_is_spared(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """The layer whose activations hold an outlier stays in float, and the error falls."""
+    scale = np.ones(16, dtype=np.float32)
+    scale[0] = 300.0
+    hard = weights(16, 16)
+    hard[0] = 0.01
+    nodes = [
+        ("MatMul", ["x", "w1"], ["a"]),
+        ("Tanh", ["a"], ["b"]),
+        ("Mul", ["b", "scale"], ["c"]),
+        helper.make_node("MatMul", ["c", "hard"], ["d"], name="hard"),
+        ("Tanh", ["d"], ["e"]),
+        ("MatMul", ["e", "w2"], ["y"]),
+    ]
+    held = {"w1": weights(16, 16, seed=8), "scale": scale, "hard": hard, "w2": weights(16, 4)}
+    model, bench, x = load_graph(build_graph(nodes, held)), bench_in("a"), inputs()
+    expected = answer(model, bench, x)
+    for technique in (Int8Static(), Int8Dynamic()):
+        errors = []
+        for count in (0, 1):
+            settings = {"exclude_layers": count, "operators": "matmul"}
+            done = technique.apply(
+                model, settings, fitting_of(x), bench_in(f"{technique.name}{count}")
+            )
+            errors.append(error(answer(done.model, bench, x), expected))
+        assert errors[1] < errors[0] / 3
+        graph = onnx.load(str(done.model.artifact.path)).graph
+        kept = next(node for node in graph.node if node.name == "hard")
+        assert kept.input[1] == "hard"
+
+
+def test_digits_network(
+    shared_data: Path, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """A real network of operator set 8 with a batch of exactly one is raised and quantized."""
+    model = load_graph(shared_data / "models" / "mnist-cnn-cntk.onnx")
+    assert "fixed-batch" in model.traits
+    rng = np.random.default_rng(0)
+    images = (rng.random((20, 1, 28, 28)) < 0.2).astype(np.float32) * 255
+    bench = bench_in("a")
+    applied: Applied = Int8Static().apply(model, {}, fitting_of(images, "Input3"), bench)
+    assert applied.changes[0].what.startswith("2 of 2 Conv and 1 of 1 Gemm to int8")
+    expected = answer(model, bench, images, "Input3")
+    assert error(answer(applied.model, bench, images, "Input3"), expected) < 0.05
+    assert applied.model.artifact.size_bytes < model.artifact.size_bytes / 2
+
+
+def test_magika(load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf) -> None:
+    """Google's file-type network: nearly all labels stay, at less than a third of the bytes."""
+    magika = pytest.importorskip("magika", reason="NO MAGIKA: pip install 'jettison[demo]'")
+    root = Path(magika.__file__).parent
+    model = load_graph(root / "models" / "standard_v3_3" / "model.onnx")
+    sources = sorted(Path(np.__file__).parent.glob("**/*.py*"))[:400:5]
+    features = np.array([magika_features(path.read_bytes()) for path in sources], dtype=np.int32)
+    bench = bench_in("a")
+    applied = Int8Static().apply(
+        model, {"reduce_range": True}, fitting_of(features[::4], "bytes"), bench
+    )
+    assert applied.changes[0].what.startswith("1 of 1 Conv, 1 of 1 Gemm and 1 of 1 MatMul")
+    assert applied.model.artifact.size_bytes < model.artifact.size_bytes / 3
+    expected = answer(model, bench, features, "bytes").argmax(axis=1)
+    found = answer(applied.model, bench, features, "bytes").argmax(axis=1)
+    assert np.mean(found == expected) >= 0.95
+
+
+def magika_features(content: bytes) -> list[int]:
+    head, tail = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
+    return [*head, *[256] * (1024 - len(head)), *[256] * (1024 - len(tail)), *tail]
