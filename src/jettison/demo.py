@@ -238,6 +238,10 @@ def demo(folder: Path, progress: Progress) -> RunRecord:
         "the ledger of your user account, and sealed rows are spent by one look."
     )
     configuration = write_inputs(folder, progress)
+    if Path(configuration.ledger).exists():
+        # An earlier demo looked at its rows: begin anew. One that was interrupted goes on instead.
+        shutil.rmtree(configuration.ledger)
+        shutil.rmtree(folder / "work", ignore_errors=True)
     prepared = prepare(configuration, progress)
     return run(with_gated_types(prepared), progress)
 

@@ -14,8 +14,10 @@ from jettison.domain.configuration import ModelSection
 from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
+from jettison.domain.recipe import Recipe, Step
 from jettison.domain.rows import LENGTHS, Rows
 from jettison.domain.splits import FittingData
+from jettison.pipeline.apply import apply
 from jettison.pipeline.load import load_model
 from jettison.pipeline.profile import profile
 
@@ -49,3 +51,30 @@ def subject(source: str, folder: Path, n: int = 16, live: object = None) -> Subj
 def convolutional(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """Magika: one convolution, two matrix products, 2,048 bytes in."""
     return subject(str(find_network().model), tmp_path_factory.mktemp("magika"))
+
+
+@pytest.fixture(scope="session")
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A random forest on scikit-learn's own breast cancer rows."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.ensemble import RandomForestClassifier
+
+    inputs, targets = load_breast_cancer(return_X_y=True)
+    live = RandomForestClassifier(n_estimators=20, random_state=0).fit(inputs, targets)
+    return subject("", tmp_path_factory.mktemp("forest"), live=live)
+
+
+@pytest.fixture(scope="session")
+def classifier(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A BERT of two layers with random weights, as a Hugging Face folder."""
+    return subject(str(tiny_classifier), tmp_path_factory.mktemp("classifier"))
+
+
+@pytest.fixture(scope="session")
+def transformer(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The same network after its export to ONNX."""
+    folder = tmp_path_factory.mktemp("transformer")
+    recipe = Recipe((Step("export_onnx"),), Step("onnx_runtime"))
+    made = apply(classifier.model, recipe, classifier.fitting, folder, ServingProfile())
+    found = profile(made.model, classifier.fitting.rows, ServingProfile(), folder / "profile")
+    return Subject(made.model, classifier.fitting, found)

@@ -64,7 +64,7 @@ def search(
             ended = "every recipe of the space was tried"
             break
         try:
-            trial = run_trial(bench, proposal.number, proposal.recipe)
+            trial = run_trial(bench, proposal.number, proposal.recipe, study.trials)
         except KeyboardInterrupt:
             study.abandon(proposal)
             interrupted, ended = True, "you interrupted it"

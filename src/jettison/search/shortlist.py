@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from jettison import registry
 from jettison.domain.configuration import Configuration
 from jettison.domain.record import digest
 from jettison.domain.run import GAIN, Trial
@@ -12,13 +13,17 @@ from jettison.domain.splits import CertificationSet
 from jettison.pipeline.certify import CertificationRequest, Contender
 from jettison.search.trial import Bench, variant_of
 
+RESOLUTION = 1.03
+"""One launch of ranking can't tell a smaller gain from none (its spread is 1.5 to 2 %)."""
+
 
 def cheaper(bench: Bench, trials: Sequence[Trial]) -> dict[str, tuple[Trial, float]]:
     """Complete trials that ranking shows cheaper in *the cost*: digest -> trial and gain."""
     found = {}
+    least = RESOLUTION if registry.get("costs", bench.costs[0]).timed else 1.0
     for trial in trials:
         gain = trial.ranking.get(bench.costs[0] + GAIN) if trial.ranking is not None else None
-        if trial.state == "complete" and gain is not None and (gain.value or 0.0) > 1.0:
+        if trial.state == "complete" and gain is not None and (gain.value or 0.0) > least:
             found[trial.recipe.digest] = (trial, float(gain.value or 0.0))
     return found
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -63,36 +64,48 @@ class Bench:
     folder: Path
 
 
-def run_trial(bench: Bench, number: int, recipe: Recipe) -> Trial:
+def run_trial(bench: Bench, number: int, recipe: Recipe, earlier: Sequence[Trial]) -> Trial:
     """Carries out one recipe as far as it deserves.
 
     A candidate that can't be built or run gives a trial in state `failed`; never an exception.
+    One whose files are those of an earlier trial on the same runtime is not measured again.
     """
     started = time.monotonic()
     candidate: Candidate | None = None
     ranking: Measurement | None = None
-    state, reason, work = "complete", "", 0.0
+    state: Literal["complete", "failed", "stopped"] = "complete"
+    reason, working = "", 0.0
     try:
+        begun = time.monotonic()
         candidate = applying.apply(
             bench.model, recipe, bench.fitting, bench.folder / "artifacts", bench.serving
         )
-        ranking, reason = _measure(bench, candidate)
+        working = time.monotonic() - begun
+        twin = _twin(candidate, earlier)
+        if twin is not None:
+            ranking, reason = twin.ranking, f"it gives the same file as trial {twin.number}"
+        else:
+            begun = time.monotonic()
+            ranking, reason = _measure(bench, candidate)
+            working += time.monotonic() - begun
         state = "stopped" if reason else "complete"
     except CandidateFailed as failure:
         state, reason = "failed", str(failure)
     seconds = time.monotonic() - started
-    if candidate is not None:
-        work = candidate.seconds
-    return Trial(
-        number=number,
-        recipe=recipe,
-        state=state,  # type: ignore[arg-type]
-        reason=reason,
-        candidate=candidate,
-        ranking=ranking,
-        seconds=seconds,
-        overhead_seconds=0.0 if candidate is None else max(0.0, seconds - work - _timed(ranking)),
-    )
+    overhead = 0.0 if state == "failed" else seconds - working
+    return Trial(number, recipe, state, reason, candidate, ranking, seconds, overhead)
+
+
+def _twin(candidate: Candidate, earlier: Sequence[Trial]) -> Trial | None:
+    for trial in earlier:
+        other = trial.candidate
+        if (
+            other is not None
+            and other.model.artifact.digest == candidate.model.artifact.digest
+            and other.recipe.runtime == candidate.recipe.runtime
+        ):
+            return trial
+    return None
 
 
 def variant_of(candidate: Candidate) -> Variant:
@@ -104,7 +117,6 @@ def variant_of(candidate: Candidate) -> Variant:
 
 def _measure(bench: Bench, candidate: Candidate) -> tuple[Measurement, str]:
     """Gives the ranking figures so far and why the trial stops early, or an empty string."""
-    begun = time.monotonic()
     variant = variant_of(candidate)
     place = bench.folder / "trials" / candidate.recipe.digest[:16]
     rows = dataclasses.replace(bench.fitting.rows, n=min(SANITY_ROWS, bench.fitting.rows.n))
@@ -131,23 +143,23 @@ def _measure(bench: Bench, candidate: Candidate) -> tuple[Measurement, str]:
             place / "selection",
         )
         quality, contributions = result.estimates, result.contributions
-    spent = Estimate("measuring_s", OVERALL, time.monotonic() - begun, None, None, 1, "s", "lower")
-    figures = (*costs, *quality, spent)
+    figures = (*costs, *quality)
     return (
         Measurement(candidate.recipe.digest, "ranking", figures, bench.device, contributions),
         reason,
     )
 
 
-def _timed(ranking: Measurement | None) -> float:
-    spent = ranking.get("measuring_s") if ranking else None
-    return spent.value if spent and spent.value is not None else 0.0
-
-
 def _not_cheaper(estimates: Sequence[Estimate], costs: Sequence[str]) -> str:
-    gains = {e.metric.removesuffix(GAIN): e.value for e in estimates if e.group == OVERALL}
+    gains = {
+        e.metric.removesuffix(GAIN): e.value
+        for e in estimates
+        if e.group == OVERALL and e.state == "ok"
+    }
     known = {cost: gains[cost] for cost in costs if gains.get(cost) is not None}
-    if known and all(value is not None and value < NOT_CHEAPER for value in known.values()):
+    if len(known) == len(costs) and all(
+        value is not None and value < NOT_CHEAPER for value in known.values()
+    ):
         figures = ", ".join(f"{cost} {value:.2f}x" for cost, value in known.items() if value)
         return f"no cost is better than the original's ({figures} of it, above 1 is better)"
     return ""

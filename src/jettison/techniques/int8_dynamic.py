@@ -42,7 +42,7 @@ class Int8Dynamic:
             ),
         }
         layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *TABLES, *RUN_AS)]
-        most = min(8, len(layers) - 1) if layers else 4
+        most = min(8, len(layers) // 4) if layers else 4
         if most > 0:
             space["exclude_layers"] = IntegerRange(0, most, 0)
         return space

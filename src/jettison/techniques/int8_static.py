@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
@@ -40,6 +40,10 @@ ROUTED = (
 RUN_AS = ("FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv")
 """What the runtime calls products and convolutions that it merged with what follows."""
 
+CALIBRATORS = ("minmax", "percentile_99.9", "percentile_99.99", "percentile_99.999")
+"""How ranges are found: everything seen, or the middle part. One setting, not two: a percentage
+beside `minmax` would be tried again and again to no effect."""
+
 Span = tuple[float, float]
 
 
@@ -54,8 +58,8 @@ class Int8Static:
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:
-        """Settings: `per_channel`, `reduce_range`, `operators`, `calibrator`, `percentile`, and
-        `exclude_layers` where there is more than one layer.
+        """Settings: `per_channel`, `reduce_range`, `operators`, `calibrator`, and
+        `exclude_layers` where there are enough layers to spare one.
         """
         operators = _operator_choices(model)
         space: dict[str, Range] = {
@@ -65,11 +69,10 @@ class Int8Static:
                 (True, False), default=not profile.device.has_int8_dot_products
             ),
             "operators": Choices(operators, operators[0]),
-            "calibrator": Choices(("minmax", "percentile"), "minmax"),
-            "percentile": Choices((99.9, 99.99, 99.999), 99.99),
+            "calibrator": Choices(CALIBRATORS, CALIBRATORS[0]),
         }
         layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *CONVOLUTIONS, *RUN_AS)]
-        most = min(8, len(layers) - 1) if layers else 4
+        most = min(8, len(layers) // 4) if layers else 4
         if most > 0:
             space["exclude_layers"] = IntegerRange(0, most, 0)
         return space
@@ -201,21 +204,27 @@ def _ranges(piece: Workpiece, chosen: tuple[str, ...], settings: Settings) -> Ma
 def _calibrator(settings: Settings) -> Calibrator:
     from jettison.numerics.calibration import MinMax, Percentile
 
-    choice = str(settings.get("calibrator", "minmax"))
-    makers: dict[str, Callable[[], Calibrator]] = {
-        "minmax": MinMax,
-        "percentile": lambda: Percentile(float(settings.get("percentile", 99.99))),
-    }
-    if choice not in makers:
-        raise CandidateFailed(
-            f"`calibrator` of `int8_static` must be one of {', '.join(makers)}; got {choice!r}"
-        )
-    return makers[choice]()
+    choice = _calibrator_name(settings)
+    kind, _, percentage = choice.partition("_")
+    if choice == "minmax":
+        return MinMax()
+    if kind == "percentile" and _is_percentage(percentage):
+        return Percentile(float(percentage))
+    raise CandidateFailed(
+        f"`calibrator` of `int8_static` must be `minmax`, or `percentile_` and a number above 50 "
+        f"and at most 100, such as `{CALIBRATORS[1]}`; got {choice!r}"
+    )
+
+
+def _is_percentage(text: str) -> bool:
+    try:
+        return 50.0 < float(text) <= 100.0
+    except ValueError:
+        return False
 
 
 def _calibrator_name(settings: Settings) -> str:
-    choice = str(settings.get("calibrator", "minmax"))
-    return f"percentile {settings.get('percentile', 99.99)}" if choice == "percentile" else choice
+    return str(settings.get("calibrator", CALIBRATORS[0]))
 
 
 def _why_nothing(light: Any) -> str:

@@ -326,7 +326,7 @@ def test_ranges_are_found_once(
     Int8Static().apply(dense, {}, fitting, bench_in("a"))
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("ranges-*")}
     assert len(written) == 1
-    settings = {"per_channel": False, "calibrator": "percentile", "percentile": 99.0}
+    settings = {"per_channel": False, "calibrator": "percentile_99.0"}
     Int8Static().apply(dense, settings, fitting, bench_in("b"))
     again = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("ranges-*")}
     assert again == written

@@ -1,0 +1,100 @@
+"""Every plug-in of ours passes the suite that outside plug-ins are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.contracts.conftest import Subject
+
+from jettison import registry
+from jettison.domain.extension_points import Evidence
+from jettison.testing import contracts
+
+TECHNIQUE_ON = {
+    "convert_sklearn": "forest",
+    "export_onnx": "classifier",
+    "half_precision": "convolutional",
+    "int8_dynamic": "transformer",
+    "int8_static": "convolutional",
+    "transformer_fusion": "transformer",
+}
+RUNTIME_ON = {
+    "onnx_runtime": "convolutional",
+    "scikit_learn": "forest",
+    "torch_eager": "classifier",
+}
+FORMAT_ON = {
+    "onnx_file": "convolutional",
+    "sklearn_skops": "forest",
+    "huggingface_folder": "classifier",
+}
+ENCODER_ON = {"arrays": "convolutional", "tabular": "forest", "tokenizer": "classifier"}
+
+
+@pytest.fixture
+def on(request: pytest.FixtureRequest) -> Subject:
+    """The model that a plug-in is tried on, by the name of its fixture."""
+    found: Subject = request.getfixturevalue(request.param)
+    return found
+
+
+def ours(family: registry.Family) -> set[str]:
+    """The plug-ins that jettison itself registers."""
+    return {name for name, package in registry.packages(family).items() if package == "jettison"}
+
+
+def test_every_plugin_of_ours_is_tried() -> None:
+    """No plug-in is left out of this module."""
+    assert ours("techniques") == set(TECHNIQUE_ON)
+    assert ours("runtimes") == set(RUNTIME_ON)
+    assert ours("formats") == set(FORMAT_ON)
+    assert ours("encoders") == set(ENCODER_ON)
+
+
+@pytest.mark.parametrize(("name", "on"), sorted(TECHNIQUE_ON.items()), indirect=["on"])
+def test_technique(name: str, on: Subject, tmp_path: Path) -> None:
+    """It changes a copy, the same way each time, and the copy reloads."""
+    contracts.check_technique(name, on.model, on.fitting, tmp_path, profile=on.profile)
+
+
+@pytest.mark.parametrize(("name", "on"), sorted(RUNTIME_ON.items()), indirect=["on"])
+def test_runtime(name: str, on: Subject, tmp_path: Path) -> None:
+    """It answers every declared output, and tells where its nodes ran."""
+    contracts.check_runtime(name, on.model, on.fitting, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "on"), sorted(FORMAT_ON.items()), indirect=["on"])
+def test_format(name: str, on: Subject, tmp_path: Path) -> None:
+    """What it opened it can save, and open again."""
+    contracts.check_format(name, on.model, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "on"), sorted(ENCODER_ON.items()), indirect=["on"])
+def test_encoder(name: str, on: Subject) -> None:
+    """It makes up inputs that fit the model."""
+    contracts.check_encoder(name, on.model)
+
+
+@pytest.mark.parametrize("name", sorted(ours("costs")))
+def test_cost(name: str) -> None:
+    """Its unit is the last part of its name."""
+    contracts.check_cost(name)
+
+
+def evidence(task: str) -> Evidence:
+    """Targets, and outputs of an original and a slightly different candidate."""
+    rng = np.random.default_rng(0)
+    columns = 1 if task == "regression" else 4
+    reference = rng.normal(size=(50, columns)).astype(np.float32)
+    outputs = (reference + 0.3 * rng.normal(size=reference.shape)).astype(np.float32)
+    targets = rng.integers(0, 4, 50) if task == "classification" else reference[:, 0].astype(float)
+    return Evidence(targets, {"y": outputs}, {"y": reference}, "y")
+
+
+@pytest.mark.parametrize("name", sorted(ours("metrics")))
+def test_metric(name: str) -> None:
+    """Its contributions keep the bounds and the kind that pick the test."""
+    metric = registry.get("metrics", name)
+    contracts.check_metric(name, evidence(sorted(metric.tasks)[0]))
