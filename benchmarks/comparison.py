@@ -61,6 +61,7 @@ def compare(
     live: Any = None,
     live_data: Any = None,
     adjust: Callable[[Prepared], Prepared] = lambda prepared: prepared,
+    peers: bool = True,
 ) -> Comparison:
     """Runs jettison as a user would, then measures its choice beside the peers' defaults."""
     folder = Path(configuration.output)
@@ -72,14 +73,16 @@ def compare(
         record = whole_run.run(prepared, progress)
     print(record.answer, flush=True)
     start = prepared.starts[-1].model
-    peers, failures = _peers(start, prepared.splits.fitting, folder / "peers")
+    built, failures = (
+        _peers(start, prepared.splits.fitting, folder / "peers") if peers else ({}, [])
+    )
     variants = {ORIGINAL: prepared.baseline}
     if prepared.starts[-1].techniques:
         variants["ONNX, float, no other change"] = Variant("float", start, Step("onnx_runtime"))
     chosen = record.trial_of(record.shipped)
     if chosen is not None and chosen.candidate is not None:
         variants[CHOICE] = variant_of(chosen.candidate)
-    variants.update(peers)
+    variants.update(built)
     variants = {name: dataclasses.replace(v, name=name) for name, v in variants.items()}
     claims = measure.claim_costs(
         tuple(variants.values()),

@@ -32,6 +32,7 @@ FEATURES = (
 """The instruction sets that decide which kernels run, and what integers give."""
 
 PACKAGES = (
+    "jettison",
     "numpy",
     "scipy",
     "onnx",

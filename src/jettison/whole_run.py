@@ -201,6 +201,7 @@ def _certified(
         return _closed("you asked to keep the seal closed (--no-certify)", faster[0], narrowed)
     planned = plan_certification(narrowed)
     progress.show(certification_plan(planned.parts))
+    progress.stage("certify")
     result = certifying(narrowed)
     if result.certificate.status == "uncertified":
         return dataclasses.replace(result, shipped=planned.order[0].recipe if planned.order else "")

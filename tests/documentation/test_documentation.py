@@ -71,3 +71,10 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Each relative link of a page names a file that exists."""
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_results_page_is_current() -> None:
+    """docs/results.md shows what lies in benchmarks/results."""
+    from docs.generate import results_page
+
+    assert (DOCS / "results.md").read_text() == results_page()

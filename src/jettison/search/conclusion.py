@@ -67,7 +67,7 @@ def conclude(facts: Facts) -> Conclusion:
         return Conclusion(
             "interrupted",
             f"The search was interrupted after {facts.trials} trials; the sealed rows stay sealed.",
-            "run the same command again to go on where it stopped",
+            "Run the same command again to go on where it stopped.",
             "",
         )
     if shipped is not None and facts.certificate.status == "certified":
@@ -77,7 +77,7 @@ def conclude(facts: Facts) -> Conclusion:
             "undecided",
             "The machine was too busy to tell whether any candidate is faster: the cost claim is "
             "noisy.",
-            "run again when nothing else uses this machine; what was learned is kept",
+            "Run again when nothing else uses this machine; what was learned is kept.",
             "",
         )
     if shipped is not None and facts.certificate.status == "uncertified":
@@ -86,7 +86,7 @@ def conclude(facts: Facts) -> Conclusion:
             "undecided",
             f"`{shipped.trial.recipe}` is {gain}, but is not certified: "
             f"{facts.certificate.reason}.",
-            "see the report for the rows that each claim needs",
+            _uncertified_step(facts.certificate.reason),
             facts.shipped,
         )
     if facts.certificate.status == "failed":
@@ -104,13 +104,30 @@ def _improved(facts: Facts, shipped: Finalist) -> str:
     overall = [c for c in facts.certificate.claims if c.group == OVERALL and c.gates]
     groups = [c for c in facts.certificate.claims if c.group != OVERALL and c.gates]
     held = " and ".join(
-        f"{c.metric} within {100 * c.margin:g} points" for c in overall if c.verdict == "held"
+        f"{c.metric} within {_points(c.margin)}" for c in overall if c.verdict == "held"
     )
     by_group = f", and within the margin of each of {len(groups)} groups" if groups else ""
+    listed = [c.group for c in groups if c.verdict != "held"]
+    if listed:
+        by_group = f"; not certified for {', '.join(listed)}"
     return (
         f"`{shipped.trial.recipe}` is {gain}{smaller} than the original, and certified to keep "
         f"{held} of it{by_group}."
     )
+
+
+def _uncertified_step(reason: str) -> str:
+    if "no-certify" in reason:
+        return "Run again without --no-certify when you are content with what you see."
+    if "no data" in reason:
+        return "Give rows with --data (and --target, if you have labels) to certify quality."
+    return "Collect fresh rows; the report says how many each claim needs."
+
+
+def _points(margin: float) -> str:
+    """A margin of a fraction in percentage points."""
+    points = 100 * margin
+    return f"{points:g} percentage point" + ("" if points == 1 else "s")
 
 
 def _failed(facts: Facts) -> Conclusion:
@@ -123,14 +140,14 @@ def _failed(facts: Facts) -> Conclusion:
             "nothing_better",
             f"Nothing is better than your original: `{title}` loses more than you allow "
             f"({reason}).",
-            "allow a larger drop, or recover quality by another technique; the sealed rows are "
-            "spent, so the next run needs fresh ones",
+            "Allow a larger drop, or recover quality by another technique. The sealed rows are "
+            "spent, so the next run needs fresh ones.",
             "",
         )
     return Conclusion(
         "undecided",
         f"It could not be decided whether `{title}` keeps the quality that you ask for ({reason}).",
-        "collect the rows named in the report; the ones that were opened are spent",
+        "Collect the rows that the report names for each claim; those that were opened are spent.",
         "",
     )
 

@@ -1,0 +1,102 @@
+"""Writes the generated pages: configuration.md, results.md. Run: make docs."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jettison import config
+
+DOCS = Path(__file__).parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+
+HEAD = """# Measured results
+Written by `make docs` from `benchmarks/results/*.json`; `make bench` measures them again. Losing
+rows stay in. An interval in brackets is at 95 %; for a ratio of speeds it is over launches. *gain*
+is original / candidate: above 1 is better. Rows marked *noisy* were measured while something else
+used the machine, and support no claim.
+"""
+TITLES = {
+    "magika": "Magika on the files of a Python installation",
+    "minilm-embeddings": "MiniLM: sentence embeddings",
+    "minilm-sst2": "MiniLM with a head: SST-2",
+    "adult": "Forests on Adult, single rows",
+    "memory": "Memory on a model of 268 MB",
+    "startup": "Start-up",
+    "certification": "Error rates and power of the certificate",
+}
+
+
+def results_page() -> str:
+    """The page of all stored results, in a fixed order."""
+    parts = [HEAD]
+    for name, title in TITLES.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            parts.append(section(title, name, json.loads(path.read_text())))
+    return "\n".join(parts)
+
+
+def section(title: str, name: str, stored: Mapping[str, Any]) -> str:
+    """One stored result as a table."""
+    machine = stored["machine"]
+    words = machine if isinstance(machine, str) else _machine(machine)
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(stored["versions"].items()))
+    lines = [f"\n## {title}", f"`python -m benchmarks.{name.split('-')[0]}`, {stored['date']}."]
+    lines.append(f"{words}; {versions}.")
+    lines += [str(note) for note in stored.get("notes", ())]
+    by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in stored["rows"]:
+        by_model[str(row["model"])].append(row)
+    for model, rows in by_model.items():
+        lines += ["", f"**{model}**" if model != "-" else "", *table(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    features = ", ".join(machine.get("features", ()))
+    memory = machine.get("memory_bytes", 0) / 2**30
+    return (
+        f"{machine.get('cpu')}, {machine.get('cores')} cores, {features or 'no known features'}, "
+        f"{memory:.0f} GiB"
+    )
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows as a Markdown table."""
+    lines = ["| method | metric | value | n | note |", "|---|---|---|---|---|"]
+    for row in rows:
+        note = str(row.get("note") or row.get("reference") or "").replace("|", "\\|")
+        note = note.replace("\n", " ")[:400]
+        lines.append(f"| {row['method']} | {row['metric']} | {value(row)} | {row['n']} | {note} |")
+    return lines
+
+
+def value(row: Mapping[str, Any]) -> str:
+    """A number with its interval and unit."""
+    if row["value"] is None:
+        return "–"
+    if not isinstance(row["value"], int | float):
+        return str(row["value"])
+    text = f"{row['value']:.4g}"
+    low, high = row.get("low"), row.get("high")
+    if low is not None and high is not None:
+        text += f" [{low:.4g}, {high:.4g}]"
+    elif high is not None:
+        text += f" [at most {high:.4g}]"
+    unit = str(row.get("unit") or "")
+    return text if unit in ("", "ratio", "fraction") else f"{text} {unit}"
+
+
+def main() -> None:
+    """Writes both pages."""
+    (DOCS / "configuration.md").write_text(config.render_reference())
+    (DOCS / "results.md").write_text(results_page())
+    print("wrote docs/configuration.md and docs/results.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The answer is a pure function of what was found; nothing is better without evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from jettison.domain import certificate
+from jettison.domain.certificate import Certificate, Claim
+from jettison.domain.device import Device
+from jettison.domain.measurement import OVERALL, Estimate, Measurement
+from jettison.domain.recipe import Recipe, Step
+from jettison.domain.run import GAIN, Trial
+from jettison.pipeline.measure import FasterVerdict
+from jettison.search.conclusion import Facts, Finalist, conclude
+
+DEVICE = Device("cpu", "x86_64", ("avx2",), 2, 1, "linux")
+RECIPE = Recipe((Step("int8_static"),), Step("onnx_runtime"))
+CLOSED = Certificate("uncertified", "no candidate is faster", (), "", None, (), "", "", "", None)
+HELD = Claim(
+    "accuracy", OVERALL, 0.01, True, 900, 0.9, 0.9, 0.0, 0.004, 0.01, "A", "score test", "held"
+)
+SHIPPED = dataclasses.replace(CLOSED, status="certified", reason="", claims=(HELD,))
+
+
+def finalist(verdict: FasterVerdict, value: float = 1.6) -> Finalist:
+    """One candidate with a gain and its interval."""
+    gain = Estimate(
+        "latency_ms" + GAIN, OVERALL, value, value - 0.1, value + 0.1, 5, "ratio", "higher"
+    )
+    claim = Measurement(RECIPE.digest, "claim", (gain,), DEVICE)
+    return Finalist(Trial(0, RECIPE, "complete", "", None, None, 1.0), claim, verdict)
+
+
+FACTS = Facts("latency_ms", 4, (finalist("faster"),), SHIPPED, RECIPE.digest, False, False)
+
+
+def test_faster_and_certified_is_an_improvement() -> None:
+    """The sentence has gain, interval, launches and margin."""
+    found = conclude(FACTS)
+    assert found.outcome == "improved"
+    assert "1.60x faster (95 % interval 1.50 to 1.70, 5 launches)" in found.answer
+    assert "accuracy within 1 percentage point of it" in found.answer
+
+
+def test_without_a_certificate_nothing_is_improved() -> None:
+    """A faster candidate that is not certified is undecided, and says why."""
+    closed = dataclasses.replace(CLOSED, reason="there is no data to certify it on")
+    found = conclude(dataclasses.replace(FACTS, certificate=closed))
+    assert found.outcome == "undecided"
+    assert "not certified: there is no data" in found.answer
+
+
+def test_noise_is_not_an_answer() -> None:
+    """On a busy machine the outcome is undecided, never nothing better."""
+    noisy = dataclasses.replace(
+        FACTS, finalists=(finalist("noisy"),), certificate=CLOSED, shipped="", noisy=True
+    )
+    assert conclude(noisy).outcome == "undecided"
+
+
+def test_no_difference_shown_is_nothing_better() -> None:
+    """A gain that can't be told from none does not beat the original."""
+    same = dataclasses.replace(
+        FACTS, finalists=(finalist("no difference shown", 1.0),), certificate=CLOSED, shipped=""
+    )
+    assert conclude(same).outcome == "nothing_better"
+
+
+def test_an_interrupted_search_claims_nothing() -> None:
+    """Whatever was found, an interrupted run ships nothing."""
+    found = conclude(dataclasses.replace(FACTS, interrupted=True))
+    assert (found.outcome, found.shipped) == ("interrupted", "")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"), [("broken", "nothing_better"), ("undecided", "undecided")]
+)
+def test_a_failed_certificate_tells_harm_from_doubt(verdict: str, outcome: str) -> None:
+    """Broken means that nothing is better; undecided means that rows are missing."""
+    tested = certificate.Tested(RECIPE.digest, "int8", verdict)  # type: ignore[arg-type]
+    failed = dataclasses.replace(CLOSED, status="failed", reason="worse", order=(tested,))
+    found = conclude(dataclasses.replace(FACTS, certificate=failed, shipped=""))
+    assert found.outcome == outcome

@@ -1,0 +1,62 @@
+"""The study proposes each recipe once, and survives being opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jettison.domain.recipe import Choices, IntegerRange, Route, SearchSpace
+from jettison.domain.run import Trial
+from jettison.errors import UsageError
+from jettison.search.study import Study
+
+SPACE = SearchSpace(
+    routes=(Route(("one",), "run"), Route(("two",), "run")),
+    ranges={"one": {"flag": Choices((True, False), True), "k": IntegerRange(0, 1, 0)}},
+    fixed={"two": {"x": 3}},
+    advice=(),
+    refused=(),
+)
+
+
+def opened(folder: Path, **identity: str) -> Study:
+    """A study with two objectives."""
+    return Study(folder, SPACE, ("cost", "drop"), 0, identity or {"model": "m"})
+
+
+def learn(study: Study, count: int) -> list[str]:
+    """Makes some trials; gives their recipes."""
+    recipes = []
+    for _ in range(count):
+        proposal = study.propose()
+        if proposal is None:
+            break
+        trial = Trial(proposal.number, proposal.recipe, "complete", "", None, None, 1.0)
+        study.learn(proposal, trial, (float(len(recipes)), 0.0))
+        recipes.append(str(proposal.recipe))
+    return recipes
+
+
+def test_defaults_come_first_and_nothing_twice(tmp_path: Path) -> None:
+    """Each route starts with its defaults; the five recipes are found and then it is exhausted."""
+    recipes = learn(opened(tmp_path), 10)
+    assert set(recipes[:2]) == {"one(flag=True, k=0) > run", "two(x=3) > run"}
+    assert len(recipes) == len(set(recipes)) == 5
+
+
+def test_a_study_goes_on_after_a_crash(tmp_path: Path) -> None:
+    """Stored trials are known; the one that was running may be proposed again."""
+    first = opened(tmp_path)
+    done = learn(first, 2)
+    assert first.propose() is not None
+    second = opened(tmp_path)
+    assert [str(t.recipe) for t in second.trials] == done
+    assert not set(learn(second, 10)) & set(done)
+
+
+def test_other_inputs_are_refused(tmp_path: Path) -> None:
+    """Trials of another model don't apply; the message names what differs."""
+    opened(tmp_path, model="m")
+    with pytest.raises(UsageError, match="another model"):
+        opened(tmp_path, model="n")
