@@ -17,14 +17,16 @@ demo: $(STAMP)
 	$(BIN)/jettison demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports --cache-dir .import_linter_cache
-	$(BIN)/python -m pytest -q -m 'not slow' tests/architecture tests/unit tests/contracts tests/properties tests/documentation
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow' tests/architecture tests/documentation \
+	  tests/properties tests/unit/config tests/unit/domain tests/unit/search tests/unit/reporting \
+	  tests/unit/trust tests/unit/metrics tests/unit/test_registry.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run_all

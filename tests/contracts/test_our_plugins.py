@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.contracts.conftest import Subject
 
 from jettison import registry
 from jettison.domain.extension_points import Evidence
 from jettison.testing import contracts
+from tests.contracts.conftest import Subject
 
 TECHNIQUE_ON = {
     "convert_sklearn": "forest",

@@ -84,8 +84,7 @@ def conclude(facts: Facts) -> Conclusion:
         gain = _gain_words(facts.cost, shipped.claim.get(facts.cost + GAIN, OVERALL))
         return Conclusion(
             "undecided",
-            f"`{shipped.trial.recipe}` is {gain}, but is not certified: "
-            f"{facts.certificate.reason}.",
+            f"{shipped.trial.recipe} is {gain}, but is not certified: {facts.certificate.reason}.",
             _uncertified_step(facts.certificate.reason),
             facts.shipped,
         )
@@ -111,7 +110,7 @@ def _improved(facts: Facts, shipped: Finalist) -> str:
     if listed:
         by_group = f"; not certified for {', '.join(listed)}"
     return (
-        f"`{shipped.trial.recipe}` is {gain}{smaller} than the original, and certified to keep "
+        f"{shipped.trial.recipe} is {gain}{smaller} than the original, and certified to keep "
         f"{held} of it{by_group}."
     )
 
@@ -138,15 +137,14 @@ def _failed(facts: Facts) -> Conclusion:
     if verdict == "broken":
         return Conclusion(
             "nothing_better",
-            f"Nothing is better than your original: `{title}` loses more than you allow "
-            f"({reason}).",
+            f"Nothing is better than your original: {title} loses more than you allow ({reason}).",
             "Allow a larger drop, or recover quality by another technique. The sealed rows are "
             "spent, so the next run needs fresh ones.",
             "",
         )
     return Conclusion(
         "undecided",
-        f"It could not be decided whether `{title}` keeps the quality that you ask for ({reason}).",
+        f"It could not be decided whether {title} keeps the quality that you ask for ({reason}).",
         "Collect the rows that the report names for each claim; those that were opened are spent.",
         "",
     )
@@ -160,7 +158,7 @@ def _nothing_better(facts: Facts) -> str:
         gain = _gain_words(facts.cost, first.claim.get(facts.cost + GAIN, OVERALL))
         return (
             f"Nothing beat your original in {facts.cost}: of {facts.trials} recipes the nearest, "
-            f"`{first.trial.recipe}`, is {gain}, which this machine can't tell from no difference."
+            f"{first.trial.recipe}, is {gain}, which this machine can't tell from no difference."
         )
     return f"Nothing beat your original: none of {facts.trials} recipes is better in {facts.cost}."
 
