@@ -186,14 +186,10 @@ def _quality_rows(title: str, prepared: Prepared, variants: Mapping[str, Variant
         for requirement in requirements:
             metric = registry.get("metrics", requirement.metric)
             verdict = judge(
-                Paired(
-                    baseline=np.load(base.contributions[requirement.metric]),
-                    candidate=np.load(result.contributions[requirement.metric]),
-                    kind=metric.kind,
-                    low=metric.low,
-                    high=metric.high,
-                    better=metric.better,
-                    against_reference=metric.against_reference,
+                Paired.of(
+                    metric,
+                    np.load(base.contributions[requirement.metric]),
+                    np.load(result.contributions[requirement.metric]),
                 ),
                 requirement.max_drop,
             )

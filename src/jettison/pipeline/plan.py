@@ -26,7 +26,7 @@ from jettison.domain.recipe import (
     SearchSpace,
 )
 from jettison.domain.record import Scalar, Settings
-from jettison.domain.traits import illegality, traits_after
+from jettison.domain.traits import TRAITS, illegality, traits_after
 from jettison.errors import ConfigError
 
 P = TypeVar("P", Technique, Runtime)
@@ -133,10 +133,9 @@ def _potentials(
     for name, technique in techniques.items():
         fitting = [s for s in starts if technique.requires <= s.model.traits]
         if not fitting:
-            lacks = ", ".join(
-                f"`{trait}`" for trait in sorted(technique.requires - starts[-1].model.traits)
-            )
-            refused[name] = f"it needs a model that is {lacks}"
+            lacking = sorted(technique.requires - starts[-1].model.traits)
+            told = "; ".join(f"`{trait}` ({TRAITS[trait]})" for trait in lacking)
+            refused[name] = f"this model lacks what it needs: {told}"
             continue
         answer = technique.potential(fitting[-1].model, profile)
         if isinstance(answer, Refusal):

@@ -188,15 +188,7 @@ def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
         metric = registry.get("metrics", requirement.metric)
         base = baseline_contributions(bench, requirement.metric)[:n]
         verdict = judge(
-            Paired(
-                baseline=base,
-                candidate=np.load(result.contributions[requirement.metric]),
-                kind=metric.kind,
-                low=metric.low,
-                high=metric.high,
-                better=metric.better,
-                against_reference=metric.against_reference,
-            ),
+            Paired.of(metric, base, np.load(result.contributions[requirement.metric])),
             requirement.max_drop,
             HOPELESS_ALPHA,
         )

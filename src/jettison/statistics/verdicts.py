@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ from jettison.statistics.sample_size import (
     mean_rows_needed,
     rows_needed,
 )
+
+if TYPE_CHECKING:
+    from jettison.domain.extension_points import QualityMetric
 
 __all__ = ["Grade", "Judgement", "Kind", "Paired", "Verdict", "binary_verdict", "judge"]
 
@@ -77,6 +80,24 @@ class Paired:
     high: float = 1.0
     better: Literal["higher", "lower"] = "higher"
     against_reference: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        metric: QualityMetric,
+        baseline: NDArray[np.float64],
+        candidate: NDArray[np.float64],
+    ) -> Paired:
+        """Pairs the contributions, each of shape (n,), that a metric gave; rows are units."""
+        return cls(
+            baseline=baseline,
+            candidate=candidate,
+            kind=metric.kind,
+            low=metric.low,
+            high=metric.high,
+            better=metric.better,
+            against_reference=metric.against_reference,
+        )
 
     def __post_init__(self) -> None:
         rows = np.asarray(self.baseline).shape
