@@ -34,6 +34,9 @@ MODELS: dict[str, Any] = {
     "gradient boosting, 100 trees": GradientBoostingClassifier(random_state=0),
     "histogram gradient boosting": HistGradientBoostingClassifier(random_state=0),
 }
+ROWS = 6000
+"""Of the test file: the forest answers a row in 20 ms and more, one at a time."""
+
 DATA = Path(os.environ.get("JETTISON_DATA", "../shared/data")) / "tabular"
 
 
@@ -45,7 +48,7 @@ def table(name: str) -> pd.DataFrame:
 
 
 def main() -> None:
-    train, test = table("adult-train.csv.gz"), table("adult-test.csv.gz")
+    train, test = table("adult-train.csv.gz"), table("adult-test.csv.gz")[:ROWS]
     rows: list[Row] = []
     for title, estimator in MODELS.items():
         encode = make_column_transformer(
@@ -59,7 +62,7 @@ def main() -> None:
             data=DataSection(
                 inputs=tuple(WORDS + NUMBERS), target="income", groups=("sex", "race"), unit=""
             ),
-            search=SearchSection(trials=6, max_minutes=5.0, shortlist=2),
+            search=SearchSection(trials=4, max_minutes=3.0, shortlist=2),
             requirements=(Requirement("accuracy", max_drop=0.01, max_drop_group=0.03),),
             on_undecided="ship_listed",
             output=str(Path(".bench").absolute() / title.replace(" ", "-").replace(",", "")),
