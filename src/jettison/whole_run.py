@@ -144,7 +144,8 @@ def _identity(prepared: Prepared) -> dict[str, str]:
     return {
         "model": prepared.model.artifact.digest,
         "data": prepared.splits.digest,
-        "search space": digest(prepared.space),
+        # Not the advice: its figures are measured anew, and differ a little each time.
+        "search space": digest(dataclasses.replace(prepared.space, advice=(), refused=())),
         "serving profile": digest(configuration.serving),
         "costs": ",".join(configuration.search.minimise),
         "metrics": ",".join(r.metric for r in configuration.requirements),

@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jettison.domain.record import from_json
+from jettison.domain.run import RunRecord
+from jettison.trust.ledger import Ledger
+
 ROWS = 3000
 
 
@@ -32,6 +36,16 @@ def digits(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Given
     site = np.where(np.arange(ROWS) % 3 == 0, "north", "south")
     np.savez(folder / "digits.npz", Input3=images, label=labels, site=site)
     return Given(shared_data / "models" / "mnist-cnn-cntk.onnx", folder / "digits.npz")
+
+
+def looks(ledger: Path) -> int:
+    """How many looks at sealed rows a ledger was charged with."""
+    return sum(entry.kind == "look" for entry in Ledger.at(str(ledger)).entries())
+
+
+def record_of(folder: Path) -> RunRecord:
+    """What the run wrote down."""
+    return from_json(RunRecord, (folder / "run.json").read_bytes())
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -37,8 +37,9 @@ def overview(packages: Mapping[str, Mapping[str, str]]) -> RenderableType:
 
 def members(listed: Sequence[Listed]) -> RenderableType:
     """One family in full."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("name", "requires", "adds", "removes", "package", "usable here?"):
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("name", no_wrap=True)
+    for column in ("requires", "adds", "removes", "package", "usable here?"):
         table.add_column(column, overflow="fold")
     for item in listed:
         table.add_row(
