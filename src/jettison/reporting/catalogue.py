@@ -39,15 +39,16 @@ def members(listed: Sequence[Listed]) -> RenderableType:
     """One family in full."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
-    for column in ("requires", "adds", "removes", "package", "usable here?"):
+    table.add_column("package", no_wrap=True)
+    for column in ("requires", "adds", "removes", "usable here?"):
         table.add_column(column, overflow="fold")
     for item in listed:
         table.add_row(
             Text(item.name, style="bold"),
+            item.package,
             ", ".join(item.requires) or "–",
             ", ".join(item.adds) or "–",
             ", ".join(item.removes) or "–",
-            item.package,
             item.install or "yes",
         )
     return table

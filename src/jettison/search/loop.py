@@ -54,24 +54,32 @@ def search(
     for trial in study.trials:
         progress.advance(_line(trial))
     deadline = time.monotonic() + 60 * limits.max_minutes
-    interrupted, ended = False, f"{limits.trials} trials were made"
+    interrupted = False
+    try:
+        ended = _until_spent(study, bench, limits, deadline, progress)
+    except KeyboardInterrupt:
+        interrupted, ended = True, "you interrupted it"
+    return SearchResult(tuple(study.trials), _front(bench, study.trials), interrupted, ended)
+
+
+def _until_spent(
+    study: Study, bench: Bench, limits: SearchSection, deadline: float, progress: Progress
+) -> str:
+    """Tries recipes until something is spent; says what. A trial that is cut short is forgotten."""
     while len(study.trials) < limits.trials:
         if time.monotonic() > deadline:
-            ended = f"{limits.max_minutes:g} minutes were spent"
-            break
+            return f"{limits.max_minutes:g} minutes were spent"
         proposal = study.propose()
         if proposal is None:
-            ended = "every recipe of the space was tried"
-            break
+            return "every recipe of the space was tried"
         try:
             trial = run_trial(bench, proposal.number, proposal.recipe, study.trials)
         except KeyboardInterrupt:
             study.abandon(proposal)
-            interrupted, ended = True, "you interrupted it"
-            break
+            raise
         study.learn(proposal, trial, objectives(bench, trial))
         progress.advance(_line(trial))
-    return SearchResult(tuple(study.trials), _front(bench, study.trials), interrupted, ended)
+    return f"{limits.trials} trials were made"
 
 
 def _front(bench: Bench, trials: list[Trial]) -> tuple[str, ...]:
