@@ -1,0 +1,342 @@
+"""`Repository`: all that is served, by name. Versions are loaded beside, and swapped in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jettison.errors import CandidateFailed, CheckFailed, RequestRefused, UsageError
+from jettison.serving.admission import Admitted, admit, label_of, refuse_doubtful
+from jettison.serving.batcher import Batcher
+from jettison.serving.engine import Engine
+from jettison.serving.lineup import Lineup, check_same_signature
+from jettison.serving.monitoring import QualityMonitor
+from jettison.serving.rehearsal import rehearse
+from jettison.serving.requests import Answer, InferenceRequest
+from jettison.serving.settings import ServeSettings
+from jettison.serving.shadow import load_original, start_shadow, understudy_of
+from jettison.serving.sources import ServedSource
+from jettison.serving.versions import ServedVersion
+
+if TYPE_CHECKING:
+    from jettison.serving.observability import Observability, Reading
+
+logger = logging.getLogger("jettison.serving.repository")
+
+
+class Repository:
+    """Names with their versions. Every method belongs to the event loop of the server."""
+
+    def __init__(
+        self, sources: Sequence[ServedSource], watch: Observability, settings: ServeSettings
+    ) -> None:
+        """Knows the names; `start` loads them."""
+        self._lineups = {source.name: Lineup(source) for source in sources}
+        self._watch = watch
+        self._settings = settings
+        self._draining = False
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def names(self) -> tuple[str, ...]:
+        """All names, loaded or not, in the order in which they were given."""
+        return tuple(self._lineups)
+
+    def states(self) -> Mapping[str, str]:
+        """Each name with `READY`, `LOADING` or `UNAVAILABLE`."""
+        return {name: lineup.state for name, lineup in self._lineups.items()}
+
+    def versions(self, name: str) -> tuple[ServedVersion, ...]:
+        """What is loaded under a name, the stable version first; may be empty.
+
+        Raises:
+            RequestRefused: `unknown`, if there is no such name.
+        """
+        return tuple(self._lineup(name))
+
+    def get(self, name: str, version: str = "") -> ServedVersion:
+        """A loaded version: the one that is named, or the stable one.
+
+        Raises:
+            RequestRefused: `unknown`, or `not ready` while it is being loaded.
+        """
+        return self._lineup(name).get(version)
+
+    def monitor(self, name: str) -> QualityMonitor:
+        """What watches the quality of a name.
+
+        Raises:
+            RequestRefused: `unknown`, or `not ready` while it is being loaded.
+        """
+        lineup = self._lineup(name)
+        if lineup.monitor is None:
+            lineup.get()
+            raise RequestRefused("not ready", f"`{name}` is not watched yet; ask again soon")
+        return lineup.monitor
+
+    def canary_weight(self, name: str) -> float:
+        """Share of the requests that the second version of a name gets; 0 without one."""
+        return self._lineup(name).canary_weight
+
+    async def infer(self, name: str, request: InferenceRequest, version: str = "") -> Answer:
+        """Answers a request that was checked against the signature of the name.
+
+        Whoever names no version is answered by the stable one, or by lot by the canary.
+
+        Raises:
+            RequestRefused: with the reason.
+        """
+        lineup = self._lineup(name)
+        chosen = lineup.pick(version)
+        try:
+            answer = await chosen.batcher.submit(request)
+        except RequestRefused as refusal:
+            # A version that is being swapped out refuses; the one that took its place answers.
+            if refusal.reason != "drain" or self._draining:
+                raise
+            after = lineup.pick(version)
+            if after is chosen:
+                raise
+            chosen = after
+            answer = await chosen.batcher.submit(request)
+        lineup.observe(chosen, request, answer)
+        return answer
+
+    async def start(self) -> None:
+        """Loads everything that was asked for, one after the other, so that timings are true.
+
+        Raises:
+            JettisonError: for the first bundle that is not served; says why.
+        """
+        for lineup in self._lineups.values():
+            source = lineup.source
+            await self.load(source.name)
+            if source.canary:
+                await self.load(source.name, Path(source.canary), source.canary_weight)
+
+    async def load(
+        self, name: str, folder: Path | None = None, weight: float = 1.0
+    ) -> ServedVersion:
+        """Loads a bundle beside what is served, warms it, swaps it in, drains the old version.
+
+        A bundle that is loaded already is only moved to its new place: this is how a canary
+        becomes the stable version. What fails leaves everything as it was.
+
+        Args:
+            name: one of `names()`.
+            folder: of the bundle; `None` for the folder that the name was started with.
+            weight: 1 for the stable version, less for a canary that gets this share.
+
+        Raises:
+            RequestRefused: `unknown` name, or `drain` while the server stops.
+            UsageError: if there is no such folder, or it takes other inputs than the name does.
+            CheckFailed: if the bundle is not what it says, or no certificate covers it here.
+        """
+        lineup = self._lineup(name)
+        if not 0.0 < weight <= 1.0:
+            raise UsageError(f"the weight of a version must be above 0, at most 1; got {weight}")
+        lineup.loading += 1
+        try:
+            async with lineup.lock:
+                self._refuse_draining()
+                place = folder or lineup.source.folder
+                admitted = await asyncio.to_thread(admit, place, self._settings.threads)
+                loaded = next((v for v in lineup if v.digest == admitted.digest), None)
+                version = loaded or await self._prepared(lineup, admitted)
+                self._refuse_draining_of(version)
+                await self._put(lineup, version, weight)
+                await self._follow(lineup, admitted)
+                return version
+        finally:
+            lineup.loading -= 1
+
+    async def unload(self, name: str, version: str = "") -> None:
+        """Takes a name out of service, or only its canary, once all that waits is answered.
+
+        Args:
+            name: one of `names()`; it can be loaded again.
+            version: of the canary, to take out that alone; empty for everything.
+
+        Raises:
+            RequestRefused: `unknown`, if nothing of the kind is loaded.
+            UsageError: for the stable version while a canary is there.
+        """
+        lineup = self._lineup(name)
+        async with lineup.lock:
+            chosen = lineup.get(version)
+            if version and chosen is lineup.canary:
+                lineup.canary, lineup.canary_weight = None, 0.0
+                await self._retire(chosen)
+                return
+            if version and lineup.canary is not None:
+                raise UsageError(
+                    f"`{version}` is the stable version of `{name}`, and a canary is beside it: "
+                    "load the canary as the stable version first, or unload the whole name"
+                )
+            gone = tuple(lineup)
+            lineup.wanted = False
+            lineup.stable = lineup.canary = None
+            await self._close_shadow(lineup)
+            for one in gone:
+                await self._retire(one)
+
+    def ready(self) -> bool:
+        """Whether every name that should be served is, and the server is not about to stop."""
+        return not self._draining and all(
+            lineup.stable is not None for lineup in self._lineups.values() if lineup.wanted
+        )
+
+    def stop_soon(self) -> None:
+        """Makes `ready` false; requests are still answered until `drain`."""
+        self._draining = True
+
+    async def drain(self) -> None:
+        """Refuses new requests, and answers all that were accepted; then lets go of the models."""
+        self.stop_soon()
+        for lineup in self._lineups.values():
+            await self._close_shadow(lineup)
+        versions = [version for lineup in self._lineups.values() for version in lineup]
+        await asyncio.gather(*(version.batcher.drain() for version in versions), *self._retiring)
+        for version in versions:
+            version.engine.close()
+
+    def readings(self) -> Iterable[Reading]:
+        """The gauges of all monitors, for `Observability.watch_quality`."""
+        for lineup in self._lineups.values():
+            if lineup.monitor is not None:
+                yield from lineup.monitor.readings()
+
+    def _lineup(self, name: str) -> Lineup:
+        lineup = self._lineups.get(name)
+        if lineup is None:
+            raise RequestRefused("unknown", f"there is no model `{name[:100]}` here")
+        return lineup
+
+    def _refuse_draining(self) -> None:
+        if self._draining:
+            raise RequestRefused("drain", "the server is about to stop; nothing is loaded any more")
+
+    def _refuse_draining_of(self, version: ServedVersion) -> None:
+        try:
+            self._refuse_draining()
+        except RequestRefused:
+            version.engine.close()
+            raise
+
+    async def _prepared(self, lineup: Lineup, admitted: Admitted) -> ServedVersion:
+        """Loads and rehearses a version that nobody is served by yet."""
+        name, settings, served = lineup.source.name, self._settings, admitted.served
+        refuse_doubtful(admitted, admitted.doubts, allowed=settings.allow_uncertified)
+        if lineup.stable is not None:
+            check_same_signature(name, lineup.stable.model, served.model)
+        try:
+            engine = await Engine.load(served.model, served.runtime, served.serving)
+        except CandidateFailed as failure:
+            raise CheckFailed(f"the model of {admitted.folder} can't run: {failure}") from failure
+        done = False
+        try:
+            found = await rehearse(engine, admitted, settings)
+            doubts = (*admitted.doubts, *found.doubts)
+            refuse_doubtful(admitted, doubts, allowed=settings.allow_uncertified)
+            observer = self._watch.batches(name, admitted.version)
+            batcher = Batcher(engine.run, served.model, found.policy, observer, found.pad)
+            done = True
+        finally:
+            if not done:
+                engine.close()
+        return ServedVersion(
+            name=name,
+            version=admitted.version,
+            folder=str(admitted.folder),
+            digest=admitted.digest,
+            model=served.model,
+            runtime=served.runtime,
+            serving=served.serving,
+            certificate=admitted.certificate,
+            card=admitted.card,
+            pad=found.pad,
+            engine=engine,
+            batcher=batcher,
+            policy=found.policy,
+            seconds_by_rows=found.seconds_by_rows,
+            label=label_of(doubts),
+            notes=found.notes,
+        )
+
+    async def _put(self, lineup: Lineup, version: ServedVersion, weight: float) -> None:
+        """Swaps in one step, then drains what had the place."""
+        if weight < 1.0:
+            if lineup.stable is None or version is lineup.stable:
+                raise UsageError(
+                    f"a canary of `{lineup.source.name}` needs another bundle as the stable "
+                    "version beside it"
+                )
+            old, lineup.canary = lineup.canary, version
+            lineup.canary_weight = weight
+        else:
+            old, lineup.stable = lineup.stable, version
+            lineup.wanted = True
+            if version is lineup.canary:
+                lineup.canary, lineup.canary_weight = None, 0.0
+        self._watch.loaded(version)
+        self._tell("loaded", version, weight=weight, notes=list(version.notes))
+        if old is not None and old is not version:
+            # Whoever asked for the load may hang up; the old version is drained all the same.
+            task = asyncio.create_task(self._retire(old))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+            await asyncio.shield(task)
+
+    async def _retire(self, version: ServedVersion) -> None:
+        await version.batcher.drain()
+        version.engine.close()
+        self._watch.unloaded(version)
+        self._tell("unloaded", version)
+
+    async def _follow(self, lineup: Lineup, admitted: Admitted) -> None:
+        """Makes the monitor, and the shadow that was asked for, where they are not there yet."""
+        if lineup.stable is None or lineup.stable.digest != admitted.digest:
+            return
+        if lineup.monitor is None:
+            lineup.monitor = QualityMonitor(lineup.stable)
+        shadow, source = lineup.shadow, lineup.source
+        if not (source.shadow or source.original):
+            return
+        if shadow is not None and source.original:
+            if shadow.understudy.model.artifact.digest == admitted.record.model.artifact.digest:
+                return
+            await self._close_shadow(lineup)
+        if lineup.shadow is None:
+            await self._start_shadow(lineup, admitted, lineup.monitor)
+
+    async def _start_shadow(
+        self, lineup: Lineup, admitted: Admitted, monitor: QualityMonitor
+    ) -> None:
+        source, share = lineup.source, self._settings.shadow_share
+        with tempfile.TemporaryDirectory(prefix="jettison-original-") as folder:
+            if source.original:
+                understudy = await load_original(source.original, admitted, Path(folder))
+            else:
+                other = await asyncio.to_thread(
+                    admit, Path(source.shadow), self._settings.threads
+                )
+                understudy = understudy_of(other)
+            lineup.shadow = await start_shadow(understudy, admitted, share, monitor.observe)
+        title = understudy.title
+        logger.info(
+            "shadow follows",
+            extra={"fields": {"model": source.name, "shadow": title, "share": share}},
+        )
+
+    async def _close_shadow(self, lineup: Lineup) -> None:
+        shadow, lineup.shadow = lineup.shadow, None
+        if shadow is not None:
+            await shadow.close()
+
+    def _tell(self, event: str, version: ServedVersion, **fields: object) -> None:
+        told = {"model": version.name, "version": version.version, "label": version.label}
+        level = logging.INFO if version.certified else logging.WARNING
+        logger.log(level, event, extra={"fields": told | fields})
