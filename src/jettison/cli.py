@@ -301,8 +301,11 @@ def _print(*parts: Any) -> None:
 
 def main() -> None:
     """Runs the command line; every deliberate error is one message and its exit code."""
+    from jettison.domain.disk_faults import explained
+
     try:
-        app()
+        with explained("jettison", Path()):
+            app()
     except JettisonError as error:
         print(f"jettison: {error}", file=sys.stderr)
         if isinstance(error, InternalError):

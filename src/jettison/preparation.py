@@ -12,6 +12,7 @@ from typing import Any
 
 from jettison import config, registry
 from jettison.domain.configuration import Configuration
+from jettison.domain.disk_faults import explained
 from jettison.domain.files import exclusive_lock
 from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
@@ -64,10 +65,14 @@ def run_folder(folder: Path) -> Iterator[None]:
 
     Raises:
         Busy: if another run holds it.
+        UsageError: if anything of the run can't be written: the disk is full, read-only, ...
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder / ".lock", f"another jettison run is using {folder}"):
-        yield
+    with explained(f"the run in {folder}", folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file, not a folder; choose another `output`")
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive_lock(folder / ".lock", f"another jettison run is using {folder}"):
+            yield
 
 
 def prepare(
