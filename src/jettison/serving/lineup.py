@@ -85,13 +85,18 @@ class Lineup:
 
     def observe(self, chosen: ServedVersion, request: InferenceRequest, answer: Answer) -> None:
         """Tells shadow and monitor about a request that was answered; must be quick."""
-        shadow, monitor = self.shadow, self.monitor
-        if shadow is not None:
+        if self.shadow is not None:
             busy = any(one.batcher.waiting_rows for one in self)
-            if shadow.offer(request, answer, chosen.model.prediction, busy=busy):
+            if self.shadow.offer(request, answer, chosen.model.prediction, busy=busy):
                 return
-        if monitor is not None:
-            monitor.observe(request, answer, None)
+        self.compare(request, answer, None)
+
+    def compare(
+        self, request: InferenceRequest, answer: Answer, original: Answer | None
+    ) -> None:
+        """Hands a request to the monitor, with the shadow's answer where there is one."""
+        if self.monitor is not None:
+            self.monitor.observe(request, answer, original)
 
     def _absent(self) -> RequestRefused:
         name = self.source.name

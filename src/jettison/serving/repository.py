@@ -146,9 +146,15 @@ class Repository:
                 admitted = await asyncio.to_thread(admit, place, self._settings.threads)
                 loaded = next((v for v in lineup if v.digest == admitted.digest), None)
                 version = loaded or await self._prepared(lineup, admitted)
-                self._refuse_draining_of(version)
+                try:
+                    self._refuse_draining()
+                    if weight == 1.0:
+                        await self._follow(lineup, admitted)
+                except BaseException:
+                    if loaded is None:
+                        version.engine.close()
+                    raise
                 await self._put(lineup, version, weight)
-                await self._follow(lineup, admitted)
                 return version
         finally:
             lineup.loading -= 1
@@ -219,13 +225,6 @@ class Repository:
         if self._draining:
             raise RequestRefused("drain", "the server is about to stop; nothing is loaded any more")
 
-    def _refuse_draining_of(self, version: ServedVersion) -> None:
-        try:
-            self._refuse_draining()
-        except RequestRefused:
-            version.engine.close()
-            raise
-
     async def _prepared(self, lineup: Lineup, admitted: Admitted) -> ServedVersion:
         """Loads and rehearses a version that nobody is served by yet."""
         name, settings, served = lineup.source.name, self._settings, admitted.served
@@ -242,7 +241,9 @@ class Repository:
             doubts = (*admitted.doubts, *found.doubts)
             refuse_doubtful(admitted, doubts, allowed=settings.allow_uncertified)
             observer = self._watch.batches(name, admitted.version)
-            batcher = Batcher(engine.run, served.model, found.policy, observer, found.pad)
+            batcher = Batcher(
+                engine.run, served.model, found.policy, observer, found.pad, admitted.version
+            )
             done = True
         finally:
             if not done:
@@ -268,6 +269,8 @@ class Repository:
 
     async def _put(self, lineup: Lineup, version: ServedVersion, weight: float) -> None:
         """Swaps in one step, then drains what had the place."""
+        if lineup.monitor is None:
+            lineup.monitor = QualityMonitor(version)
         if weight < 1.0:
             if lineup.stable is None or version is lineup.stable:
                 raise UsageError(
@@ -297,39 +300,24 @@ class Repository:
         self._tell("unloaded", version)
 
     async def _follow(self, lineup: Lineup, admitted: Admitted) -> None:
-        """Makes the monitor, and the shadow that was asked for, where they are not there yet."""
-        if lineup.stable is None or lineup.stable.digest != admitted.digest:
-            return
-        if lineup.monitor is None:
-            lineup.monitor = QualityMonitor(lineup.stable)
-        shadow, source = lineup.shadow, lineup.source
-        if not (source.shadow or source.original):
-            return
-        if shadow is not None and source.original:
-            if shadow.understudy.model.artifact.digest == admitted.record.model.artifact.digest:
-                return
-            await self._close_shadow(lineup)
-        if lineup.shadow is None:
-            await self._start_shadow(lineup, admitted, lineup.monitor)
-
-    async def _start_shadow(
-        self, lineup: Lineup, admitted: Admitted, monitor: QualityMonitor
-    ) -> None:
+        """Starts the shadow that was asked for; one that fits the new version stays."""
         source, share = lineup.source, self._settings.shadow_share
+        if lineup.shadow is not None and source.original:
+            told = admitted.record.model.artifact.digest
+            if lineup.shadow.understudy.model.artifact.digest != told:
+                await self._close_shadow(lineup)
+        if lineup.shadow is not None or not (source.original or source.shadow):
+            return
         with tempfile.TemporaryDirectory(prefix="jettison-original-") as folder:
             if source.original:
                 understudy = await load_original(source.original, admitted, Path(folder))
             else:
-                other = await asyncio.to_thread(
-                    admit, Path(source.shadow), self._settings.threads
-                )
+                threads = self._settings.threads
+                other = await asyncio.to_thread(admit, Path(source.shadow), threads)
                 understudy = understudy_of(other)
-            lineup.shadow = await start_shadow(understudy, admitted, share, monitor.observe)
-        title = understudy.title
-        logger.info(
-            "shadow follows",
-            extra={"fields": {"model": source.name, "shadow": title, "share": share}},
-        )
+            lineup.shadow = await start_shadow(understudy, admitted, share, lineup.compare)
+        told = {"model": source.name, "shadow": understudy.title, "share": share}
+        logger.info("shadow follows", extra={"fields": told})
 
     async def _close_shadow(self, lineup: Lineup) -> None:
         shadow, lineup.shadow = lineup.shadow, None

@@ -38,6 +38,7 @@ class ServeSettings:
         shadow_share: share of the requests that the shadow answers too.
         page: whether `/` shows the page.
         trace_endpoint: OTLP address for traces; empty for none.
+        access_lines_per_second: log lines of answers at most, and as many of refusals; 0 for none.
         ready_file: written with the addresses once the server is ready; empty for none.
     """
 
@@ -63,6 +64,7 @@ class ServeSettings:
     shadow_share: float = 0.05
     page: bool = True
     trace_endpoint: str = ""
+    access_lines_per_second: float = 20.0
     ready_file: str = ""
 
     def __post_init__(self) -> None:
@@ -99,7 +101,7 @@ def _numbers(settings: ServeSettings) -> list[str]:
         value = getattr(settings, name)
         if not (value > 0 and math.isfinite(value)):
             problems.append(f"`{name}` must be above 0; got {value}")
-    for name in ("hold_seconds", "drain_seconds"):
+    for name in ("hold_seconds", "drain_seconds", "access_lines_per_second"):
         value = getattr(settings, name)
         if not (value >= 0 and math.isfinite(value)):
             problems.append(f"`{name}` must be 0 or more; got {value}")
