@@ -210,6 +210,30 @@ def verify(
     print(f"bundle {result.digest}: {result.status}")
 
 
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(help="triton, kserve, docker, ray, ...")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: new, or empty.")],
+    name: Annotated[str, typer.Option(help="Name of the model (the bundle's folder).")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of the kind; repeatable.")
+    ] = None,
+    allow_uncertified: Annotated[
+        bool, typer.Option("--allow-uncertified", help="Export what no certificate covers.")
+    ] = False,
+) -> None:
+    """Write a bundle for another server: Triton, KServe, a container, Ray Serve."""
+    from jettison.export import exporting
+
+    result = exporting.export(
+        kind, bundle, out, name=name, given=set_ or (), allow_uncertified=allow_uncertified
+    )
+    print(f"wrote {result.folder} from bundle {result.digest}: {result.status}")
+    for step in result.steps:
+        print(f"next {step}")
+
+
 @app.command(name="list")
 def list_(
     family: Annotated[str, typer.Argument(help="techniques, runtimes, metrics, ...")] = "",
