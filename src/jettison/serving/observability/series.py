@@ -75,6 +75,13 @@ class Series:
             self.duration.observe(seconds)
             self.recent.append(seconds)
 
+    def by_code(self) -> dict[str, int]:
+        """Requests by HTTP status, whatever the protocol."""
+        found: dict[str, int] = {}
+        for (code, _), count in self.requests.items():
+            found[str(code)] = found.get(str(code), 0) + count
+        return found
+
     def waiting(self, rows: int) -> None:
         """The rows that wait now."""
         self.waiting_rows = rows

@@ -8,7 +8,7 @@ from jettison.errors import MissingDependency
 from jettison.serving.observability.detail import Detail, Ended, Meter
 from jettison.serving.observability.exposition import Exposition, Readings
 from jettison.serving.observability.logs import AccessLog
-from jettison.serving.observability.series import Series, SeriesTable
+from jettison.serving.observability.series import SeriesTable
 from jettison.serving.requests import BatchObserver
 
 if TYPE_CHECKING:
@@ -134,11 +134,3 @@ class Observability:
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
-
-
-def counters(series: Series) -> dict[str, int]:
-    """Requests of one version by HTTP status."""
-    found: dict[str, int] = {}
-    for (code, _), count in series.requests.items():
-        found[str(code)] = found.get(str(code), 0) + count
-    return found
