@@ -62,7 +62,8 @@ class Drift:
         p_value: of "no drift", by PSI.
         ks: Kolmogorov-Smirnov distance; `None` for categories, which have no order.
         ks_p_value: of "no drift", by KS.
-        drifted: the score is at least `MODERATE`, and `p_value` says that it is no accident.
+        limit: of the score: at least `MODERATE`, and more where so few rows could give more by
+            accident with a chance of `LEVEL` / tests.
     """
 
     n: int
@@ -73,7 +74,12 @@ class Drift:
     p_value: float
     ks: float | None
     ks_p_value: float | None
-    drifted: bool
+    limit: float
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the score is beyond its limit."""
+        return self.score > self.limit
 
 
 def equal_mass_edges(values: ArrayLike, bins: int) -> Floats:
@@ -154,7 +160,7 @@ def compare(
     p_value = float(stats.chi2.sf(psi / scale, bins - 1)) if bins > 1 else 1.0
     ks_p_value = None if ks is None else float(stats.kstwobign.sf(ks / math.sqrt(scale)))
     score = max(0.0, psi - expected)
-    level = LEVEL / max(1, tests)
+    accident = float(stats.chi2.isf(LEVEL / max(1, tests), max(1, bins - 1))) * scale - expected
     return Drift(
         n=m,
         reference=n,
@@ -164,7 +170,7 @@ def compare(
         p_value=p_value,
         ks=ks,
         ks_p_value=ks_p_value,
-        drifted=score >= MODERATE and p_value < level,
+        limit=max(MODERATE, accident),
     )
 
 
