@@ -29,7 +29,7 @@ class Lineup:
         canary: gets a share of these requests; `None` for none.
         canary_weight: that share.
         shadow: answers too, unseen; `None` for none.
-        monitor: watches quality; `None` until the first version is loaded.
+        monitors: version -> what watches its quality.
         loading: how many loads are under way.
         wanted: whether the name should be served; not so once it was unloaded.
         lock: held while versions are loaded or unloaded.
@@ -41,7 +41,7 @@ class Lineup:
         self.canary: ServedVersion | None = None
         self.canary_weight = 0.0
         self.shadow: Shadow | None = None
-        self.monitor: QualityMonitor | None = None
+        self.monitors: dict[str, QualityMonitor] = {}
         self.loading = 0
         self.wanted = True
         self.lock = asyncio.Lock()
@@ -94,9 +94,10 @@ class Lineup:
     def compare(
         self, request: InferenceRequest, answer: Answer, original: Answer | None
     ) -> None:
-        """Hands a request to the monitor, with the shadow's answer where there is one."""
-        if self.monitor is not None:
-            self.monitor.observe(request, answer, original)
+        """Tells the monitor of the version that answered; `original` is the original's answer."""
+        monitor = self.monitors.get(answer.version)
+        if monitor is not None:
+            monitor.observe(request, answer, original)
 
     def _absent(self) -> RequestRefused:
         name = self.source.name

@@ -9,13 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jettison.errors import CandidateFailed, CheckFailed, RequestRefused, UsageError
-from jettison.serving.admission import Admitted, admit, label_of, refuse_doubtful
-from jettison.serving.batcher import Batcher
-from jettison.serving.engine import Engine
+from jettison.errors import RequestRefused, UsageError
+from jettison.serving.admission import Admitted, admit, refuse_doubtful
 from jettison.serving.lineup import Lineup, check_same_signature
-from jettison.serving.monitoring import QualityMonitor
-from jettison.serving.rehearsal import rehearse
+from jettison.serving.loading import make_monitor, prepare_version
 from jettison.serving.requests import Answer, InferenceRequest
 from jettison.serving.settings import ServeSettings
 from jettison.serving.shadow import load_original, start_shadow, understudy_of
@@ -23,7 +20,8 @@ from jettison.serving.sources import ServedSource
 from jettison.serving.versions import ServedVersion
 
 if TYPE_CHECKING:
-    from jettison.serving.observability import Observability, Reading
+    from jettison.serving.monitoring import QualityMonitor, Reading
+    from jettison.serving.observability import Observability
 
 logger = logging.getLogger("jettison.serving.repository")
 
@@ -65,17 +63,14 @@ class Repository:
         """
         return self._lineup(name).get(version)
 
-    def monitor(self, name: str) -> QualityMonitor:
-        """What watches the quality of a name.
+    def monitor(self, name: str, version: str = "") -> QualityMonitor:
+        """What watches the quality of a version: the one that is named, or the stable one.
 
         Raises:
             RequestRefused: `unknown`, or `not ready` while it is being loaded.
         """
         lineup = self._lineup(name)
-        if lineup.monitor is None:
-            lineup.get()
-            raise RequestRefused("not ready", f"`{name}` is not watched yet; ask again soon")
-        return lineup.monitor
+        return lineup.monitors[lineup.get(version).version]
 
     def canary_weight(self, name: str) -> float:
         """Share of the requests that the second version of a name gets; 0 without one."""
@@ -142,22 +137,41 @@ class Repository:
         try:
             async with lineup.lock:
                 self._refuse_draining()
+                if self._retiring:
+                    # A version may come back while it is still being drained.
+                    await asyncio.wait(self._retiring)
                 place = folder or lineup.source.folder
                 admitted = await asyncio.to_thread(admit, place, self._settings.threads)
-                loaded = next((v for v in lineup if v.digest == admitted.digest), None)
-                version = loaded or await self._prepared(lineup, admitted)
-                try:
-                    self._refuse_draining()
-                    if weight == 1.0:
-                        await self._follow(lineup, admitted)
-                except BaseException:
-                    if loaded is None:
-                        version.engine.close()
-                    raise
-                await self._put(lineup, version, weight)
-                return version
+                return await self._load(lineup, admitted, weight)
         finally:
             lineup.loading -= 1
+
+    async def _load(self, lineup: Lineup, admitted: Admitted, weight: float) -> ServedVersion:
+        loaded = next((v for v in lineup if v.digest == admitted.digest), None)
+        if weight < 1.0 and (lineup.stable is None or loaded is lineup.stable):
+            raise UsageError(
+                f"a canary of `{lineup.source.name}` needs another bundle as the stable version "
+                "beside it"
+            )
+        if loaded is not None:
+            await self._put(lineup, loaded, weight)
+            return loaded
+        refuse_doubtful(admitted, admitted.doubts, allowed=self._settings.allow_uncertified)
+        if lineup.stable is not None:
+            before, after = lineup.stable.model, admitted.served.model
+            check_same_signature(lineup.source.name, before, after)
+        version = await prepare_version(lineup.source.name, admitted, self._watch, self._settings)
+        try:
+            monitor = await make_monitor(version)
+            if weight == 1.0:
+                await self._follow(lineup, admitted)
+            self._refuse_draining()
+        except BaseException:
+            version.engine.close()
+            raise
+        lineup.monitors[version.version] = monitor
+        await self._put(lineup, version, weight)
+        return version
 
     async def unload(self, name: str, version: str = "") -> None:
         """Takes a name out of service, or only its canary, once all that waits is answered.
@@ -211,9 +225,11 @@ class Repository:
 
     def readings(self) -> Iterable[Reading]:
         """The gauges of all monitors, for `Observability.watch_quality`."""
-        for lineup in self._lineups.values():
-            if lineup.monitor is not None:
-                yield from lineup.monitor.readings()
+        for name, lineup in self._lineups.items():
+            for monitor in lineup.monitors.values():
+                yield from monitor.readings()
+            if lineup.shadow is not None:
+                yield from lineup.shadow.comparison.readings(name)
 
     def _lineup(self, name: str) -> Lineup:
         lineup = self._lineups.get(name)
@@ -225,58 +241,9 @@ class Repository:
         if self._draining:
             raise RequestRefused("drain", "the server is about to stop; nothing is loaded any more")
 
-    async def _prepared(self, lineup: Lineup, admitted: Admitted) -> ServedVersion:
-        """Loads and rehearses a version that nobody is served by yet."""
-        name, settings, served = lineup.source.name, self._settings, admitted.served
-        refuse_doubtful(admitted, admitted.doubts, allowed=settings.allow_uncertified)
-        if lineup.stable is not None:
-            check_same_signature(name, lineup.stable.model, served.model)
-        try:
-            engine = await Engine.load(served.model, served.runtime, served.serving)
-        except CandidateFailed as failure:
-            raise CheckFailed(f"the model of {admitted.folder} can't run: {failure}") from failure
-        done = False
-        try:
-            found = await rehearse(engine, admitted, settings)
-            doubts = (*admitted.doubts, *found.doubts)
-            refuse_doubtful(admitted, doubts, allowed=settings.allow_uncertified)
-            observer = self._watch.batches(name, admitted.version)
-            batcher = Batcher(
-                engine.run, served.model, found.policy, observer, found.pad, admitted.version
-            )
-            done = True
-        finally:
-            if not done:
-                engine.close()
-        return ServedVersion(
-            name=name,
-            version=admitted.version,
-            folder=str(admitted.folder),
-            digest=admitted.digest,
-            model=served.model,
-            runtime=served.runtime,
-            serving=served.serving,
-            certificate=admitted.certificate,
-            card=admitted.card,
-            pad=found.pad,
-            engine=engine,
-            batcher=batcher,
-            policy=found.policy,
-            seconds_by_rows=found.seconds_by_rows,
-            label=label_of(doubts),
-            notes=found.notes,
-        )
-
     async def _put(self, lineup: Lineup, version: ServedVersion, weight: float) -> None:
         """Swaps in one step, then drains what had the place."""
-        if lineup.monitor is None:
-            lineup.monitor = QualityMonitor(version)
         if weight < 1.0:
-            if lineup.stable is None or version is lineup.stable:
-                raise UsageError(
-                    f"a canary of `{lineup.source.name}` needs another bundle as the stable "
-                    "version beside it"
-                )
             old, lineup.canary = lineup.canary, version
             lineup.canary_weight = weight
         else:
@@ -297,6 +264,7 @@ class Repository:
         await version.batcher.drain()
         version.engine.close()
         self._watch.unloaded(version)
+        self._lineups[version.name].monitors.pop(version.version, None)
         self._tell("unloaded", version)
 
     async def _follow(self, lineup: Lineup, admitted: Admitted) -> None:

@@ -29,6 +29,7 @@ from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed, CheckFailed, RequestRefused, UsageError
 from jettison.pipeline.load import load_model
 from jettison.serving.admission import Admitted
+from jettison.serving.comparison import Comparison
 from jettison.serving.engine import Engine, EngineThread
 from jettison.serving.requests import Answer, InferenceRequest
 from jettison.trust.probes import probe_rows
@@ -45,7 +46,8 @@ NICENESS = 10
 ALONE = frozenset({"batch-dependent", "fixed-batch"})
 
 HandOver = Callable[[InferenceRequest, Answer, Answer | None], None]
-"""Takes a request with the answer that the caller got, and the shadow's (`None`: it failed)."""
+"""Takes a request with the answer that the caller got, and the original's: `None` where it failed,
+and for a shadow that is another bundle, because certified margins are about the original."""
 
 logger = logging.getLogger("jettison.serving.shadow")
 
@@ -70,7 +72,7 @@ class Shadow:
 
     Attributes:
         understudy: what runs.
-        answered, dropped, failed: requests of the share, by what became of them.
+        comparison: how its answers compare.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Shadow:
             hand_over: called on the event loop for each request that was taken.
         """
         self.understudy = understudy
-        self.answered = self.dropped = self.failed = 0
+        self.comparison = Comparison(understudy.title, understudy.model)
         self._engine = engine
         self._share = share
         self._hand_over = hand_over
@@ -110,7 +112,7 @@ class Shadow:
         if self._random.random() >= self._share:
             return False
         if busy or request.rows > LARGEST_ROWS or self._waiting.full():
-            self.dropped += 1
+            self.comparison.count("dropped")
             return False
         self._waiting.put_nowait((request, answer, prediction))
         return True
@@ -121,15 +123,17 @@ class Shadow:
             try:
                 other = await self._answer(request, prediction)
             except (CandidateFailed, RequestRefused) as failure:
-                self.failed += 1
+                self.comparison.count("failed")
                 self._hand_over(request, answer, None)
-                logger.warning(
-                    "the shadow could not answer",
-                    extra={"fields": {"shadow": self.understudy.title, "reason": str(failure)}},
-                )
+                told = {"shadow": self.understudy.title, "reason": str(failure)}
+                logger.warning("the shadow could not answer", extra={"fields": told})
             else:
-                self.answered += 1
-                self._hand_over(request, answer, other)
+                self.comparison.count("answered")
+                if self.understudy.title == ORIGINAL:
+                    self._hand_over(request, answer, other)
+                else:
+                    self.comparison.take(answer.arrays[prediction], other.arrays[prediction])
+                    self._hand_over(request, answer, None)
 
     async def _answer(self, request: InferenceRequest, prediction: str) -> Answer:
         """Runs it as a request of its own, under the output name of the model that it follows."""

@@ -19,7 +19,7 @@ CERTIFIED = "certified"
 VERSION_DIGITS = 12
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ServedVersion:
     """One loaded version of a named model.
 
