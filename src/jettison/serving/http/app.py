@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jettison.errors import RequestRefused
-from jettison.serving.http.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send, error_body
+from jettison.serving.http.exchange import (
+    JSON,
+    ClientGone,
+    Exchange,
+    Receive,
+    Scope,
+    Send,
+    error_body,
+)
 from jettison.serving.http.model_calls import ModelCalls
 from jettison.serving.http.routes import make_routes
 from jettison.serving.keys import KeyCheck
 from jettison.serving.observability import Observability
+from jettison.serving.request_ids import RequestIds
 from jettison.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -34,13 +43,14 @@ class Application:
     ) -> None:
         self._settings = settings
         self._keys = KeyCheck(settings.key)
+        self._ids = RequestIds()
         self._calls = ModelCalls(repository, watch, settings, self._keys)
         self._verbs = {"infer": self._calls.infer, "predict": self._calls.predict}
-        self._rest = make_routes(repository, watch, settings, self._calls.signature)
+        self._rest = make_routes(repository, watch, settings, self._keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self._ids)
         path: str = scope["path"]
         if path.startswith(MODELS):
             whose, _, verb = path[len(MODELS) :].rpartition("/")

@@ -40,8 +40,15 @@ class GuardedConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reading_since = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self.waiting: asyncio.Task[Any] | None = None
+        self._waiting: asyncio.Task[Any] | None = None
         self.gone = False
+
+    def cancel_if_gone(self, task: asyncio.Task[Any] | None) -> None:
+        """Names the task that waits for rows; `None` once it has them."""
+        self._waiting = task
+        if task is not None and not self.pipeline:
+            # uvicorn stops reading behind a large body; a caller who hangs up would not be seen.
+            self.flow.resume_reading()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -53,9 +60,9 @@ class GuardedConnection(HttpToolsProtocol):
         self.gone = True
         if self._timer is not None:
             self._timer.cancel()
-        if self.waiting is not None:
-            self.waiting.cancel()
-            self.waiting = None
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

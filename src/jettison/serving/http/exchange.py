@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from jettison.errors import RequestRefused
+from jettison.serving.request_ids import RequestIds
 
 if TYPE_CHECKING:
     from jettison.serving.http.connection import GuardedConnection
@@ -22,9 +21,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 CONNECTION = "jettison.connection"
 JSON, OCTETS = b"application/json", b"application/octet-stream"
-CLIENT_GONE = 499
-"""Counted for a caller who hung up; nobody receives it (nginx's word for it)."""
-LONGEST_ID = 128
 
 HEADER_LENGTH = b"inference-header-content-length"
 REQUEST_ID = b"x-request-id"
@@ -42,9 +38,6 @@ _READ = frozenset(
     }
 )
 
-_PROCESS = secrets.token_hex(4)
-_NUMBERS = itertools.count(1)
-
 
 class ClientGone(Exception):
     """The caller hung up before its request was there."""
@@ -56,30 +49,63 @@ class Exchange:
     Attributes:
         scope: of ASGI.
         headers: those that the server reads, by lower-case name.
-        request_id: goes back in the header `x-request-id`: what the caller sent there, or made up.
-        sent_id: what the caller sent in that header; empty for nothing usable.
+        request_id: of the request, as later outcomes name it; empty until it is settled.
     """
 
-    __slots__ = ("_body_read", "_receive", "_send", "headers", "request_id", "scope", "sent_id")
+    __slots__ = (
+        "_body_read",
+        "_ids",
+        "_receive",
+        "_send",
+        "_shown_id",
+        "headers",
+        "request_id",
+        "scope",
+    )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, ids: RequestIds) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
         headers = {name: value for name, value in scope["headers"] if name in _READ}
         self.headers: dict[bytes, bytes] = headers
         self._body_read = headers.keys().isdisjoint((b"content-length", b"transfer-encoding"))
-        self.sent_id = _usable(self.headers.get(REQUEST_ID, b""))
-        self.request_id = self.sent_id or f"{_PROCESS}-{next(_NUMBERS):x}"
+        self._ids = ids
+        self._shown_id = b""
+        self.request_id = ""
 
     def header(self, name: bytes) -> bytes:
         """One of the headers that are read; empty where it is missing."""
         return self.headers.get(name, b"")
 
-    def named(self, call_id: str) -> None:
-        """Takes the id in the body for the request's, where no header named one."""
-        if call_id and not self.sent_id:
-            self.request_id = _usable(call_id.encode()) or self.request_id
+    def identify(self, call_id: str) -> str:
+        """Settles the id of the request.
+
+        Args:
+            call_id: from the body; empty for none.
+
+        Returns:
+            The id that later outcomes name.
+        """
+        sent = self.headers.get(REQUEST_ID, b"").decode("latin-1")
+        self.request_id, shown = self._ids.of(call_id, sent)
+        self._shown_id = shown.encode()
+        return self.request_id
+
+    @property
+    def shown_id(self) -> bytes:
+        """What goes back in the header `x-request-id`."""
+        if not self._shown_id:
+            self.identify("")
+        return self._shown_id
+
+    @property
+    def trace(self) -> tuple[str, str]:
+        """The headers `traceparent` and `tracestate`."""
+        return (
+            self.headers.get(b"traceparent", b"").decode("latin-1"),
+            self.headers.get(b"tracestate", b"").decode("latin-1"),
+        )
 
     @property
     def connection(self) -> GuardedConnection | None:
@@ -152,7 +178,7 @@ class Exchange:
         headers = [
             (b"content-type", content_type),
             (b"content-length", str(len(body)).encode()),
-            (REQUEST_ID, self.request_id.encode()),
+            (REQUEST_ID, self.shown_id),
             *more,
         ]
         if not self._body_read:
@@ -180,7 +206,7 @@ class Exchange:
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), (REQUEST_ID, self.request_id.encode())]
+                headers = [*message.get("headers", ()), (REQUEST_ID, self.shown_id)]
                 message = {**message, "headers": headers}
             await self._send(message)
 
@@ -209,13 +235,6 @@ def _too_large(limit: int) -> RequestRefused:
         f"the body has more than {limit:,} bytes, the most that this server takes; send fewer rows "
         "at a time, or start it with a larger --max-body-bytes",
     )
-
-
-def _usable(sent: bytes) -> str:
-    """An id that can stand in a header and a log line: short and printable."""
-    if not 0 < len(sent) <= LONGEST_ID or not all(33 <= byte <= 126 for byte in sent):
-        return ""
-    return sent.decode("ascii")
 
 
 def _shown(value: bytes) -> str:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jettison.errors import JettisonError, RequestRefused
-from jettison.serving.http.exchange import (
-    CLIENT_GONE,
-    HEADER_LENGTH,
-    OCTETS,
-    ClientGone,
-    Exchange,
-)
+from jettison.serving.http.exchange import HEADER_LENGTH, OCTETS, ClientGone, Exchange
 from jettison.serving.http.predictions import Predictor
 from jettison.serving.keys import KeyCheck
+from jettison.serving.observability import Observability
+from jettison.serving.oip.ending import CLIENT_GONE, OK, Ending
 from jettison.serving.oip.http_messages import read_call, write_answer
-from jettison.serving.oip.signature import Signature
-from jettison.serving.observability import Detail, Observability
+from jettison.serving.oip.signature import Signatures
 from jettison.serving.requests import Answer, InferenceRequest
 from jettison.serving.settings import ServeSettings
 from jettison.serving.versions import ServedVersion
@@ -28,23 +21,29 @@ from jettison.serving.versions import ServedVersion
 if TYPE_CHECKING:
     from jettison.serving.repository import Repository
 
-OK = 200
-FAILED = 500
 OFF_LOOP_BYTES = 256 * 1024
 """Longer bodies are read on a thread, so that other calls go on meanwhile."""
-SIGNATURES = 64
 
 
-@dataclass(slots=True)
-class Ending:
-    """What is known about a call when it ends, for counts, logs and traces."""
+class Target:
+    """What a call is for, and what becomes of it.
 
-    code: int = FAILED
-    version: str = ""
-    reason: str = ""
-    rows: int = 0
-    accepted: float = 0.0
-    answer: Answer | None = None
+    Attributes:
+        exchange: the request and its answer.
+        served: the version whose signature counts.
+        version: that the caller named; empty for whichever answers.
+        ending: what is told about the call.
+    """
+
+    __slots__ = ("ending", "exchange", "served", "version")
+
+    def __init__(
+        self, exchange: Exchange, served: ServedVersion, version: str, ending: Ending
+    ) -> None:
+        self.exchange = exchange
+        self.served = served
+        self.version = version
+        self.ending = ending
 
 
 class ModelCalls:
@@ -58,16 +57,7 @@ class ModelCalls:
         self._settings = settings
         self._keys = keys
         self._predictor = Predictor(settings)
-        self._signatures: dict[ServedVersion, Signature] = {}
-
-    def signature(self, served: ServedVersion) -> Signature:
-        """The inputs and outputs of a version in the protocol's words."""
-        known = self._signatures.get(served)
-        if known is None:
-            if len(self._signatures) >= SIGNATURES:
-                self._signatures.clear()
-            known = self._signatures[served] = Signature.of(served.model)
-        return known
+        self._signatures = Signatures()
 
     async def infer(self, exchange: Exchange, name: str, version: str) -> None:
         """Answers tensors with tensors."""
@@ -82,19 +72,20 @@ class ModelCalls:
         exchange: Exchange,
         name: str,
         version: str,
-        action: Callable[[Exchange, ServedVersion, str, Ending], Awaitable[None]],
+        action: Callable[[Target], Awaitable[None]],
     ) -> None:
-        started = time.perf_counter()
-        ending = Ending()
+        ending = Ending(name, "http")
+        ending.traceparent, ending.tracestate = exchange.trace
         self._watch.began()
         try:
             self._keys.check(exchange.header(b"authorization"), exchange.header(b"x-api-key"))
             served = self._repository.get(name, version)
             ending.version = served.version
-            await action(exchange, served, version, ending)
+            await action(Target(exchange, served, version, ending))
             ending.code = OK
         except RequestRefused as refused:
-            await self._refuse(exchange, name, refused, ending)
+            ending.refused(refused, self._watch)
+            await exchange.refuse(refused)
         except ClientGone:
             ending.code = CLIENT_GONE
         except asyncio.CancelledError:
@@ -103,37 +94,25 @@ class ModelCalls:
                 raise
             ending.code = CLIENT_GONE
         except JettisonError as error:
-            await self._refuse(exchange, name, RequestRefused("failed", str(error)), ending)
+            refused = RequestRefused("failed", str(error))
+            ending.refused(refused, self._watch)
+            await exchange.refuse(refused)
         finally:
-            seconds = time.perf_counter() - started
-            detail = _detail(exchange, ending, started)
-            self._watch.request(name, ending.version, ending.code, seconds, "http", detail)
+            ending.request_id = exchange.request_id
+            ending.tell(self._watch)
 
-    async def _refuse(
-        self, exchange: Exchange, name: str, refused: RequestRefused, ending: Ending
-    ) -> None:
-        ending.code, ending.reason = refused.status, refused.reason
-        if not ending.accepted:
-            self._watch.rejected(name, refused.reason)
-        await exchange.refuse(refused)
-
-    async def _infer(
-        self, exchange: Exchange, served: ServedVersion, version: str, ending: Ending
-    ) -> None:
+    async def _infer(self, target: Target) -> None:
+        exchange, served = target.exchange, target.served
         body = await exchange.body(self._settings.max_body_bytes)
-        signature = self.signature(served)
+        signature = self._signatures.of(served)
         if len(body) > OFF_LOOP_BYTES:
             call = await asyncio.to_thread(read_call, body, exchange.header_length, signature)
         else:
             call = read_call(body, exchange.header_length, signature)
-        exchange.named(call.call_id)
-        request = call.request(
-            served.model,
-            served.pad,
-            self._settings.deadline_seconds,
-            call.call_id or exchange.request_id,
-        )
-        answer = await self._ask(exchange, served, version, request, ending)
+        request_id = exchange.identify(call.call_id)
+        longest = self._settings.deadline_seconds
+        request = call.request(served.model, served.pad, longest, request_id)
+        answer = await self._ask(target, request)
         head: dict[str, Any] = {"model_name": served.name, "model_version": answer.version}
         if call.call_id:
             head["id"] = call.call_id
@@ -144,47 +123,26 @@ class ModelCalls:
             told = (HEADER_LENGTH, str(json_length).encode())
             await exchange.reply(OK, reply, OCTETS, (told,))
 
-    async def _predict(
-        self, exchange: Exchange, served: ServedVersion, version: str, ending: Ending
-    ) -> None:
+    async def _predict(self, target: Target) -> None:
+        exchange, served = target.exchange, target.served
         body = await exchange.body(self._settings.max_body_bytes)
         asked = self._predictor.read(body, served)
-        exchange.named(asked.call_id)
-        request = await self._predictor.encode(
-            asked, served, asked.call_id or exchange.request_id
-        )
-        answer = await self._ask(exchange, served, version, request, ending)
+        request_id = exchange.identify(asked.call_id)
+        request = await self._predictor.encode(asked, served, request_id)
+        answer = await self._ask(target, request)
         await exchange.reply(OK, self._predictor.write(asked, served, answer))
 
-    async def _ask(
-        self,
-        exchange: Exchange,
-        served: ServedVersion,
-        version: str,
-        request: InferenceRequest,
-        ending: Ending,
-    ) -> Answer:
+    async def _ask(self, target: Target, request: InferenceRequest) -> Answer:
         """Waits for the rows; a caller who hangs up meanwhile cancels them."""
-        ending.rows, ending.accepted = request.rows, time.perf_counter()
-        connection = exchange.connection
+        target.ending.accepted(request)
+        name, connection = target.served.name, target.exchange.connection
         if connection is None:
-            ending.answer = await self._repository.infer(served.name, request, version)
-            return ending.answer
-        connection.waiting = asyncio.current_task()
-        try:
-            ending.answer = await self._repository.infer(served.name, request, version)
-        finally:
-            connection.waiting = None
-        return ending.answer
-
-
-def _detail(exchange: Exchange, ending: Ending, started: float) -> Detail:
-    return Detail(
-        request_id=exchange.request_id,
-        traceparent=exchange.header(b"traceparent").decode("latin-1"),
-        tracestate=exchange.header(b"tracestate").decode("latin-1"),
-        answer=ending.answer,
-        reason=ending.reason,
-        rows=ending.rows,
-        accepted_after_seconds=max(0.0, ending.accepted - started),
-    )
+            answer = await self._repository.infer(name, request, target.version)
+        else:
+            connection.cancel_if_gone(asyncio.current_task())
+            try:
+                answer = await self._repository.infer(name, request, target.version)
+            finally:
+                connection.cancel_if_gone(None)
+        target.ending.answered(answer)
+        return answer

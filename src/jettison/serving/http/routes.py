@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+
+
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,12 +15,14 @@ import jettison
 from jettison.errors import CheckFailed, JettisonError, RequestRefused, UsageError
 from jettison.serving.http.exchange import error_body, refusal_headers
 from jettison.serving.http.repository_routes import repository_routes
+from jettison.serving.keys import KeyCheck
+from jettison.serving.monitoring import parse_outcomes
+from jettison.serving.oip.http_messages import read_json
 from jettison.serving.oip.metadata import model_metadata, server_metadata
-from jettison.serving.oip.signature import Signature
+from jettison.serving.oip.signature import Signatures
 from jettison.serving.observability import Observability
 from jettison.serving.page import page_routes
 from jettison.serving.settings import ServeSettings
-from jettison.serving.versions import ServedVersion
 
 if TYPE_CHECKING:
     from jettison.serving.repository import Repository
@@ -26,19 +30,17 @@ if TYPE_CHECKING:
 JSON = "application/json"
 OK, BAD_REQUEST, FAILED, NOT_READY = 200, 400, 500, 503
 
-Signatures = Callable[[ServedVersion], Signature]
-
 
 def make_routes(
-    repository: Repository, watch: Observability, settings: ServeSettings, signatures: Signatures
+    repository: Repository, watch: Observability, settings: ServeSettings, keys: KeyCheck
 ) -> FastAPI:
     """Makes the FastAPI application for everything but calls of a model.
 
     Args:
         repository: what is served.
         watch: what `/metrics` shows.
-        settings: whether there is a page, and the key for changes.
-        signatures: gives the inputs and outputs of a version.
+        settings: whether there is a page.
+        keys: for changes; whether a caller may ask at all was checked before.
     """
     app = FastAPI(
         title="jettison", version=jettison.__version__, docs_url=None, redoc_url=None
@@ -47,8 +49,8 @@ def make_routes(
     app.add_exception_handler(HTTPException, _http_fault)
     app.add_exception_handler(JettisonError, _fault)
     app.include_router(health_routes(repository))
-    app.include_router(metadata_routes(repository, signatures))
-    app.include_router(repository_routes(repository, settings))
+    app.include_router(metadata_routes(repository))
+    app.include_router(repository_routes(repository, keys))
     app.include_router(watching_routes(repository, watch))
     if settings.page:
         app.include_router(page_routes(repository, watch))
@@ -80,9 +82,10 @@ def health_routes(repository: Repository) -> APIRouter:
     return router
 
 
-def metadata_routes(repository: Repository, signatures: Signatures) -> APIRouter:
+def metadata_routes(repository: Repository) -> APIRouter:
     """What the server is, and what its models take and give."""
     router = APIRouter()
+    signatures = Signatures()
 
     @router.get("/v2")
     @router.get("/v2/", include_in_schema=False)
@@ -95,7 +98,7 @@ def metadata_routes(repository: Repository, signatures: Signatures) -> APIRouter
     async def model(name: str, version: str = "") -> Response:
         """Inputs and outputs with names, data types and shapes."""
         served = repository.get(name, version)
-        return as_json(model_metadata(served, repository.versions(name), signatures(served)))
+        return as_json(model_metadata(served, repository.versions(name), signatures.of(served)))
 
     return router
 
@@ -109,6 +112,13 @@ def watching_routes(repository: Repository, watch: Observability) -> APIRouter:
         """All metrics, as Prometheus reads them."""
         body, content_type = watch.expose()
         return Response(body, headers={"content-type": content_type})
+
+    @router.post("/v2/models/{name}/outcomes")
+    async def outcomes(name: str, request: Request) -> Response:
+        """What became true of rows that were answered before."""
+        posted = parse_outcomes(read_json(await request.body()))
+        receipt = repository.monitor(name).outcomes(posted)
+        return as_json(dataclasses.asdict(receipt))
 
     return router
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from jettison.domain.model import Model, TensorSpec
 from jettison.serving.oip.datatypes import datatype_of
+from jettison.serving.versions import ServedVersion
 
+KEPT = 16
 ANY = -1
 """A dimension of any size."""
 
@@ -50,3 +52,19 @@ def _tensor(spec: TensorSpec) -> Tensor:
     # A graph that was saved with a fixed batch size is run as often as it takes.
     sizes = (size if isinstance(size, int) else ANY for size in spec.shape[1:])
     return Tensor(spec.name, datatype_of(spec.dtype), (ANY, *sizes))
+
+
+class Signatures:
+    """The signatures of the versions that are served, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[ServedVersion, Signature] = {}
+
+    def of(self, served: ServedVersion) -> Signature:
+        """The signature of a version."""
+        known = self._known.get(served)
+        if known is None:
+            if len(self._known) >= KEPT:
+                self._known.clear()  # versions that are gone should not be held
+            known = self._known[served] = Signature.of(served.model)
+        return known
