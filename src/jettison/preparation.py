@@ -103,6 +103,9 @@ def prepare(
             configuration.requirements, model, labelled=_labelled(splits)
         ),
     )
+    for note in _doubts(configuration, model, splits):
+        progress.say(note)
+        splits = dataclasses.replace(splits, notes=(*splits.notes, note))
     _check_requirements(configuration, splits)
     runtime = registry.home_runtime(model.traits)
     baseline = Variant("baseline", model, Step(runtime.name), "fixed-batch" in model.traits)
@@ -147,6 +150,28 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
                 f"`{metric.name}` needs labels, and the data has none; name the column of the "
                 "right answers with `target`, or require `agreement` with the original"
             )
+
+
+WIDE = 32
+"""An output of as many floats may be an embedding as well as scores of classes."""
+
+
+def _doubts(configuration: Configuration, model: Model, splits: Splits) -> Iterator[str]:
+    """Says how a wide output was read where neither the user nor labels said it."""
+    shape = next(spec.shape for spec in model.outputs if spec.name == model.prediction)
+    width = shape[-1] if len(shape) == 2 else 0
+    known = configuration.model.task or _labelled(splits) or model.encoder.labels
+    if known or "onnx" not in model.traits or not isinstance(width, int) or width < WIDE:
+        return
+    others = {"embedding": "classification", "classification": "embedding"}
+    if model.task in others:
+        what = "an embedding" if model.task == "embedding" else "the scores of its classes"
+        judged = " and ".join(r.metric for r in configuration.requirements)
+        yield (
+            f"The {width} values of output `{model.prediction}` were read as {what}, and quality "
+            f'is judged by {judged}; if that is wrong, set `model.task` (--task) to '
+            f'"{others[model.task]}".'
+        )
 
 
 def _raw(splits: Splits) -> Path | None:

@@ -37,7 +37,7 @@ class TokenizerEncoder:
         """Settles the text column, or the two columns of a pair.
 
         Columns that the settings name already stay; otherwise one column is the text, and two
-        are a pair.
+        are a pair (whoever offers two says that they are one).
 
         Raises:
             DataError: if none or more than two columns are left, or a named one is missing.

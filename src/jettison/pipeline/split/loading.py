@@ -15,14 +15,13 @@ import numpy as np
 
 from jettison import registry
 from jettison.domain.configuration import DataSection
-from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Example
 from jettison.domain.model import Model
 from jettison.domain.raw_examples import LIMIT, write_raw
 from jettison.domain.rows import Array
 from jettison.domain.splits import CertificationSet, FittingData, Labels, SelectionSet, Splits
 from jettison.errors import DataError
-from jettison.pipeline.split.binding import bind_encoder
+from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.division import Division, divide, settle
 from jettison.pipeline.split.encoding import (
     Pool,
@@ -84,7 +83,7 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         _check_none_empty(division, tables)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
-        keys = _raw_keys(section, tables, _fed(bound, columns), division.certification)
+        keys = _raw_keys(section, tables, fed_columns(bound, columns), division.certification)
         splits = _write(pool, labels, division, ranks, keys, (section, folder))
     notes = notes_about(section, tables, division, labels, splits.certification)
     return dataclasses.replace(
@@ -203,12 +202,6 @@ def _check_none_empty(division: Division, tables: Mapping[str, Example]) -> None
                 "of a row of an earlier use; give more rows that differ, or files that do not "
                 "share rows"
             )
-
-
-def _fed(bound: Encoder, offered: Sequence[str]) -> Sequence[str]:
-    """The columns that feed the model."""
-    named = bound.settings.get("columns")
-    return [str(name) for name in named] if isinstance(named, list) else offered
 
 
 def _raw_keys(

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from split_tables import N, load, model
+from split_tables import N, load, model, text_model
 
 from jettison.domain.configuration import DataSection
-from jettison.domain.encoder import Encoder
-from jettison.domain.model import Artifact, Model, TensorSpec
+from jettison.domain.model import TensorSpec
 from jettison.domain.splits import CertificationSet, Splits
 from jettison.errors import SealRefused
 from jettison.pipeline.split import load_data
@@ -142,21 +141,6 @@ def test_no_key_depends_on_the_target(tmp_path: Path) -> None:
     one = sealed_row_set(certified(again(given, tmp_path / "one")))
     two = sealed_row_set(certified(again(other, tmp_path / "two")))
     assert set(one.ravel().tolist()) == set(two.ravel().tolist())
-
-
-def text_model(folder: Path, longest: int) -> Model:
-    settings = {"max_length": longest, "pad_id": 0}
-    return Model(
-        Artifact("onnx_file", "/nowhere", ("m.onnx",), "digest", 1),
-        frozenset({"onnx"}),
-        (TensorSpec("input_ids", "int64", ("n", "tokens")),),
-        (TensorSpec("scores", "float32", ("n", 2)),),
-        "scores",
-        "classification",
-        Encoder.of(
-            "tokenizer", settings, folder=folder, files=("tokenizer.json",), labels=("no", "yes")
-        ),
-    )
 
 
 def test_another_length_of_the_tokenizer(
