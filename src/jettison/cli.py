@@ -234,6 +234,20 @@ def export(
         print(f"next {step}")
 
 
+@app.command()
+def monitoring(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; made where it is missing.")],
+    target: Annotated[
+        str, typer.Option(help="host:port of the server, as Prometheus reaches it.")
+    ] = "127.0.0.1:8080",
+) -> None:
+    """Write alert rules for Prometheus and a dashboard for Grafana."""
+    from jettison.serving.observability.monitoring_files import write_monitoring
+
+    for path in write_monitoring(folder, target):
+        print(f"wrote {path}")
+
+
 @app.command(name="list")
 def list_(
     family: Annotated[str, typer.Argument(help="techniques, runtimes, metrics, ...")] = "",

@@ -60,6 +60,10 @@ def _requests(more: str = "", by: str = "") -> str:
     return f"{grouped}(rate(jettison_requests_total{{{_CALLERS}{more}}}{_RATE}))"
 
 
+def _drop(name: str) -> str:
+    return f"max by (model, metric, group) (jettison_quality_{name}{{{_MODEL}}})"
+
+
 _DURATION = "jettison_request_duration_seconds"
 _FAILED = _requests(', code=~"5.."')
 _ANSWERED = _requests(', code=~"2.."')
@@ -182,8 +186,11 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         ),
         Panel(
             "Agreement with the original",
-            "Share of the sampled requests to which the original gives the same label.",
-            {"{{model}}": f"min by (model) (jettison_quality_agreement_ratio{{{_MODEL}}})"},
+            "Of the sampled requests; for a classifier the share of rows with the same label.",
+            {
+                "{{model}} {{metric}}": "min by (model, metric) "
+                f"(jettison_quality_agreement_ratio{{{_MODEL}}})"
+            },
             "percentunit",
         ),
         Panel(
@@ -194,6 +201,24 @@ ROWS: Mapping[str, Sequence[Panel]] = {
                 "{{model}} {{metric}} {{group}}": "min by (model, metric, group) "
                 f"(jettison_quality_margin_held{{{_MODEL}}})"
             },
+        ),
+        Panel(
+            "Drop against the original",
+            "By rows whose label came back and that the original answered too; 95 % at all times. "
+            "The margin is broken once even the low end lies above it.",
+            {
+                "{{model}} {{metric}} {{group}}": _drop("drop"),
+                "{{model}} {{metric}} {{group}} low": _drop("drop_low"),
+                "{{model}} {{metric}} {{group}} high": _drop("drop_high"),
+                "{{model}} {{metric}} {{group}} margin": _drop("margin"),
+            },
+            width=12,
+        ),
+        Panel(
+            "Labels that came back",
+            "Outcomes by what became of them; only `paired` ones say something about the margin.",
+            {"{{model}} {{result}}": f"sum by (model, result) (jettison_quality_outcomes{{{_MODEL}}})"},
+            width=12,
         ),
     ),
     "Machine": (
@@ -327,7 +352,7 @@ def _panel(panel: Panel, place: Mapping[str, int], number: int) -> dict[str, Any
         "description": panel.text,
         "datasource": _SOURCE,
         "gridPos": dict(place),
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},
         "options": {},
         "targets": [
             _target(panel.kind, chr(ord("A") + index), legend, query)

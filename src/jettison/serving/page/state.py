@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jettison.serving.observability.series import Series
 from jettison.serving.page.card import card_html
+from jettison.serving.page.quality import quality
 from jettison.serving.page.trying import example
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ FEWEST_FOR_P95 = 200
 def live(repository: Repository, watch: Observability) -> dict[str, Any]:
     """Counts since the start, from which the page makes rates, and what is so right now."""
     numbers = {(one.model, one.version): one for one in watch.series}
+    known = quality(repository.readings())
     models: list[dict[str, Any]] = []
     for name in repository.names():
         # Requests that were refused before a version was chosen stand with the first.
         early = numbers.get((name, ""))
         for version in repository.versions(name):
-            models.append(_version(version, numbers.get((name, version.version)), early))
+            key = (name, version.version)
+            shown = _version(version, numbers.get(key), early)
+            models.append(shown | {"quality": known.get(key, {})})
             early = None
     return {
         "at": time.monotonic(),

@@ -129,6 +129,11 @@ def test_rules_and_panels_name_only_known_metrics(folder: Path) -> None:
         "jettison_drift_limit",
         "jettison_quality_agreement_ratio",
         "jettison_quality_margin_held",
+        "jettison_quality_margin",
+        "jettison_quality_drop",
+        "jettison_quality_drop_low",
+        "jettison_quality_drop_high",
+        "jettison_quality_outcomes",
     }
     rules = (folder / "jettison.rules.yml").read_text()
     recorded = set(re.findall(r"record: (\S+)", rules))

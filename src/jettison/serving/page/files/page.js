@@ -89,8 +89,31 @@
       ["Waiting rows", count(model.queue_rows), `at most ${count(model.queue_rows_limit)}`],
       ["Rows in a batch", model.batches ? count(model.batch_rows / model.batches) : "–",
         `mean of ${count(model.batches ?? 0)} batches, at most ${count(model.batch_rows_limit)}`],
+      ...quality(model.quality ?? {}),
     ]);
+    const broken = brokenMargins(model.quality ?? {});
+    section.broken.hidden = !broken.length;
+    section.broken.lastChild.textContent =
+      `Labels that came back show that a certified margin does not hold any more: ${broken.join("; ")}. Go back to the original.`;
     spark(section);
+  };
+
+  const brokenMargins = ({ margins = [] }) =>
+    margins.filter((margin) => margin.held === 0).map((margin) => `${margin.metric}, ${margin.group}`);
+
+  const quality = ({ margins = [], agreement = [], drift = [] }) => {
+    const rows = Math.max(0, ...margins.map((margin) => margin.rows ?? 0));
+    const far = drift.filter((feature) => feature.score > feature.limit);
+    const [near] = agreement.filter((one) => one.value != null);
+    const share = (value) => `${(value * 100).toFixed(1)} %`;
+    return [
+      ["Certified margin", !margins.length ? "–" : brokenMargins({ margins }).length ? "BROKEN" : rows ? "holds" : "not yet checked",
+        margins.length ? `by ${count(rows)} rows with a label and the original's answer` : "none is watched"],
+      ["Agreement", near ? share(near.value) : "–",
+        near ? `with the original: ${share(near.low)} to ${share(near.high)}, n = ${count(near.rows)}` : "no shadow of the original has answered"],
+      ["Drift", !drift.length ? "–" : far.length ? `${far.length} of ${drift.length}` : "none",
+        !drift.length ? "too few rows yet" : far.length ? `beyond the limit: ${far.slice(0, 4).map((one) => one.feature).join(", ")}` : `${drift.length} features, none beyond its limit`],
+    ];
   };
 
   const refusals = (model) => {
@@ -127,10 +150,11 @@
       tiles: make("dl", { className: "tiles" }), facts: make("p", { className: "facts" }),
       notes: make("ul", { hidden: true }), trial: make("div"),
       card: make("div"),
+      broken: make("div", { className: "banner", role: "alert", hidden: true }, make("strong", { textContent: "✗ QUALITY BROKEN" }), make("span")),
     };
     section.root = make("section", { className: "model" },
       make("h2", {}, model.name),
-      standing(model), section.facts, section.notes, section.tiles, picture, section.trial,
+      standing(model), section.broken, section.facts, section.notes, section.tiles, picture, section.trial,
       make("details", { className: "card" }, make("summary", { textContent: "Model card" }), section.card));
     section.root.dataset.model = model.name;
     section.root.dataset.version = model.version;
