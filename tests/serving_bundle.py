@@ -29,6 +29,7 @@ from jettison.domain.rows import LENGTHS, Rows
 from jettison.domain.run import RunRecord, Trial
 from jettison.pipeline.certify import uncertified_certificate
 from jettison.pipeline.emit import Cargo, emit
+from jettison.pipeline.load import load_model
 from jettison.trust.wording import ANY_BATCH, ASSUMPTIONS, BATCH_ONE
 
 FEATURES = 16
@@ -53,6 +54,8 @@ class Made:
         batch_sizes, threads: of the serving profile.
         cpu_class: that the certificate names; empty for this machine's.
         probes: rows that are stored in it (8 at most).
+        loaded: the original in the record is the model as the stage load leaves it (takes a
+            second), so that `--original` finds it to be the same; else it is the model itself.
     """
 
     kind: str = "mlp"
@@ -64,10 +67,14 @@ class Made:
     threads: int = 1
     cpu_class: str = ""
     probes: int = 64
+    loaded: bool = False
 
 
 def make_bundle(folder: Path, made: Made | None = None) -> Path:
-    """Writes a bundle to `folder` (its ledger and model files beside it); gives `folder`."""
+    """Writes a bundle to `folder`; gives `folder`.
+
+    Ledger, rows and the model itself (`model/model.onnx`) lie in `<folder>-parts` beside it.
+    """
     how = made or Made()
     place = folder.with_name(f"{folder.name}-parts")
     model = make_model(place / "model", how)
@@ -85,7 +92,8 @@ def make_bundle(folder: Path, made: Made | None = None) -> Path:
         requirements=(Requirement("accuracy", 0.01, 0.03),),
     )
     certificate = make_certificate(how, candidate, configuration)
-    record = _record(model, candidate, configuration, certificate)
+    original = load_model(configuration.model, place / "loaded") if how.loaded else model
+    record = _record(original, candidate, configuration, certificate)
     emit(record, Cargo(candidate, rows), folder, str(place / "ledger"))
     return folder
 

@@ -85,7 +85,7 @@ class Lineup:
 
     def observe(self, chosen: ServedVersion, request: InferenceRequest, answer: Answer) -> None:
         """Tells shadow and monitor about a request that was answered; must be quick."""
-        if self.shadow is not None:
+        if self.shadow is not None and self.shadow.fits(chosen.original):
             busy = any(one.batcher.waiting_rows for one in self)
             if self.shadow.offer(request, answer, chosen.model.prediction, busy=busy):
                 return

@@ -73,6 +73,7 @@ def _version(
         seconds_by_rows=found.seconds_by_rows,
         label=label_of((*admitted.doubts, *found.doubts)),
         notes=found.notes,
+        original=admitted.record.model.artifact.digest,
     )
 
 

@@ -268,12 +268,11 @@ class Repository:
         self._tell("unloaded", version)
 
     async def _follow(self, lineup: Lineup, admitted: Admitted) -> None:
-        """Starts the shadow that was asked for; one that fits the new version stays."""
+        """Starts the shadow that was asked for, if it is not there yet.
+
+        One that does not fit a later version stays, and gets none of its requests.
+        """
         source, share = lineup.source, self._settings.shadow_share
-        if lineup.shadow is not None and source.original:
-            told = admitted.record.model.artifact.digest
-            if lineup.shadow.understudy.model.artifact.digest != told:
-                await self._close_shadow(lineup)
         if lineup.shadow is not None or not (source.original or source.shadow):
             return
         with tempfile.TemporaryDirectory(prefix="jettison-original-") as folder:

@@ -95,6 +95,15 @@ class Shadow:
         self._waiting: asyncio.Queue[tuple[InferenceRequest, Answer, str]] = asyncio.Queue(WAITING)
         self._task = asyncio.create_task(self._work(), name="jettison-shadow")
 
+    def fits(self, original: str) -> bool:
+        """Whether answers of a bundle with this original may be compared with the shadow's.
+
+        Args:
+            original: digest of the model that the bundle was made from.
+        """
+        understudy = self.understudy
+        return understudy.title != ORIGINAL or understudy.model.artifact.digest == original
+
     def offer(
         self, request: InferenceRequest, answer: Answer, prediction: str, *, busy: bool
     ) -> bool:

@@ -37,6 +37,7 @@ class ServedVersion:
         seconds_by_rows: batch size -> seconds, as measured at load; empty where a cap was given.
         label: `certified`, or `uncertified: ` and why.
         notes: sentences that a person should read (why it is served one by one, ...).
+        original: digest of the model that the bundle was made from; empty if unknown.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ServedVersion:
     seconds_by_rows: Mapping[int, float]
     label: str
     notes: tuple[str, ...]
+    original: str = ""
 
     @property
     def certified(self) -> bool:

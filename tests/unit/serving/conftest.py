@@ -31,3 +31,9 @@ def text_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dynamic_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose rows heed their neighbours, certified as if they did not."""
     return make_bundle(tmp_path_factory.mktemp("dynamic") / "release", Made(kind="dynamic"))
+
+
+@pytest.fixture(scope="session")
+def paired_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose original can be loaded again."""
+    return make_bundle(tmp_path_factory.mktemp("paired") / "release", Made(seed=2, loaded=True))
