@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import shutil
 import socket
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc
 
 from jettison.serving.observability.dashboard import dashboard, expressions
 from jettison.serving.observability.monitoring_files import write_monitoring
@@ -36,8 +38,8 @@ START_SECONDS = 20.0
 class Seen:
     """What clients, Prometheus and its alerts said."""
 
-    counted: collections.Counter[tuple[str, str]]
-    scraped: dict[tuple[str, str], float] = field(default_factory=dict)
+    counted: collections.Counter[tuple[str, str, str]]
+    scraped: dict[tuple[str, str, str], float] = field(default_factory=dict)
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     rules: list[dict[str, Any]] = field(default_factory=list)
@@ -99,9 +101,10 @@ class Prometheus:
 class Traffic:
     """Callers of every kind; counts what each was answered."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, grpc: str) -> None:
         self.url = url
-        self.counted: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.grpc = grpc
+        self.counted: collections.Counter[tuple[str, str, str]] = collections.Counter()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run)
         self.failure: BaseException | None = None
@@ -117,12 +120,16 @@ class Traffic:
     def _run(self) -> None:
         rng = np.random.default_rng(5)
         try:
-            with httpx.Client(base_url=self.url, timeout=20.0) as client:
-                turn = 0
-                while not self.stopped.is_set():
+            with (
+                httpx.Client(base_url=self.url, timeout=20.0) as client,
+                tritonclient.grpc.InferenceServerClient(self.grpc) as remote,
+            ):
+                for turn in itertools.count():
+                    if self.stopped.wait(0.02):
+                        return
                     self._round(client, rng, turn)
-                    turn += 1
-                    time.sleep(0.02)
+                    if turn % 5 == 0:
+                        self._call(remote, rng.normal(size=(2, FEATURES)).astype(np.float32))
         except BaseException as error:
             self.failure = error
 
@@ -142,10 +149,17 @@ class Traffic:
             self._post(client, GOOD, "infer", infer_body(rows[:, :3]))
             self._post(client, f"made-up-{turn}", "infer", {})
 
+    def _call(self, remote: Any, rows: np.ndarray) -> None:
+        tensor = tritonclient.grpc.InferInput("x", rows.shape, "FP32")
+        tensor.set_data_from_numpy(rows)
+        answer = remote.infer(GOOD, [tensor])
+        assert answer.as_numpy("scores").shape[0] == len(rows)
+        self.counted[GOOD, "200", "grpc"] += 1
+
     def _post(self, client: httpx.Client, model: str, verb: str, body: Any) -> None:
         answer = client.post(f"/v2/models/{model}/{verb}", json=body)
         known = model if model in (GOOD, BARE) else "(unknown)"
-        self.counted[known, str(answer.status_code)] += 1
+        self.counted[known, str(answer.status_code), "http"] += 1
 
 
 def wait_until(true: Any, otherwise: str, seconds: float = START_SECONDS) -> None:
@@ -175,7 +189,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     good = make_bundle(place / GOOD, Made(seed=0))
     bare = make_bundle(place / BARE, Made(seed=1, certified=False))
     original = place / f"{GOOD}-parts" / "model" / "model.onnx"
-    words = [f"{GOOD}={good}", f"{BARE}={bare}", "--allow-uncertified", "--no-grpc"]
+    words = [f"{GOOD}={good}", f"{BARE}={bare}", "--allow-uncertified"]
     words += ["--original", f"{GOOD}={original}", "--shadow-share", "1.0"]
     with ServeProcess(place / "server", *words) as server:
         write_monitoring(place, server.url.removeprefix("http://"))
@@ -189,7 +203,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 def _watched(server: ServeProcess, prometheus: Prometheus) -> Seen:
     wait_until(lambda: prometheus.number('up{job="jettison"}') == 1, server.told)
-    with Traffic(server.url) as traffic:
+    with Traffic(server.url, str(server.facts["grpc"])) as traffic:
         enough = f"min(jettison_drift_rows) > {FEWEST_ROWS}"
         wait_until(lambda: prometheus.query(f'{enough} and on () jettison_quality_drop'), server.told)
         time.sleep(3)  # a few scrapes with all series in them, so that all rates are known
@@ -204,9 +218,10 @@ def _watched(server: ServeProcess, prometheus: Prometheus) -> Seen:
         f"{total} requests were sent",
     )
     time.sleep(1.5)  # one more scrape: a request that was counted twice would show now
-    for sample in prometheus.query("sum by (model, code) (jettison_requests_total)"):
+    for sample in prometheus.query("sum by (model, code, protocol) (jettison_requests_total)"):
         labels = sample["metric"]
-        seen.scraped[labels["model"], labels["code"]] = float(sample["value"][1])
+        key = (labels["model"], labels["code"], labels["protocol"])
+        seen.scraped[key] = float(sample["value"][1])
     seen.batches = prometheus.number("sum(jettison_compute_duration_seconds_count)")
     seen.up = prometheus.number('min_over_time(up{job="jettison"}[10s])')
     seen.alerts = prometheus.ask("alerts")["alerts"]
@@ -216,16 +231,17 @@ def _watched(server: ServeProcess, prometheus: Prometheus) -> Seen:
 
 
 def test_the_counter_equals_what_clients_counted(seen: Seen) -> None:
-    """For each model and code, the counter is exactly the number of answers that were received."""
+    """For each model, code and protocol, the counter is exactly the number of answers received."""
     assert sum(seen.counted.values()) > 100
-    assert {code for _, code in seen.counted} == {"200", "400", "404"}
+    assert {code for _, code, _ in seen.counted} == {"200", "400", "404"}
+    assert seen.counted[GOOD, "200", "grpc"] > 10
     assert seen.scraped == dict(seen.counted)
 
 
 def test_every_scrape_succeeded(seen: Seen) -> None:
     """Prometheus could read the exposition each time."""
     assert seen.up == 1
-    assert 0 < seen.batches <= sum(n for (_, code), n in seen.counted.items() if code == "200")
+    assert 0 < seen.batches <= sum(n for (_, code, _), n in seen.counted.items() if code == "200")
 
 
 @pytest.mark.parametrize("name", expressions())

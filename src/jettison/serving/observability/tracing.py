@@ -7,6 +7,7 @@ while a request is on its way, and a server without tracing pays for one compari
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 NANOSECONDS = 1_000_000_000
 NAME = "jettison.serving"
+SERVICE_NAME = "OTEL_SERVICE_NAME"
+"""OpenTelemetry's own variable for the name under which spans are shown."""
 
 
 class Tracing:
@@ -40,7 +43,7 @@ class Tracing:
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(share)),
-            resource=Resource({"service.name": "jettison"}),
+            resource=Resource.create({"service.name": os.environ.get(SERVICE_NAME, "jettison")}),
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(processor)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -121,6 +124,36 @@ def test_a_missing_package_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependency, match=r"jettison\[tracing\]"):
         exporting_to("http://127.0.0.1:4318/v1/traces")
+
+
+def test_spans_reach_a_collector() -> None:
+    """`exporting_to` posts OTLP to the address that it was given, with what waits at the end."""
+    received: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            received.append((self.path, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Prints nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        tracing = Tracing(exporting_to(f"http://127.0.0.1:{server.server_port}/v1/traces"))
+        header = f"00-{TRACE}-{PARENT}-01"
+        Observability(tracing=tracing).request(
+            "m", "v1", 200, 0.01, "http", Detail(traceparent=header, answer=ANSWER)
+        )
+        tracing.close()
+        server.shutdown()
+        thread.join()
+    ((path, body),) = received
+    assert path == "/v1/traces"
+    assert bytes.fromhex(TRACE) in (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
 
 
 def _length(span: ReadableSpan) -> int:

@@ -6,6 +6,7 @@
   const history = [];
   const sections = new Map(); // "name version" -> { root, name, version, ... }
   let key = "";
+  let fields = 0;
 
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
@@ -164,13 +165,17 @@
   };
 
   const describe = async (section) => {
-    const path = `/page/models/${encodeURIComponent(section.name)}/${encodeURIComponent(section.version)}`;
-    const reply = await ask(path);
-    if (!reply.ok) {
-      section.facts.textContent = `Its facts can't be read (${reply.status}).`;
-      return;
+    try {
+      const reply = await ask(`/page/models/${encodeURIComponent(section.name)}/${encodeURIComponent(section.version)}`);
+      const told = await reply.json();
+      if (!reply.ok) throw new Error(told.error ?? `status ${reply.status}`);
+      fill(section, told);
+    } catch (error) {
+      section.facts.textContent = `Its facts can't be read (${error.message}).`;
     }
-    const told = await reply.json();
+  };
+
+  const fill = (section, told) => {
     section.facts.replaceChildren(
       `version ${told.version}`,
       ...Object.entries(told.facts).flatMap(([name, value]) => [` · ${name} `, make("span", { className: "mono", textContent: value })]));
@@ -186,7 +191,8 @@
     if (trying.kind === "none") {
       return [make("h3", { textContent: "Try it" }), make("p", { textContent: trying.label.replace("{name}", section.name) })];
     }
-    const id = `input-${sections.size}-${section.version}`;
+    fields += 1;
+    const id = `input-${fields}`;
     const field = make("textarea", {
       id, value: trying.example, spellcheck: false, className: trying.kind === "text" ? "" : "mono",
       placeholder: trying.kind === "text" ? "Type a text" : "",
