@@ -170,9 +170,10 @@ def _energy(meter: Meter) -> Iterator[Metric]:
         ("jettison_energy_low_joules", "Energy used, lower end of its range.", joules.low),
         ("jettison_energy_high_joules", "Energy used, upper end of its range.", joules.high),
     ):
-        family = CounterMetricFamily(name, text, labels=("source",))
-        family.add_metric([meter.label], value)
-        yield family
+        if not math.isnan(value):
+            family = CounterMetricFamily(name, text, labels=("source",))
+            family.add_metric([meter.label], value)
+            yield family
 
 
 def readings_families(readings: Iterable[Reading]) -> Iterator[Metric]:

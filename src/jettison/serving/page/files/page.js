@@ -27,6 +27,7 @@
     const ms = seconds * 1e3;
     return ms >= 1000 ? `${seconds.toFixed(1)} s` : `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
   };
+  const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 6 }) : String(value ?? "–"));
   const sum = (counts, wanted = () => true) =>
     Object.entries(counts ?? {}).reduce((total, [name, n]) => total + (wanted(name) ? n : 0), 0);
 
@@ -106,12 +107,11 @@
     const rows = Math.max(0, ...margins.map((margin) => margin.rows ?? 0));
     const far = drift.filter((feature) => feature.score > feature.limit);
     const [near] = agreement.filter((one) => one.value != null);
-    const share = (value) => `${(value * 100).toFixed(1)} %`;
     return [
-      ["Certified margin", !margins.length ? "–" : brokenMargins({ margins }).length ? "BROKEN" : rows ? "holds" : "not yet checked",
+      ["Certified margin", !margins.length ? "–" : brokenMargins({ margins }).length ? "BROKEN" : rows ? "not broken" : "not yet checked",
         margins.length ? `by ${count(rows)} rows with a label and the original's answer` : "none is watched"],
-      ["Agreement", near ? share(near.value) : "–",
-        near ? `with the original: ${share(near.low)} to ${share(near.high)}, n = ${count(near.rows)}` : "no shadow of the original has answered"],
+      ["Like the original", near ? number(near.value) : "–",
+        near ? `${near.metric}, ${number(near.low)} to ${number(near.high)}, n = ${count(near.rows)}` : "no original runs beside it"],
       ["Drift", !drift.length ? "–" : far.length ? `${far.length} of ${drift.length}` : "none",
         !drift.length ? "too few rows yet" : far.length ? `beyond the limit: ${far.slice(0, 4).map((one) => one.feature).join(", ")}` : `${drift.length} features, none beyond its limit`],
     ];
@@ -241,8 +241,6 @@
       make("details", { open: !prediction.scores }, make("summary", { textContent: "The whole answer" }),
         make("pre", { textContent: JSON.stringify(told, null, 1) })));
   };
-
-  const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 6 }) : String(value ?? "–"));
 
   const headline = (prediction) => {
     const said = prediction.label ?? prediction.value ?? (prediction.scores ? null : prediction.score);
