@@ -12,7 +12,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ LINGER_SECONDS = 0.5
 a word that the connection closes. A connection that is closed at once would lose it."""
 
 POLL_SECONDS = 0.02
+JOIN_SECONDS = 10.0
 
 logger = logging.getLogger("jettison.serving.server")
 
@@ -60,7 +62,23 @@ def serve(sources: Sequence[ServedSource], settings: ServeSettings) -> int:
     import uvloop
 
     with _observed(settings) as watch, asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        return loop.run(_Process(sources, settings, watch).run())
+        code = loop.run(_Process(sources, settings, watch).run())
+    _leave_native_code(code)
+    return code
+
+
+def _leave_native_code(code: int) -> None:
+    """Waits for threads of models; ends the process without them if one never comes back.
+
+    An interpreter that shuts down while such a thread is in native code can crash on its way out.
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith("jettison-"):
+            thread.join(JOIN_SECONDS)
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
 
 
 def _require_packages() -> None:
@@ -196,6 +214,8 @@ class _Process:
                 await repository.drain()
         except TimeoutError:
             left = self._watch.in_flight
+            if not left:
+                return 0
             logger.error("drain timed out", extra={"fields": {"left": left}})
             print(
                 f"jettison: {left} accepted request(s) were left after {self._settings.drain_seconds:g}"
@@ -224,7 +244,7 @@ class _Front:
         watch: Observability,
         settings: ServeSettings,
         listener: socket.socket,
-    ) -> Any:
+    ) -> AsyncIterator[_Front]:
         """Starts both, and ends what is left of them at the end of the block."""
         from jettison.serving.http.app import create_app
         from jettison.serving.http.connection import http_config

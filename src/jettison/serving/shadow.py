@@ -26,7 +26,7 @@ from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Array
-from jettison.errors import CandidateFailed, CheckFailed, RequestRefused, UsageError
+from jettison.errors import CandidateFailed, CheckFailed, UsageError
 from jettison.pipeline.load import load_model
 from jettison.serving.admission import Admitted
 from jettison.serving.comparison import Comparison
@@ -131,7 +131,7 @@ class Shadow:
             request, answer, prediction = await self._waiting.get()
             try:
                 other = await self._answer(request, prediction)
-            except (CandidateFailed, RequestRefused) as failure:
+            except Exception as failure:  # noqa: BLE001 - a model may raise anything; it is counted
                 self.comparison.count("failed")
                 self._hand_over(request, answer, None)
                 told = {"shadow": self.understudy.title, "reason": str(failure)}
