@@ -14,7 +14,7 @@ start, so money depends on which outcomes came, not on their order, and nothing 
 Money that was lost in a long good time would make the test blind to a drop that begins late. So
 only half of it is staked at the start; from the other half a fresh account is opened every
 `EPOCH` outcomes (with the share 6 / (pi e)^2 of it for the e-th). All accounts together start with
-at most 1, so the promise above holds for their sum. Old accounts are closed, by age alone, so that
+at most 1, with what is not staked yet, so the promise above holds for their sum. Old accounts are closed, by age alone, so that
 about `ACCOUNTS` with evenly spread logarithms of age stay.
 """
 
@@ -80,6 +80,7 @@ class BettingTest:
         self._life: Counts = np.zeros(2 * resolution + 1, np.int64)
         # Start (in outcomes), log of the stake, and the counts before it, of each fresh account.
         self._accounts: list[tuple[int, float, Counts]] = []
+        self._cash = 0.5
         self._log_most = 0.0
         self._total = 0.0
         self.n = 0
@@ -114,8 +115,9 @@ class BettingTest:
     def _open(self) -> None:
         """Opens a fresh account; closes the one whose neighbours are closest in age."""
         epoch = self.n // EPOCH
-        stake = math.log(0.5 * 6.0 / (math.pi * epoch) ** 2)
-        self._accounts.append((self.n, stake, self._life.copy()))
+        stake = 0.5 * 6.0 / (math.pi * epoch) ** 2
+        self._cash = max(0.0, self._cash - stake)
+        self._accounts.append((self.n, math.log(stake), self._life.copy()))
         if len(self._accounts) > ACCOUNTS:
             ages = [self.n + EPOCH - start for start, _, _ in self._accounts]
             ratios = [older / newer for older, newer in zip(ages, ages[2:], strict=False)]
@@ -124,7 +126,9 @@ class BettingTest:
     def _log_money(self) -> float:
         since = [self._life, *(self._life - before for _, _, before in self._accounts)]
         stakes = np.array([math.log(0.5), *(stake for _, stake, _ in self._accounts)])
-        return float(np.logaddexp.reduce(stakes + _log_wealth(np.stack(since), self._growth)))
+        wealth = stakes + _log_wealth(np.stack(since), self._growth)
+        cash = math.log(self._cash) if self._cash > 0.0 else -math.inf
+        return float(np.logaddexp(np.logaddexp.reduce(wealth), cash))
 
     @property
     def mean(self) -> float | None:
