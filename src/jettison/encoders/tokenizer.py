@@ -32,6 +32,7 @@ class TokenizerEncoder:
     """
 
     name: ClassVar[str] = "tokenizer"
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
 
     def bind(self, encoder: Encoder, model: Model, columns: tuple[str, ...]) -> Encoder:
         """Settles the text column, or the two columns of a pair.

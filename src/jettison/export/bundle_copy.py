@@ -1,4 +1,4 @@
-"""Copies of a bundle and of its papers inside an export."""
+"""What an export takes from a bundle: a copy, its papers, its probes with a program that asks them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from jettison.domain.exports import ExportJob
 from jettison.errors import CheckFailed
 from jettison.export.pins import needed
 from jettison.trust import bundle_layout as layout
+
+CHECK = Path(__file__).parent / "templates" / "check_answers.py"
 
 PAPERS = (layout.CERTIFICATE, layout.CARD, layout.MANIFEST)
 """What travels with a model that leaves its bundle: verdicts, card, and the bundle's name."""
@@ -34,6 +36,24 @@ def copy_papers(job: ExportJob, target: Path) -> None:
     """Copies certificate, card and manifest beside a model."""
     for name in PAPERS:
         shutil.copyfile(Path(job.bundle) / name, target / name)
+
+
+def copy_check(job: ExportJob, folder: Path, probes: str = layout.PROBES) -> str:
+    """Copies the program that compares a server's answers, and the probes it asks.
+
+    Args:
+        job: what is exported.
+        folder: of the export.
+        probes: where they lie in it; copied there unless the bundle is there already.
+
+    Returns:
+        The command that runs it, but for the server's address.
+    """
+    shutil.copyfile(CHECK, folder / CHECK.name)
+    if not (folder / probes).exists():
+        shutil.copyfile(Path(job.bundle) / layout.PROBES, folder / probes)
+    place = "" if probes == layout.PROBES else f" --probes {probes}"
+    return f"python {CHECK.name} http://HOST:PORT {job.name}{place}"
 
 
 def standing(job: ExportJob) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from jettison.domain.exports import ExportJob, ExportSetting
 from jettison.errors import UsageError
 from jettison.export import pins
-from jettison.export.bundle_copy import copy_bundle, standing
+from jettison.export.bundle_copy import copy_bundle, copy_check, standing
 from jettison.export.serve_command import (
     ACCESS,
     READY,
@@ -20,6 +20,7 @@ from jettison.export.serve_command import (
     serve_arguments,
     thread_variables,
 )
+from jettison.trust.bundle_layout import PROBES
 
 BUNDLE = "bundle"
 HOME = "/srv"
@@ -56,7 +57,7 @@ class Docker:
         (folder / "constraints.txt").write_text(_constraints(job), "utf-8")
         (folder / ".dockerignore").write_text(_ignored(), "utf-8")
         (folder / "Dockerfile").write_text(_dockerfile(job), "utf-8")
-        return _steps(job)
+        return (*_steps(job), copy_check(job, folder, f"{BUNDLE}/{PROBES}"))
 
 
 def _wheel(job: ExportJob, folder: Path) -> str:
@@ -67,10 +68,10 @@ def _wheel(job: ExportJob, folder: Path) -> str:
     """
     given, version = job.text("wheel"), metadata.version("jettison")
     if not given:
-        if _from_an_index():
+        if pins.origin() == "":
             return f"jettison[serve]=={version}"
         raise UsageError(
-            "this jettison was installed from a folder or a file, so no package index is known to "
+            f"this jettison was installed from {pins.origin()}, so no package index is known to "
             "have it: build a wheel (pip wheel --no-deps --wheel-dir wheels FOLDER_OF_JETTISON) "
             "and name it with --set wheel=wheels/FILE.whl"
         )
@@ -80,11 +81,6 @@ def _wheel(job: ExportJob, folder: Path) -> str:
     (folder / "wheels").mkdir()
     shutil.copyfile(path, folder / "wheels" / path.name)
     return f"./wheels/{path.name}[serve]"
-
-
-def _from_an_index() -> bool:
-    """Whether pip took jettison from an index: PEP 610 records every other origin."""
-    return metadata.distribution("jettison").read_text("direct_url.json") is None
 
 
 def _requirements(job: ExportJob, jettison: str) -> str:
@@ -116,7 +112,7 @@ def _ignored() -> str:
 def _dockerfile(job: ExportJob) -> str:
     base = job.text("base") or f"python:{pins.python_version(job)}-slim"
     ports = (job.whole("http_port"), job.whole("grpc_port"))
-    command = serve_arguments(job, f"{HOME}/{BUNDLE}", KEY_FILE, ports)
+    command = serve_arguments(job, BUNDLE, KEY_FILE, ports)
     check = HEALTH.format(port=ports[0], path=READY)
     wheels = ["COPY wheels/ wheels/"] if job.text("wheel") else []
     variables = {"PYTHONUNBUFFERED": "1", **thread_variables(job)}
@@ -131,7 +127,7 @@ def _dockerfile(job: ExportJob) -> str:
         *wheels,
         "RUN pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt",
         f"RUN useradd --system --uid {USER} --home-dir {HOME} --shell /usr/sbin/nologin jettison",
-        f"COPY {BUNDLE}/ {BUNDLE}/",
+        f"COPY --chown={USER}:{USER} {BUNDLE}/ {BUNDLE}/",
         f"USER {USER}:{USER}",
         f"EXPOSE {' '.join(str(port) for port in ports if port)}",
         "STOPSIGNAL SIGTERM",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from jettison.domain.exports import ExportJob, ExportSetting
 from jettison.errors import ConfigError
-from jettison.export.bundle_copy import copy_papers, standing
+from jettison.export.bundle_copy import copy_check, copy_papers, standing
 from jettison.export.serve_command import (
     ACCESS,
     DRAIN_SECONDS,
@@ -66,7 +66,7 @@ class Kserve:
         (folder / "serving-runtime.yaml").write_text(runtime, "utf-8")
         (folder / "inference-service.yaml").write_text(service, "utf-8")
         copy_papers(job, folder)
-        return _steps(job)
+        return (*_steps(job), copy_check(job, folder))
 
 
 def _check(job: ExportJob) -> None:
@@ -227,6 +227,4 @@ def _steps(job: ExportJob) -> tuple[str, ...]:
     return (
         *secret,
         "kubectl apply -f serving-runtime.yaml -f inference-service.yaml",
-        "This was written without a cluster at hand: it follows the fields of KServe's own "
-        "resource definitions.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from importlib import metadata
@@ -51,3 +52,9 @@ def of_the_server() -> Mapping[str, str]:
 def python_version(job: ExportJob) -> str:
     """Major and minor version of the Python that certified the model."""
     return ".".join(job.versions["python"].split(".")[:2])
+
+
+def origin() -> str:
+    """Where pip took jettison from, if not from a package index: PEP 610 records it; or empty."""
+    told = metadata.distribution("jettison").read_text("direct_url.json")
+    return str(json.loads(told)["url"]) if told else ""

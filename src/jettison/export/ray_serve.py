@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from jettison.domain.exports import ExportJob, ExportSetting
 from jettison.export import pins
-from jettison.export.bundle_copy import copy_bundle, standing
+from jettison.export.bundle_copy import copy_bundle, copy_check, standing
+from jettison.trust.bundle_layout import PROBES
 
 BUNDLE = "bundle"
 APP = Path(__file__).parent / "templates" / "serve_app.py"
@@ -33,18 +34,16 @@ class RayServe:
     }
 
     def write(self, job: ExportJob, folder: Path) -> tuple[str, ...]:
-        """Writes serve_app.py, serve.json, requirements, constraints and a copy of the bundle."""
+        """Writes serve_app.py, serve.json, requirements and a copy of the bundle."""
         copy_bundle(job, folder / BUNDLE)
         # Copied as it stands in jettison, where it is checked and tested: only data is written.
         shutil.copyfile(APP, folder / APP.name)
         (folder / "serve.json").write_text(json.dumps(_settings(job), indent=2) + "\n", "utf-8")
-        needed = [f"{name}=={version}" for name, version in pins.needed(job).items() if version]
-        jettison = f"jettison[serve,ray]=={metadata.version('jettison')}"
-        (folder / "requirements.txt").write_text("\n".join([jettison, *needed]) + "\n", "utf-8")
+        (folder / "requirements.txt").write_text(_requirements(job), "utf-8")
         (folder / "README.md").write_text(_readme(job), "utf-8")
         return (
             "cd <this folder> && RAY_USAGE_STATS_ENABLED=0 serve run serve_app:app",
-            f"curl http://127.0.0.1:8000/v2/models/{job.name}",
+            copy_check(job, folder, f"{BUNDLE}/{PROBES}"),
         )
 
 
@@ -58,6 +57,18 @@ def _settings(job: ExportJob) -> dict[str, object]:
         "max_ongoing_requests": job.whole("max_ongoing_requests"),
         "key_file": job.text("key_file"),
     }
+
+
+def _requirements(job: ExportJob) -> str:
+    """The certified runtime, and jettison where a package index has it."""
+    version, origin = metadata.version("jettison"), pins.origin()
+    jettison = (
+        f"# jettison[serve,ray] {version}: install it on every node from {origin}"
+        if origin
+        else f"jettison[serve,ray]=={version}"
+    )
+    needed = [f"{name}=={found}" for name, found in pins.needed(job).items() if found]
+    return "\n".join([jettison, *needed]) + "\n"
 
 
 def _readme(job: ExportJob) -> str:

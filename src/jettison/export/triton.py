@@ -15,7 +15,7 @@ from typing import ClassVar
 from jettison.domain.exports import ExportJob, ExportSetting
 from jettison.domain.model import TensorSpec
 from jettison.errors import UsageError
-from jettison.export.bundle_copy import copy_papers, standing
+from jettison.export.bundle_copy import copy_check, copy_papers, standing
 from jettison.export.protobuf_text import Block, comment, quoted, rendered
 from jettison.graphs.onnx_graph import tensor_specs
 
@@ -81,11 +81,11 @@ class Triton:
             (place / LABELS).write_text("\n".join(job.model.encoder.labels) + "\n", "utf-8")
         (place / "config.pbtxt").write_text(_config(job, inputs, outputs, labelled), "utf-8")
         copy_papers(job, place)
-        (folder / "README.md").write_text(_readme(job), "utf-8")
+        check = copy_check(job, folder)
+        (folder / "README.md").write_text(_readme(job, check), "utf-8")
         return (
             "tritonserver --model-repository=<this folder> --disable-auto-complete-config",
-            "This was written without a Triton server at hand: send it the bundle's probes "
-            "(probes.npz) and compare the answers before you rely on it.",
+            f"{check}  # before you rely on it: this was written without a Triton at hand",
         )
 
 
@@ -279,12 +279,14 @@ def _parameter(key: str, value: str) -> Block:
     )
 
 
-def _readme(job: ExportJob) -> str:
+def _readme(job: ExportJob, check: str) -> str:
     facts = "\n".join(f"- {sentence}" for sentence in standing(job))
     return (
         f"# Triton model repository: {job.name}\n"
         f"Made by jettison from the bundle `{job.manifest.digest}`.\n\n{facts}\n\n"
-        "```\ntritonserver --model-repository=. --disable-auto-complete-config\n```\n"
+        "```\ntritonserver --model-repository=. --disable-auto-complete-config\n"
+        f"{check}\n```\nThe second line asks the probes of the bundle and compares the answers: do "
+        "it before you rely on the server, which was not at hand when this was written.\n"
         "Triton takes what the network takes: text is tokenised, and rows are encoded, by the "
         f"caller.\n`{job.name}/` holds the certificate, the model card and the bundle's manifest.\n"
     )

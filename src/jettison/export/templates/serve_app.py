@@ -95,6 +95,7 @@ class Replica:
         watch = Observability()
         source = ServedSource(wanted.name, Path(self._bundle))
         self._repository = Repository((source,), watch, settings)
+        watch.watch_quality(self._repository.readings)
         await self._repository.start()
         found = self._repository.get(wanted.name).digest
         if found != wanted.digest:
