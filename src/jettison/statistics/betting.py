@@ -25,6 +25,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
 from jettison.statistics.intervals import Interval
 
@@ -42,7 +43,8 @@ ACCOUNTS = 16
 SHARES = 0.95 * 1.5 ** -np.arange(12.0)
 """What is bet of the money (c above): 95 % to 1 %. A bet of all would end at the first win."""
 
-_BISECTIONS = 50
+_LOWEST = -1.0 + 1e-9
+_PRECISION = 1e-8
 
 
 class BettingTest:
@@ -83,6 +85,7 @@ class BettingTest:
         self._cash = 0.5
         self._log_most = 0.0
         self._total = 0.0
+        self._shown = (0, 0.0, Interval(math.nan, -1.0, 1.0, 0))
         self.n = 0
 
     def add(self, drops: ArrayLike) -> None:
@@ -159,13 +162,17 @@ class BettingTest:
         Args:
             alpha: error rate of the interval; by default that of the test.
         """
-        limit = math.log(2.0 / (self.alpha if alpha is None else alpha))
+        chosen = self.alpha if alpha is None else alpha
         mean = self.mean
         if mean is None:
             return Interval(math.nan, -1.0, 1.0, 0)
-        low = _bound(self._values, self._life, limit)
-        high = -_bound(self._values, self._life[::-1], limit)
-        return Interval(mean, min(low, mean), max(high, mean), self.n)
+        if self._shown[:2] != (self.n, chosen):
+            limit = math.log(2.0 / chosen)
+            low = _bound(self._values, self._life, limit)
+            high = -_bound(self._values, self._life[::-1], limit)
+            found = Interval(mean, min(low, mean), max(high, mean), self.n)
+            self._shown = (self.n, chosen, found)
+        return self._shown[2]
 
 
 def shared_alpha(alpha: float, parts: Mapping[str, float]) -> dict[str, float]:
@@ -193,11 +200,14 @@ def _log_wealth(counts: Counts, growth: Floats) -> Floats:
 
 def _bound(values: Floats, counts: Counts, limit: float) -> float:
     """The smallest mean that the money does not refute; money falls as the mean grows."""
-    low, high = -1.0, 1.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2.0
-        if float(_log_wealth(counts, _growth(values, middle))) >= limit:
-            low = middle
-        else:
-            high = middle
-    return low
+    seen = counts > 0
+    values, counts = values[seen], counts[seen]
+
+    def surplus(mean: float) -> float:
+        return float(_log_wealth(counts, _growth(values, mean))) - limit
+
+    # At the observed mean no bet has won anything; near -1 every outcome above -1 wins.
+    low, high = _LOWEST, float(counts @ values / counts.sum())
+    if high <= low or surplus(low) <= 0.0:
+        return -1.0
+    return float(brentq(surplus, low, high, xtol=_PRECISION))

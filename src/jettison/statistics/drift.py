@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = [
     "MODERATE",
@@ -157,10 +157,10 @@ def compare(
     psi = _psi(joined)
     scale = 1.0 / n + 1.0 / m
     expected = (bins - 1) * scale
-    p_value = float(stats.chi2.sf(psi / scale, bins - 1)) if bins > 1 else 1.0
-    ks_p_value = None if ks is None else float(stats.kstwobign.sf(ks / math.sqrt(scale)))
+    p_value = float(special.chdtrc(bins - 1, max(0.0, psi / scale))) if bins > 1 else 1.0
+    ks_p_value = None if ks is None else float(special.kolmogorov(ks / math.sqrt(scale)))
     score = max(0.0, psi - expected)
-    accident = float(stats.chi2.isf(LEVEL / max(1, tests), max(1, bins - 1))) * scale - expected
+    accident = float(special.chdtri(max(1, bins - 1), LEVEL / max(1, tests))) * scale - expected
     return Drift(
         n=m,
         reference=n,
