@@ -233,7 +233,7 @@ def _too_large(limit: int) -> RequestRefused:
     return RequestRefused(
         "too large",
         f"the body has more than {limit:,} bytes, the most that this server takes; send fewer rows "
-        "at a time, or start it with a larger --max-body-bytes",
+        "at a time, or start it with a larger --max-body-mb",
     )
 
 

@@ -107,7 +107,7 @@ class Predictor:
         call = InferCall(encoded.arrays, (), asked.call_id, asked.priority, asked.timeout_seconds)
         spent = time.monotonic() - asked.started
         return call.request(
-            served.model, served.pad or encoded.pad, self._longest_seconds - spent, request_id
+            served.model, served.pad or encoded.pad, self._longest_seconds, request_id, spent
         )
 
     def write(self, asked: Asked, served: ServedVersion, answer: Answer) -> bytes:

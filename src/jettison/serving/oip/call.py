@@ -47,7 +47,12 @@ class InferCall:
     timeout_seconds: float | None = None
 
     def request(
-        self, model: Model, pad: Mapping[str, float], longest_seconds: float, request_id: str
+        self,
+        model: Model,
+        pad: Mapping[str, float],
+        longest_seconds: float,
+        request_id: str,
+        spent_seconds: float = 0.0,
     ) -> InferenceRequest:
         """Checks the arrays against the model and makes the request for its queue.
 
@@ -56,6 +61,7 @@ class InferCall:
             pad: inputs that are ragged, as in `Rows`.
             longest_seconds: that any request may take; a shorter `timeout_seconds` counts.
             request_id: of the answer and of later outcomes.
+            spent_seconds: of that time, before now.
 
         Raises:
             RequestRefused: `shape`, if the arrays are not what the model takes.
@@ -65,7 +71,7 @@ class InferCall:
         seconds = longest_seconds
         if self.timeout_seconds is not None:
             seconds = min(seconds, self.timeout_seconds)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds - spent_seconds
         return InferenceRequest(arrays, rows, deadline, self.priority, request_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -188,5 +189,5 @@ async def _refuse(context: Any, refused: RequestRefused, request_id: str = "") -
     if request_id:
         more.append(("x-request-id", request_id))
     if refused.retry_after_seconds is not None:
-        more.append(("retry-after", f"{max(1.0, refused.retry_after_seconds):.0f}"))
+        more.append(("retry-after", str(max(1, math.ceil(refused.retry_after_seconds)))))
     await context.abort(CODES[refused.reason], str(refused), tuple(more))
