@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -110,7 +110,7 @@ class Exchange:
     @property
     def connection(self) -> GuardedConnection | None:
         """The connection, where `jettison.serving.http.connection` made it."""
-        extensions = self.scope.get("extensions")
+        extensions: Mapping[str, Any] | None = self.scope.get("extensions")
         return extensions.get(CONNECTION) if extensions else None
 
     @property
