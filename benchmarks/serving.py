@@ -149,21 +149,20 @@ def _entries(case: Case, outputs: int, missing: list[Row]) -> Iterator[Made]:
     wanted = ("JSON", "binary") if small else ("binary", "gRPC")
     chosen = tuple(arm for arm in ours if arm.name.endswith(wanted))
     yield recipe, chosen
-    if small:
+    if not small:
+        yield arms.holding(case)
+    else:
         by_name = {arm.name: arm.requests for arm in ours}
         # About 10 characters per JSON number, 4 bytes per binary one, and a header.
         yield arms.empty(case, JSON_EMPTY, by_name["jettison, HTTP JSON"], 160 + 10 * outputs)
         yield arms.empty(case, BINARY_EMPTY, by_name["jettison, HTTP binary"], 200 + 4 * outputs)
-    for name in peers.PACKAGES:
+    for name, make in arms.PEERS.items():
         try:
             python = peers.interpreter(name, PEERS)
         except peers.NotInstalled as error:
             missing.append(rows.missing_row(case.title, name, f"not installed: {error}"))
             continue
-        if name == "mlserver":
-            yield arms.mlserver(case, python, WORK / f"mlserver-{case.cap}")
-        else:
-            yield getattr(arms, name)(case, python)
+        yield make(case, python, WORK / f"{name}-{case.cap}")
 
 
 def _expected(case: Case) -> list[Array]:

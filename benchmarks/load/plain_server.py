@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httptools
+
+from benchmarks.load.connection import Address
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
@@ -44,6 +50,19 @@ async def serve(port: int, stall_every: float, stall: float) -> None:
         await asyncio.sleep(stall_every)
         time.sleep(stall)  # the whole server stands still: that is the point
     await server.serve_forever()
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Address]:
+    """Such a server in a process of its own, on a free port."""
+    command = [sys.executable, "-m", "benchmarks.load.plain_server", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout is not None else ""
+        yield Address("127.0.0.1", int(line))
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def main() -> None:

@@ -119,6 +119,28 @@ def jettison(case: Case) -> Made:
     return recipe, arms
 
 
+def holding(case: Case) -> Made:
+    """Our server, told to wait for a batch mate that recent arrivals promise."""
+    port = free_port()
+    path = tensors.infer_path(NAME)
+    requests = tuple(tensors.binary_request(path, row) for row in case.inputs)
+    command = [
+        *(sys.executable, "-m", "jettison.cli", "serve", f"{NAME}={case.bundle}"),
+        *("--port", str(port), "--no-grpc", "--max-batch-rows", str(case.cap)),
+        *("--hold-ms", str(case.wait_ms), "--allow-uncertified"),
+    ]
+    name = f"jettison, HTTP binary, --hold-ms {case.wait_ms:g}"
+    recipe = Recipe("jettison with a hold", command, {}, Path.cwd(), port, requests[0])
+    return recipe, (
+        Arm(
+            name,
+            recipe.name,
+            requests,
+            lambda reply: tensors.arrays_of(reply)[case.output].ravel(),
+        ),
+    )
+
+
 def empty(case: Case, name: str, requests: tuple[bytes, ...], answer_bytes: int) -> Made:
     """The endpoint without a model, for requests and answers of the same size."""
     port = free_port()
@@ -128,7 +150,7 @@ def empty(case: Case, name: str, requests: tuple[bytes, ...], answer_bytes: int)
     return recipe, (Arm(name, name, requests, None),)
 
 
-def mosec(case: Case, python: Path) -> Made:
+def mosec(case: Case, python: Path, folder: Path) -> Made:
     """Raw bytes in and out."""
     port = free_port()
     requests = tuple(
@@ -148,7 +170,7 @@ def mosec(case: Case, python: Path) -> Made:
     )
 
 
-def litserve(case: Case, python: Path) -> Made:
+def litserve(case: Case, python: Path, folder: Path) -> Made:
     """JSON objects."""
     port = free_port()
     requests = tuple(
@@ -205,7 +227,7 @@ def mlserver(case: Case, python: Path, folder: Path) -> Made:
     )
 
 
-def bentoml(case: Case, python: Path) -> Made:
+def bentoml(case: Case, python: Path, folder: Path) -> Made:
     """JSON with one list of numbers."""
     port = free_port()
     requests = tuple(
@@ -219,7 +241,7 @@ def bentoml(case: Case, python: Path) -> Made:
     environment = {
         **case.environment(port),
         "BENTOML_DO_NOT_TRACK": "True",
-        "BENTOML_HOME": str(Path(".bench/bentoml").absolute()),
+        "BENTOML_HOME": str(folder),
     }
     command = [
         *(str(python.with_name("bentoml")), "serve", "bentoml_service:Inference"),
@@ -234,6 +256,15 @@ def bentoml(case: Case, python: Path) -> Made:
             lambda reply: np.asarray(json.loads(reply.body)[0], np.float32),
         ),
     )
+
+
+PEERS: Mapping[str, Callable[[Case, Path, Path], Made]] = {
+    "mosec": mosec,
+    "litserve": litserve,
+    "mlserver": mlserver,
+    "bentoml": bentoml,
+}
+"""Key of `peers.PACKAGES` -> how it takes part: the case, its Python, a folder of its own."""
 
 
 def _json(value: Any) -> bytes:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from benchmarks.load.connection import Address, ask, connect
 from benchmarks.load.loops import run
@@ -145,6 +145,8 @@ class RawRunner:
             env=dict(environment),
             text=True,
         )
+        self._questions = cast(IO[str], self._process.stdin)
+        self._answers = cast(IO[str], self._process.stdout)
         self.load_seconds = float(self._read()["load_seconds"])
 
     @property
@@ -154,20 +156,18 @@ class RawRunner:
 
     def timed(self, seconds: float) -> Mapping[str, Any]:
         """Runs full batches; gives `rows`, `seconds`, `cpu_seconds`, `call_seconds`."""
-        assert self._process.stdin is not None  # noqa: S101 - opened above
-        self._process.stdin.write(f"run {seconds}\n")
-        self._process.stdin.flush()
+        self._questions.write(f"run {seconds}\n")
+        self._questions.flush()
         return self._read()
 
     def end(self) -> None:
         """Ends the process."""
-        assert self._process.stdin is not None  # noqa: S101 - opened above
-        self._process.stdin.close()
+        self._questions.close()
         self._process.wait(10.0)
+        self._answers.close()
 
     def _read(self) -> Mapping[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101 - opened above
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             raise NotStarted("the raw runner ended")
         found: Mapping[str, Any] = json.loads(line)

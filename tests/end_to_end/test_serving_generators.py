@@ -13,7 +13,7 @@ pytest.importorskip("mlperf_loadgen", reason="NO LOADGEN: pip install mlcommons-
 from benchmarks.load.connection import Address, post
 from benchmarks.load.loops import Target, open_loop, run
 from benchmarks.load.mlperf import Offer, server_scenario
-from tests.unit.benchmarks.test_loops import plain_server
+from benchmarks.load.plain_server import running
 
 RATE = 200.0
 SECONDS = 4.0
@@ -31,13 +31,13 @@ def verdicts(address: Address, bound_ms: float, logs: Path) -> tuple[str, str]:
 
 def test_both_see_a_stall(tmp_path: Path) -> None:
     """A third of the time stands still: neither calls half the stall a bound that p99 keeps."""
-    with plain_server("--stall-every", "1.0", "--stall", str(STALL_SECONDS)) as address:
+    with running("--stall-every", "1.0", "--stall", str(STALL_SECONDS)) as address:
         found = verdicts(address, 500.0 * STALL_SECONDS, tmp_path)
     assert found == ("INVALID", "INVALID")
 
 
 def test_both_see_a_server_that_keeps_its_bound(tmp_path: Path) -> None:
     """A server that does nothing is within a generous bound for both."""
-    with plain_server() as address:
+    with running() as address:
         found = verdicts(address, 2000.0, tmp_path)
     assert found == ("VALID", "VALID")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,30 +14,17 @@ pytest.importorskip("httptools", reason="NO HTTPTOOLS: pip install 'jettison[ser
 from benchmarks.load import connection as connections
 from benchmarks.load.connection import Address, Connection, Reply, ask, connect, get, post
 from benchmarks.load.loops import Target, closed_loop, exact_loop, open_loop, run
+from benchmarks.load.plain_server import running
 
 REQUEST = post("/", b"hello", {})
 STALL_SECONDS = 1.0
 CLIENTS = 4
 
 
-@contextmanager
-def plain_server(*options: str) -> Iterator[Address]:
-    """The least that answers HTTP, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.load.plain_server", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield Address("127.0.0.1", int(process.stdout.readline()))
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def stalling() -> Iterator[Address]:
     """Works for a second, stands still for one, and so on."""
-    with plain_server("--stall-every", "1.0", "--stall", str(STALL_SECONDS)) as address:
+    with running("--stall-every", "1.0", "--stall", str(STALL_SECONDS)) as address:
         yield address
 
 
@@ -64,7 +48,7 @@ def test_a_closed_loop_hides_a_stall_and_says_so(stalling: Address) -> None:
 
 def test_arrivals_are_poisson() -> None:
     """Gaps between scheduled instants are exponential: mean 1 / rate, deviation as large."""
-    with plain_server() as address:
+    with running() as address:
         load = run(open_loop(Target(address, (REQUEST,)), rate=1000, seconds=2.0, seed=4))
     gaps = np.diff(load.scheduled[np.argsort(load.scheduled)])
     assert abs(gaps.mean() - 0.001) < 0.0001
@@ -73,7 +57,7 @@ def test_arrivals_are_poisson() -> None:
 
 def test_the_same_seed_gives_the_same_arrivals() -> None:
     """Two runs differ by their start only."""
-    with plain_server() as address:
+    with running() as address:
         first, second = (
             run(open_loop(Target(address, (REQUEST,)), 500, 0.5, seed=1)) for _ in range(2)
         )
@@ -89,7 +73,7 @@ def test_each_answer_is_handed_on_with_its_number() -> None:
         seen.append(number)
         assert reply.body == b"ok"
 
-    with plain_server() as address:
+    with running() as address:
         target = Target(address, (REQUEST,), look)
         load = run(open_loop(target, 500, 0.5))
         assert sorted(seen) == list(range(load.status.size))
