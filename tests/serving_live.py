@@ -136,7 +136,7 @@ class LiveServer:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 - raised again by `__enter__`
             self._failure = failure
         finally:
             self._started.set()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jettison.errors import CandidateFailed, CheckFailed
 from jettison.serving.admission import Admitted, label_of, refuse_doubtful
 from jettison.serving.batcher import Batcher
+from jettison.serving.encoding import open_encoder
 from jettison.serving.engine import Engine
 from jettison.serving.monitoring import QualityMonitor, Watched
 from jettison.serving.rehearsal import Rehearsal, rehearse
@@ -39,6 +40,7 @@ async def prepare_version(
     except CandidateFailed as failure:
         raise CheckFailed(f"the model of {admitted.folder} can't run: {failure}") from failure
     try:
+        await asyncio.to_thread(open_encoder, served.model)
         found = await rehearse(engine, admitted, settings)
         doubts = (*admitted.doubts, *found.doubts)
         refuse_doubtful(admitted, doubts, allowed=settings.allow_uncertified)

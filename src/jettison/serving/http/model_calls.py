@@ -133,9 +133,15 @@ class ModelCalls:
         await exchange.reply(OK, self._predictor.write(asked, served, answer))
 
     async def _ask(self, target: Target, request: InferenceRequest) -> Answer:
-        """Waits for the rows; a caller who hangs up meanwhile cancels them."""
-        target.ending.accepted(request)
+        """Waits for the rows; a caller who hangs up meanwhile cancels them.
+
+        Raises:
+            ClientGone: if the caller hung up while its rows were read.
+        """
         name, connection = target.served.name, target.exchange.connection
+        if connection is not None and connection.gone:
+            raise ClientGone
+        target.ending.accepted(request)
         if connection is None:
             answer = await self._repository.infer(name, request, target.version)
         else:

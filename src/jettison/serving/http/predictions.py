@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from jettison import registry
-from jettison.domain.extension_points import Encoded, Example
+from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import DataError, RequestRefused
+from jettison.serving.encoding import encode
 from jettison.serving.http.raw_rows import columns_of
 from jettison.serving.oip.call import InferCall, check_id, scheduling
 from jettison.serving.oip.http_messages import read_json
@@ -99,7 +99,9 @@ class Predictor:
         self._rows_in_encoding += n
         loop = asyncio.get_running_loop()
         try:
-            encoded = await loop.run_in_executor(self._threads, _encoded, served, asked.examples)
+            encoded = await loop.run_in_executor(
+                self._threads, encode, served.model, asked.examples
+            )
         except DataError as error:
             raise RequestRefused("shape", str(error)) from error
         finally:
@@ -121,11 +123,6 @@ class Predictor:
         if asked.call_id:
             told["id"] = asked.call_id
         return orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-
-
-def _encoded(served: ServedVersion, examples: Example) -> Encoded:
-    model = served.model
-    return registry.get("encoders", model.encoder.kind).encode(model.encoder, model, examples)
 
 
 def predictions(served: ServedVersion, output: Array) -> list[dict[str, Any]]:
