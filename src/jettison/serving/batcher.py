@@ -114,6 +114,8 @@ class Batcher:
     async def drain(self) -> None:
         """Refuses new requests from now on, and returns when all accepted ones are answered."""
         self._draining = True
+        if self._hold is not None:
+            self._hold.release()
         while self._worker is not None:
             await asyncio.wait({self._worker})
 
@@ -215,9 +217,8 @@ class Batcher:
         for ticket, arrays, size, wait in zip(taken.tickets, answers, taken.sizes, waits):
             if ticket.is_over:
                 continue
-            answer: Answer | None = Answer(arrays, self._version, wait, seconds, taken.rows)
-            if size < ticket.rows:
-                answer = ticket.collect(answer, size)
+            own = Answer(arrays, self._version, wait, seconds, taken.rows)
+            answer = own if size == ticket.rows else ticket.collect(own, size)
             if answer is not None and (future := ticket.end()) is not None:
                 future.set_result(answer)
         return None

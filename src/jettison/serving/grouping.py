@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -118,14 +119,15 @@ class Grouping:
 def _cuts(spec: TensorSpec, ragged: Mapping[str, str]) -> tuple[tuple[int, str], ...]:
     """Axes of an output that are as long as a ragged input: (axis, name of that input)."""
     sizes = enumerate(spec.shape[1:], start=1)
-    return tuple((axis, ragged[size]) for axis, size in sizes if str(size) in ragged)
+    return tuple((axis, ragged[str(size)]) for axis, size in sizes if str(size) in ragged)
 
 
 def _cut(array: Array, cuts: Sequence[tuple[int, str]], part: Batch) -> Array:
-    index = [slice(None)] * array.ndim
+    index: list[Any] = [slice(None)] * array.ndim
     for axis, name in cuts:
         index[axis] = slice(part[name].shape[1])
-    return array[tuple(index)]
+    own: Array = array[tuple(index)]
+    return own
 
 
 def _filled(arrays: Sequence[Array], value: float) -> Array:

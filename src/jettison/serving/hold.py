@@ -53,12 +53,16 @@ class Hold:
                 return
             loop = asyncio.get_running_loop()
             self._next = loop.create_future()
-            timer = loop.call_later(patience, self._time_is_up)
+            timer = loop.call_later(patience, self.release)
             try:
                 arrival = await self._next
             finally:
                 timer.cancel()
                 self._next = None
+
+    def release(self) -> None:
+        """Ends a wait that is going on."""
+        self._wake(arrival=False)
 
     def patience(self, now: float, begun: float) -> float:
         """How many seconds the next request is to be waited for; 0 where none is due."""
@@ -68,10 +72,7 @@ class Hold:
         usual = statistics.median(self._gaps)
         if usual >= left:
             return 0.0
-        return left if self._last < begun else min(left, self._last + PATIENCE * usual - now)
-
-    def _time_is_up(self) -> None:
-        self._wake(arrival=False)
+        return left if self._last <= begun else min(left, self._last + PATIENCE * usual - now)
 
     def _wake(self, arrival: bool) -> None:
         if self._next is not None and not self._next.done():

@@ -19,11 +19,14 @@ SLACK = 0.05
 a larger one would make every caller wait longer for a gain that nobody sees."""
 
 ROUNDS = 7
-BUDGET_SECONDS = 2.0
+BUDGET_SECONDS = 1.0
 """For the way up, and again for the rounds; a size that has begun is finished."""
 
 FAR_BEYOND = 4.0
 """A first call that takes so many times the target is not repeated."""
+
+NEAR = 1.2
+"""A size is looked at closely unless its best call took more than this share of the target."""
 
 HOPELESS = 0.7
 """A size that reaches less than this share of the best rows per second ends the way up."""
@@ -61,8 +64,9 @@ async def measure_knee(engine: Engine, rows: Rows, largest: int, target_seconds:
     if engine.model.traits & {"fixed-batch", "batch-dependent"}:
         largest = 1
     times = await _way_up(engine, rows, largest, target_seconds)
+    near = [size for size, (best,) in times.items() if best <= NEAR * target_seconds]
     begun = time.perf_counter()
-    for _, size in itertools.product(range(ROUNDS), tuple(times)):
+    for _, size in itertools.product(range(ROUNDS), near):
         if time.perf_counter() - begun + times[size][-1] > BUDGET_SECONDS:
             continue
         times[size].append(await _timed(engine, rows, size))

@@ -164,7 +164,8 @@ def _names(model: Model, arrays: Mapping[str, Array]) -> RequestRefused:
 
 
 def _dtype(array: Array, spec: TensorSpec) -> RequestRefused:
-    given = array.dtype.name if array.dtype.kind != "O" else "values that are not all text"
+    words = {"O": "values that are not all text", "U": "text", "S": "bytes"}
+    given = words.get(array.dtype.kind, str(array.dtype))
     return _refused(
         f"input `{spec.name}` holds {given}, but {spec.dtype} is wanted, and it can't be turned into "
         f"that without changing a value; send {_told(spec)}"
