@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from jettison import machine
-from jettison.domain.certificate import Certificate, Claim, LedgerPosition, Requirement, Subject
+from jettison.domain.certificate import Certificate, Claim, Requirement, Subject
 from jettison.domain.configuration import Configuration, DataSection, ModelSection
 from jettison.domain.device import ServingProfile
 from jettison.domain.encoder import Encoder
@@ -30,6 +30,8 @@ from jettison.domain.run import RunRecord, Trial
 from jettison.pipeline.certify import uncertified_certificate
 from jettison.pipeline.emit import Cargo, emit
 from jettison.pipeline.load import load_model
+from jettison.trust.ledger import Charge, Ledger
+from jettison.trust.row_sets import row_set
 from jettison.trust.wording import ANY_BATCH, ASSUMPTIONS, BATCH_ONE
 
 FEATURES = 16
@@ -92,10 +94,26 @@ def make_bundle(folder: Path, made: Made | None = None) -> Path:
         requirements=(Requirement("accuracy", 0.01, 0.03),),
     )
     certificate = make_certificate(how, candidate, configuration)
+    ledger = str(place / "ledger")
+    if certificate.ledger is not None:
+        certificate = replace(certificate, ledger=_charged(certificate, rows, ledger))
     original = load_model(configuration.model, place / "loaded") if how.loaded else model
     record = _record(original, candidate, configuration, certificate)
-    emit(record, Cargo(candidate, rows), folder, str(place / "ledger"))
+    emit(record, Cargo(candidate, rows), folder, ledger)
     return folder
+
+
+def _charged(certificate: Certificate, rows: Rows, ledger: str) -> LedgerPosition:
+    """Charges a look, as certifying would: a ledger records no bundle on a look that it lacks."""
+    charge = Charge(
+        certificate.config_digest,
+        certificate.data_digest,
+        certificate.order_digest,
+        0.05,
+        row_set([rows.digest]),
+    )
+    look = Ledger.at(ledger).charge(charge)
+    return LedgerPosition(str(Ledger.at(ledger).path), look.number, look.entry, look.alpha)
 
 
 def serving_of(how: Made) -> ServingProfile:
@@ -195,7 +213,7 @@ def make_certificate(how: Made, candidate: Candidate, configuration: Configurati
         config_digest=digest(configuration),
         data_digest="d" * 64,
         order_digest="0" * 64,
-        ledger=LedgerPosition("ledger", 1, "e" * 64, 0.05),
+        ledger=None,
         assumptions=ASSUMPTIONS,
     )
 

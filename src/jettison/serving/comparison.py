@@ -30,9 +30,7 @@ class Comparison:
         self._metrics: list[QualityMetric] = [
             metric
             for metric in (registry.get("metrics", name) for name in registry.names("metrics"))
-            if metric.against_reference
-            and not metric.needs_targets
-            and model.task in metric.tasks
+            if metric.against_reference and not metric.needs_targets and model.task in metric.tasks
         ]
         self._sums = {metric.name: 0.0 for metric in self._metrics}
         self._rows = 0

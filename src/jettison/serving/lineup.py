@@ -45,7 +45,7 @@ class Lineup:
         self.loading = 0
         self.wanted = True
         self.lock = asyncio.Lock()
-        self._random = random.Random()  # noqa: S311 - a draw of lots, no secret
+        self._random = random.Random()
 
     def __iter__(self) -> Iterator[ServedVersion]:
         return (v for v in (self.stable, self.canary) if v is not None)
@@ -91,9 +91,7 @@ class Lineup:
                 return
         self.compare(request, answer, None)
 
-    def compare(
-        self, request: InferenceRequest, answer: Answer, original: Answer | None
-    ) -> None:
+    def compare(self, request: InferenceRequest, answer: Answer, original: Answer | None) -> None:
         """Tells the monitor of the version that answered; `original` is the original's answer."""
         monitor = self.monitors.get(answer.version)
         if monitor is not None:

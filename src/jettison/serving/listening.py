@@ -39,7 +39,7 @@ def bind(host: str, port: int, option: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UsageError(_why(host, port, option, error)) from error
-    listener.setblocking(False)
+    listener.settimeout(0.0)
     return listener
 
 

@@ -110,7 +110,9 @@ def _numbers(settings: ServeSettings) -> list[str]:
             problems.append(f"`{name}` must be at least 1; got {getattr(settings, name)}")
     for name in ("max_batch_rows", "threads"):
         if getattr(settings, name) < 0:
-            problems.append(f"`{name}` must be 0 (found out) or more; got {getattr(settings, name)}")
+            problems.append(
+                f"`{name}` must be 0 (found out) or more; got {getattr(settings, name)}"
+            )
     if not 0.0 <= settings.shadow_share <= 1.0:
         problems.append(f"`shadow_share` must be from 0 to 1; got {settings.shadow_share}")
     return problems

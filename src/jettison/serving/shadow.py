@@ -91,7 +91,7 @@ class Shadow:
         self._engine = engine
         self._share = share
         self._hand_over = hand_over
-        self._random = random.Random()  # noqa: S311 - a sample, no secret
+        self._random = random.Random()
         self._waiting: asyncio.Queue[tuple[InferenceRequest, Answer, str]] = asyncio.Queue(WAITING)
         self._task = asyncio.create_task(self._work(), name="jettison-shadow")
 

@@ -64,7 +64,9 @@ def parse_sources(given: Sequence[str], name: str, beside: Beside) -> tuple[Serv
         chosen = told or name or folder.resolve().name
         problems += _name_problems(chosen, item)
         if chosen in folders:
-            problems.append(f"two bundles are called `{chosen}`: use NAME=FOLDER to tell them apart")
+            problems.append(
+                f"two bundles are called `{chosen}`: use NAME=FOLDER to tell them apart"
+            )
         folders[chosen] = folder
     only = next(iter(folders)) if len(folders) == 1 else ""
     canaries = _beside("--canary", beside.canaries, only, folders, problems)

@@ -192,7 +192,9 @@ def test_a_canary_gets_its_share(bundle: Path, other_bundle: Path) -> None:
         assert abs(share - 0.25) < 5 * (0.25 * 0.75 / n) ** 0.5
         named = {(await repository.infer("m", request(), canary.version)).version}
         assert named == {canary.version}
-        named = {(await repository.infer("m", request(), stable.version)).version for _ in range(30)}
+        named = {
+            (await repository.infer("m", request(), stable.version)).version for _ in range(30)
+        }
         assert named == {stable.version}
 
     served(source, work)
@@ -344,8 +346,7 @@ def shadow_count(repository: Repository, result: str) -> float:
     return sum(
         reading.value
         for reading in repository.readings()
-        if reading.name == "jettison_quality_shadow_requests"
-        and reading.labels["result"] == result
+        if reading.name == "jettison_quality_shadow_requests" and reading.labels["result"] == result
     )
 
 
