@@ -95,7 +95,9 @@ def main() -> None:
             before, at = meter.joules(), time.monotonic()
             tasks = work(SECONDS)
             after, seconds = meter.joules(), time.monotonic() - at
-        joules = type(after)(*(getattr(after, e) - getattr(before, e) for e in ("low", "value", "high")))
+        joules = type(after)(
+            *(getattr(after, e) - getattr(before, e) for e in ("low", "value", "high"))
+        )
         each = footprint(meter.label, joules, tasks, GRID)
         found.append(
             {
@@ -124,7 +126,8 @@ def main() -> None:
         "joules_per_task_spread": (max(per_task) - min(per_task)) / statistics.median(per_task),
         "counter_over_power_readings": statistics.median(ratio),
         "checks": {
-            "load draws more than idle": min(o["watts_by_counter"] for o in found) > 1.3 * idle_watts,
+            "load draws more than idle": min(o["watts_by_counter"] for o in found)
+            > 1.3 * idle_watts,
             "counter and power readings agree within 10 %": all(0.9 < r < 1.1 for r in ratio),
             "repeats agree within 5 %": max(per_task) < 1.05 * min(per_task),
         },

@@ -104,7 +104,9 @@ def main() -> None:
     for section in (false_alarms, delays, drift):
         for row in section():
             rows.append(row)
-            print(f"{time.monotonic() - begun:6.0f} s", row.model, row.method, row.value, flush=True)
+            print(
+                f"{time.monotonic() - begun:6.0f} s", row.model, row.method, row.value, flush=True
+            )
     write("quality_watch", rows, ["Simulated; the seeds are fixed."])
 
 

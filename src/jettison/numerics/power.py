@@ -60,5 +60,7 @@ def carbon_grams(joules: float, grid_grams_per_kwh: float, pue: float) -> float:
     600.0
     """
     if pue < 1.0 or grid_grams_per_kwh < 0.0:
-        raise ValueError(f"PUE is at least 1, grid grams at least 0; got {pue}, {grid_grams_per_kwh}")
+        raise ValueError(
+            f"PUE is at least 1, grid grams at least 0; got {pue}, {grid_grams_per_kwh}"
+        )
     return joules / JOULES_PER_KWH * grid_grams_per_kwh * pue

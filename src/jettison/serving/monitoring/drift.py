@@ -91,9 +91,7 @@ class DriftWatch:
     def _flush(self) -> None:
         if not self._pending:
             return
-        joined = {
-            name: _joined([taken[name] for taken in self._pending]) for name in self._tensors
-        }
+        joined = {name: _joined([taken[name] for taken in self._pending]) for name in self._tensors}
         for place, one in enumerate(self._features):
             for values in joined[one.feature.tensor]:
                 self._current[place] += one.count(read_values(one.feature, values))

@@ -103,7 +103,8 @@ class QualityMonitor:
 
     def _closeness_of_task(self) -> list[tuple[RowScorer, BettingTest]]:
         """The metrics that compare with the original, which need no label."""
-        model, found = self._watched.model, []
+        model = self._watched.model
+        found: list[tuple[RowScorer, BettingTest]] = []
         for name in registry.names("metrics"):
             metric = registry.get("metrics", name)
             if metric.against_reference and not metric.needs_targets and model.task in metric.tasks:
@@ -245,7 +246,7 @@ class QualityMonitor:
         return undefined
 
     def _notes(self, joined: int, paired: int) -> tuple[str, ...]:
-        notes = []
+        notes: list[str] = []
         if not self._margins:
             why = self._watched.certificate.reason or "it has no claim that can be watched"
             notes.append(f"no margin is watched: the bundle is not certified ({why})")

@@ -83,12 +83,6 @@ class RowScorer:
             return self.metric.low + share * self.range
         return self.metric.high - share * self.range
 
-    def share(self, value: float) -> float:
-        """The reverse of `value`."""
-        if self.metric.better == "higher":
-            return (value - self.metric.low) / self.range
-        return (self.metric.high - value) / self.range
-
     def score_each(
         self, answers: Array, originals: Array | None, targets: Array | None
     ) -> Iterator[ScoredRows]:
@@ -141,7 +135,10 @@ class RowScorer:
         if parts.shape != (len(outputs),):
             raise DataError(f"`{self.metric.name}` gave {parts.shape} for {len(outputs)} rows")
         # What is not finite is the worst, as everywhere: a missing number is never a good number.
-        shares = np.nan_to_num(self.share(parts), nan=0.0, posinf=0.0, neginf=0.0)
+        gains = (
+            parts - self.metric.low if self.metric.better == "higher" else self.metric.high - parts
+        )
+        shares = np.nan_to_num(gains / self.range, nan=0.0, posinf=0.0, neginf=0.0)
         scored: Floats = np.clip(shares, 0.0, 1.0)
         return scored
 

@@ -51,7 +51,8 @@ def test_shares_run_from_worst_to_best(model: Model) -> None:
     scored = next(scorer.score_each(bad, good, np.array([0])))
     lost = float(scored.drops[0]) * scorer.range
     assert lost == pytest.approx(np.log(97.0), rel=1e-4)
-    assert scorer.value(scorer.share(1.25)) == pytest.approx(1.25)
+    assert scorer.value(float(scored.candidate[0])) == pytest.approx(-np.log(0.01), rel=1e-4)
+    assert scorer.value(1.0) == 0.0
 
 
 def test_what_is_reported_only_is_not_watched(model: Model) -> None:
