@@ -30,6 +30,9 @@ TITLES = {
     "serving": "The server beside its peers",
     "soak": "The server at twice its capacity",
     "loadgen_check": "Our load generator beside MLPerf LoadGen",
+    "energy_h100": "The energy counter of an H100, read by jettison's meter",
+    "batcher_overhead": "What the batcher costs",
+    "quality_watch": "Watching quality: false alarms and delays",
 }
 
 
