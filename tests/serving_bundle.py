@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from jettison import machine
-from jettison.domain.certificate import Certificate, Claim, Requirement, Subject
+from jettison.domain.certificate import Certificate, Claim, LedgerPosition, Requirement, Subject
 from jettison.domain.configuration import Configuration, DataSection, ModelSection
 from jettison.domain.device import ServingProfile
 from jettison.domain.encoder import Encoder
@@ -213,7 +213,7 @@ def make_certificate(how: Made, candidate: Candidate, configuration: Configurati
         config_digest=digest(configuration),
         data_digest="d" * 64,
         order_digest="0" * 64,
-        ledger=None,
+        ledger=LedgerPosition("ledger", 1, "e" * 64, 0.05),
         assumptions=ASSUMPTIONS,
     )
 
