@@ -65,9 +65,7 @@ class Browser:
             "about:blank",
         ]
         with open(self.place / "browser.log", "wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self._socket = self._connected(profile / "DevToolsActivePort")
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")

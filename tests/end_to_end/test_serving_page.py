@@ -118,16 +118,16 @@ def test_the_page_shows_models_and_certificates_at_any_width(
     }
 
 
-def test_a_hostile_card_is_shown_and_does_nothing(
-    server: ServeProcess, browser: Browser
-) -> None:
+def test_a_hostile_card_is_shown_and_does_nothing(server: ServeProcess, browser: Browser) -> None:
     """Its scripts don't run and its pictures are not asked for; its words are there."""
     opened(browser, server)
     browser.click(part("bare", "details.card > summary"))
     assert "A card that means harm" in text_of(browser, part("bare", ".card"))
     assert "<script>" in text_of(browser, part("bare", ".card"))
     assert browser.value("typeof window.hostile") == "undefined"
-    inside = f"document.querySelector({part('bare', '.card')!r}).querySelectorAll('img, script, svg')"
+    inside = (
+        f"document.querySelector({part('bare', '.card')!r}).querySelectorAll('img, script, svg')"
+    )
     assert browser.value(f"{inside}.length") == 0
     assert not [url for url in browser.asked if "evil" in url]
     assert browser.problems == []
@@ -153,7 +153,9 @@ def test_a_text_can_be_tried(server: ServeProcess, browser: Browser, tmp_path: P
     assert browser.problems == []
 
 
-def test_a_row_can_be_tried_on_a_phone(server: ServeProcess, browser: Browser, tmp_path: Path) -> None:
+def test_a_row_can_be_tried_on_a_phone(
+    server: ServeProcess, browser: Browser, tmp_path: Path
+) -> None:
     """The field begins with a row that works; a mistake in it is told, and can be mended."""
     opened(browser, server, PHONE)
     field = part("numbers", "textarea")
@@ -180,7 +182,9 @@ def test_a_row_can_be_tried_on_a_phone(server: ServeProcess, browser: Browser, t
     assert all("400" in problem for problem in browser.problems)
 
 
-def test_live_numbers_follow_the_traffic(server: ServeProcess, browser: Browser, tmp_path: Path) -> None:
+def test_live_numbers_follow_the_traffic(
+    server: ServeProcess, browser: Browser, tmp_path: Path
+) -> None:
     """Rates, latency and batch sizes appear as requests come in, with how many they are from."""
     opened(browser, server)
     rng = np.random.default_rng(0)
@@ -202,9 +206,7 @@ def test_live_numbers_follow_the_traffic(server: ServeProcess, browser: Browser,
     assert browser.problems == []
 
 
-def test_a_key_is_asked_for_and_a_silent_server_is_told(
-    tmp_path: Path, browser: Browser
-) -> None:
+def test_a_key_is_asked_for_and_a_silent_server_is_told(tmp_path: Path, browser: Browser) -> None:
     """Without the key no fact is shown; with it all are; when the server ends the page says so."""
     bundle = make_bundle(tmp_path / "release", Made(seed=0))
     (tmp_path / "key").write_text(KEY)
@@ -222,7 +224,7 @@ def test_a_key_is_asked_for_and_a_silent_server_is_told(
         browser.wait('document.querySelectorAll("section[data-described]").length === 1')
         assert browser.value("document.getElementById('unlock').hidden") is True
         browser.click(part("release", "button"))
-        browser.wait(f"document.querySelector({part('release', '.said')!r})")
+        browser.wait(f"document.querySelector({part('release', '.said')!r}) !== null")
         assert KEY not in browser.value("document.documentElement.outerHTML")
         assert browser.value("localStorage.length + sessionStorage.length") == 0
         server.end(signal.SIGTERM)

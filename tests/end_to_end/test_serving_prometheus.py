@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,32 +107,28 @@ class Traffic:
         self.grpc = grpc
         self.counted: collections.Counter[tuple[str, str, str]] = collections.Counter()
         self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._run)
-        self.failure: BaseException | None = None
+        self.pool = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Traffic:
-        self.thread.start()
+        self.running = self.pool.submit(self._run)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
-        self.thread.join(20)
+        self.pool.shutdown()
 
     def _run(self) -> None:
         rng = np.random.default_rng(5)
-        try:
-            with (
-                httpx.Client(base_url=self.url, timeout=20.0) as client,
-                tritonclient.grpc.InferenceServerClient(self.grpc) as remote,
-            ):
-                for turn in itertools.count():
-                    if self.stopped.wait(0.02):
-                        return
-                    self._round(client, rng, turn)
-                    if turn % 5 == 0:
-                        self._call(remote, rng.normal(size=(2, FEATURES)).astype(np.float32))
-        except BaseException as error:
-            self.failure = error
+        with (
+            httpx.Client(base_url=self.url, timeout=20.0) as client,
+            tritonclient.grpc.InferenceServerClient(self.grpc) as remote,
+        ):
+            for turn in itertools.count():
+                if self.stopped.wait(0.02):
+                    return
+                self._round(client, rng, turn)
+                if turn % 5 == 0:
+                    self._call(remote, rng.normal(size=(2, FEATURES)).astype(np.float32))
 
     def _round(self, client: httpx.Client, rng: np.random.Generator, turn: int) -> None:
         rows = rng.normal(size=(8, FEATURES)).astype(np.float32)
@@ -204,13 +201,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 def _watched(server: ServeProcess, prometheus: Prometheus) -> Seen:
     wait_until(lambda: prometheus.number('up{job="jettison"}') == 1, server.told)
     with Traffic(server.url, str(server.facts["grpc"])) as traffic:
-        enough = f"min(jettison_drift_rows) > {FEWEST_ROWS}"
-        wait_until(lambda: prometheus.query(f'{enough} and on () jettison_quality_drop'), server.told)
+        known = f'jettison_drift_rows{{model="{GOOD}"}} > {FEWEST_ROWS} and on () jettison_quality_drop'
+        wait_until(lambda: prometheus.query(known), "the monitors know nothing yet")
         time.sleep(3)  # a few scrapes with all series in them, so that all rates are known
         answers = {
             name: prometheus.query(filled(expression)) for name, expression in expressions().items()
         }
-    assert traffic.failure is None, traffic.failure
+    traffic.running.result(20)
     seen = Seen(traffic.counted, answers=answers)
     total = sum(seen.counted.values())
     wait_until(
@@ -281,7 +278,9 @@ def test_the_uncertified_model_raises_an_alert_and_nothing_else_does(seen: Seen)
 def test_every_rule_is_evaluated_without_a_fault(seen: Seen) -> None:
     """Prometheus found no rule that it can't compute on real series."""
     assert len(seen.rules) >= 13
-    assert {rule["name"]: rule.get("lastError", "") for rule in seen.rules if rule["health"] != "ok"} == {}
+    assert {
+        rule["name"]: rule.get("lastError", "") for rule in seen.rules if rule["health"] != "ok"
+    } == {}
 
 
 def test_the_variables_of_the_dashboard_find_job_and_models(seen: Seen) -> None:

@@ -217,7 +217,9 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         Panel(
             "Labels that came back",
             "Outcomes by what became of them; only `paired` ones say something about the margin.",
-            {"{{model}} {{result}}": f"sum by (model, result) (jettison_quality_outcomes{{{_MODEL}}})"},
+            {
+                "{{model}} {{result}}": f"sum by (model, result) (jettison_quality_outcomes{{{_MODEL}}})"
+            },
             width=12,
         ),
     ),

@@ -17,10 +17,10 @@ LARGEST_CARD = 400_000
 
 
 def card_html(text: str) -> str:
-    """Renders Markdown: headings one level down, tables that scroll, no HTML, images or styles.
+    r"""Renders Markdown: headings one level down, tables that scroll, no HTML, images or styles.
 
     >>> card_html("# A <b>card</b>")
-    '<h3>A &lt;b&gt;card&lt;/b&gt;</h3>\\n'
+    '<h3>A &lt;b&gt;card&lt;/b&gt;</h3>\n'
     """
     body = _FRONT_MATTER.sub("", text[:LARGEST_CARD].replace("\r\n", "\n"), count=1)
     parser = _parser()

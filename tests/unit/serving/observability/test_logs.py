@@ -93,7 +93,9 @@ def test_no_payload_is_logged() -> None:
     assert "scores" not in stream.getvalue()
 
 
-@pytest.mark.parametrize("name", ['a"\n{"level": "error"}', "\u2028line", "\x1b[31mred", "x" * 9999])
+@pytest.mark.parametrize(
+    "name", ['a"\n{"level": "error"}', "\u2028line", "\x1b[31mred", "x" * 9999]
+)
 def test_what_a_caller_writes_stays_in_its_field(name: str) -> None:
     """A name or id from outside starts no line, moves no cursor, and is cut."""
     stream = io.StringIO()

@@ -108,9 +108,7 @@ def test_batches_are_counted_exactly_where_they_are_small(
     assert value(watch, "jettison_batch_rows_count", **own) == 9
 
 
-def test_every_reason_of_a_refusal_has_a_label(
-    watch: Observability, served: ServedVersion
-) -> None:
+def test_every_reason_of_a_refusal_has_a_label(watch: Observability, served: ServedVersion) -> None:
     """Batchers and protocols report each reason of `REFUSALS`; anything else is a fault of ours."""
     observer = watch.batches(served.name, served.version)
     for reason in REFUSALS:

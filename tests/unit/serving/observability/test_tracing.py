@@ -10,9 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-pytest.importorskip(
-    "opentelemetry.sdk", reason="NO OPENTELEMETRY: pip install 'jettison[tracing]'"
-)
+pytest.importorskip("opentelemetry.sdk", reason="NO OPENTELEMETRY: pip install 'jettison[tracing]'")
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -137,7 +135,7 @@ def test_spans_reach_a_collector() -> None:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             """Prints nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:

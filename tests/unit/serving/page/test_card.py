@@ -100,7 +100,9 @@ def test_links_leave_no_trace() -> None:
     assert 'target="_blank"' in html
 
 
-@pytest.mark.parametrize("text", ["", "\n", "---\n", "---\n---\n", "a\r\nb", "[" * 5000, "*" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "---\n", "---\n---\n", "a\r\nb", "[" * 5000, "*" * 5000]
+)
 def test_any_text_is_a_card(text: str) -> None:
     """Empty, half and deeply nested cards are rendered without a fault."""
     assert isinstance(card_html(text), str)
