@@ -28,9 +28,7 @@ KEY_FILE = "/run/secrets/jettison-key"
 USER = 10001
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
-HEALTH = (
-    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}{path}', timeout=2)"
-)
+HEALTH = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}{path}', timeout=2)"
 """Fails unless the answer is 2xx; the image has no curl."""
 
 

@@ -126,7 +126,7 @@ def _runtime(job: ExportJob) -> dict[str, Any]:
 
 def _container(job: ExportJob) -> dict[str, Any]:
     place = MOUNTED if job.text("storage") else IN_IMAGE
-    mounts = [{"name": "tmp", "mountPath": "/tmp"}]
+    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
     if job.text("access") == "key":
         mounts.append({"name": "jettison-key", "mountPath": KEY_FOLDER, "readOnly": True})
     return {

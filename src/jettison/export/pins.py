@@ -40,7 +40,11 @@ def of_the_server() -> Mapping[str, str]:
     found: dict[str, str] = {}
     for requirement in metadata.requires("jettison") or ():
         named = re.match(r"[A-Za-z0-9._-]+", requirement)
-        if named is None or named[0] == "jettison" or not re.search(r"extra == .serve.", requirement):
+        if (
+            named is None
+            or named[0] == "jettison"
+            or not re.search(r"extra == .serve.", requirement)
+        ):
             continue
         try:
             found[named[0]] = metadata.version(named[0])

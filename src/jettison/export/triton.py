@@ -250,7 +250,7 @@ def _queue_bound(job: ExportJob, size: int) -> tuple[int, str]:
     bound = max(size, int(deadline / estimate.value) * job.whole("instances"))
     return bound, (
         f"A row took {estimate.value:.4g} ms in batches of {size} when it was certified: about "
-        f"{bound} are answered within {deadline} ms, and no more may wait."
+        f"{bound} are answered within {deadline} ms, and no more of one priority may wait."
     )
 
 

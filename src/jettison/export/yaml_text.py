@@ -20,7 +20,7 @@ def yaml_text(value: Mapping[str, Any], heading: Sequence[str] = ()) -> str:
       - a
       - "1"
     """
-    comments = [f"# {' '.join(line.split())}" for line in heading]
+    comments = [f"# {''.join(c if c.isprintable() else ' ' for c in line)}" for line in heading]
     return "\n".join([*comments, *_lines(value)]) + "\n"
 
 
@@ -54,8 +54,15 @@ def _is_nested(item: Any) -> bool:
 
 
 def _scalar(value: Any) -> str:
-    """A text that YAML could read as a number, a truth value or a mark is written as JSON does."""
-    if isinstance(value, str):
-        plain = PLAIN.fullmatch(value) and value.lower() not in READ_AS_SOMETHING_ELSE
-        return value if plain else json.dumps(value)
-    return json.dumps(value)
+    """A text that YAML could read as a number, a truth value or a mark stands in quotes."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if PLAIN.fullmatch(value) and value.lower() not in READ_AS_SOMETHING_ELSE:
+        return value
+    return f'"{"".join(_letter(c) for c in value)}"'
+
+
+def _letter(letter: str) -> str:
+    if letter in '"\\':
+        return f"\\{letter}"
+    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"

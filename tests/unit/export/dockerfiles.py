@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INSTRUCTIONS = frozenset(
-    "FROM LABEL ENV WORKDIR COPY RUN USER EXPOSE STOPSIGNAL HEALTHCHECK ENTRYPOINT CMD".split()
+    ["FROM", "LABEL", "ENV", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"]
 )
 
 

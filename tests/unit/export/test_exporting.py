@@ -11,6 +11,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 
 from jettison.domain.configuration import ModelSection
+from jettison.domain.extension_points import Encoded
 from jettison.domain.measurement import Measurement
 from jettison.domain.recipe import Candidate, Recipe, Step
 from jettison.domain.record import digest, from_json
@@ -23,7 +24,6 @@ from jettison.pipeline.emit import Cargo, emit
 from jettison.pipeline.load import load_model
 from jettison.pipeline.verify import open_for_serving
 from tests.conftest import write_rows
-from jettison.domain.extension_points import Encoded
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,12 @@ def test_a_place_that_is_taken_is_left_alone(bundle: Path, tmp_path: Path) -> No
     assert leftovers(tmp_path / "full") == ["mine"]
     (tmp_path / "empty").mkdir()
     export("triton", bundle, tmp_path / "empty")
-    assert leftovers(tmp_path / "empty") == ["README.md", "check_answers.py", "probes.npz", "release"]
+    assert leftovers(tmp_path / "empty") == [
+        "README.md",
+        "check_answers.py",
+        "probes.npz",
+        "release",
+    ]
     assert leftovers(tmp_path) == ["empty", "full", "link"]
 
 
@@ -145,9 +150,7 @@ def test_an_uncertified_bundle_needs_a_word(uncertified_bundle: Path, tmp_path: 
     assert done.status == "uncertified"
 
 
-def test_a_model_that_is_not_onnx_is_refused_by_triton(
-    forest_bundle: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_is_not_onnx_is_refused_by_triton(forest_bundle: Path, tmp_path: Path) -> None:
     """The message says what the model is, which technique makes it ONNX, and what takes it."""
     assert open_for_serving(forest_bundle).served.runtime == Step("scikit_learn")
     with pytest.raises(UsageError) as caught:

@@ -209,7 +209,9 @@ VALUES = st.recursive(
         st.booleans(),
         st.integers(-(10**9), 10**9),
         st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12),
-        st.sampled_from(["yes", "No", "on", "null", "~", "1e3", "0x1", "1:30", "- a", "a: b", "2026-01-01"]),
+        st.sampled_from(
+            ["yes", "No", "on", "null", "~", "1e3", "0x1", "1:30", "- a", "a: b", "2026-01-01"]
+        ),
     ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
     max_leaves=8,

@@ -96,9 +96,7 @@ def test_the_repository_holds_the_model_and_its_papers(
     assert [p.name for p in place.iterdir() if p.is_dir()] == ["1"]
 
 
-def test_a_batch_dependent_model_is_served_row_by_row(
-    lonely_bundle: Path, tmp_path: Path
-) -> None:
+def test_a_batch_dependent_model_is_served_row_by_row(lonely_bundle: Path, tmp_path: Path) -> None:
     """Rows that heed their neighbours never share a call; a comment says why."""
     job = job_of(lonely_bundle, Triton())
     config = exported(job, tmp_path / "out")
@@ -183,9 +181,7 @@ def test_weights_beside_the_graph_travel(bundle: Path, job: MakeJob, tmp_path: P
         size_threshold=0,
     )
     files = ("model.onnx", "model.onnx.data")
-    heavy = dataclasses.replace(
-        model, artifact=Artifact.of("onnx_file", tmp_path / "heavy", files)
-    )
+    heavy = dataclasses.replace(model, artifact=Artifact.of("onnx_file", tmp_path / "heavy", files))
     exported(job(Triton(), model=heavy), tmp_path / "out")
     place = tmp_path / "out" / "reviews" / "1"
     assert sorted(p.name for p in place.iterdir()) == sorted(files)
@@ -247,7 +243,9 @@ def test_no_text_of_a_model_becomes_a_field(job: MakeJob, tmp_path: Path) -> Non
     )
     labels = ("good\nbad", "x")
     model = describe(path, labels=labels)
-    config = exported(dataclasses.replace(plain, model=model, certificate=certificate), tmp_path / "o")
+    config = exported(
+        dataclasses.replace(plain, model=model, certificate=certificate), tmp_path / "o"
+    )
     assert config.max_batch_size == 32
     assert (config.input[0].name, config.output[0].name) == (odd, "ü{")
     assert config.output[0].label_filename == ""
@@ -273,7 +271,7 @@ def test_a_type_that_triton_lacks_is_refused(job: MakeJob, tmp_path: Path) -> No
     path = write_graph(
         tmp_path / "graph", {"wave": (kind, ["batch", 2])}, {"same": (kind, ["batch", 2])}
     )
-    with pytest.raises(UsageError, match="`wave` of .* is complex64, which Triton does not carry"):
+    with pytest.raises(UsageError, match=r"`wave` of .* is complex64, which Triton does not carry"):
         Triton().write(job(Triton(), model=describe(path)), tmp_path)
 
 

@@ -31,7 +31,11 @@ DATATYPES = {
     "float16": "FP16",
     "float32": "FP32",
     "float64": "FP64",
-    **{f"{sign}int{bits}": f"{sign}int{bits}".upper() for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    **{
+        f"{sign}int{bits}": f"{sign}int{bits}".upper()
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
 }
 DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 LENGTH = "inference-header-content-length"
@@ -149,7 +153,9 @@ def decoded(payload: bytes, length: int) -> dict[str, Array]:
         else:
             part = payload[start : start + size]
             start += size
-            flat = texts_of(part) if told["datatype"] == "BYTES" else numbers(part, told["datatype"])
+            flat = (
+                texts_of(part) if told["datatype"] == "BYTES" else numbers(part, told["datatype"])
+            )
         outputs[told["name"]] = flat.reshape(told["shape"])
     return outputs
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray import serve
+
 from jettison.errors import CheckFailed, JettisonError
 from jettison.serving.http.app import create_app
 from jettison.serving.observability import Observability
 from jettison.serving.repository import Repository
 from jettison.serving.settings import ServeSettings
 from jettison.serving.sources import ServedSource, key_from_file
-from ray import serve
 
 HERE = Path(__file__).resolve().parent
 
@@ -111,17 +112,13 @@ def build(settings: Settings) -> serve.Application:
     def replica() -> Replica:
         return Replica(bundle, settings)
 
-    @serve.deployment(
+    deployment = serve.deployment(
         name=settings.name,
         num_replicas=settings.replicas,
         max_ongoing_requests=settings.max_ongoing_requests,
         ray_actor_options={"num_cpus": settings.threads},
     )
-    @serve.ingress(replica)
-    class Model:
-        """Everything is in the ASGI app."""
-
-    return Model.bind()
+    return deployment(serve.ingress(replica)()).bind()
 
 
 app = build(Settings(**json.loads((HERE / "serve.json").read_text(encoding="utf-8"))))
