@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.recipe import Candidate, Change, Recipe, Step
 from jettison.domain.rows import Rows
 from jettison.pipeline.emit import Cargo, emit
-from tests.serving_bundle import RUNTIME, Made, _record, make_certificate, serving_of
+from tests.serving_bundle import RUNTIME, Made, _charged, _record, make_certificate, serving_of
 
 WIDTH = 3
 TYPES = {
@@ -84,8 +85,10 @@ def make_echo_bundle(folder: Path) -> Path:
         serving=serving_of(how),
     )
     certificate = make_certificate(how, candidate, configuration)
+    ledger = str(place / "ledger")
+    certificate = replace(certificate, ledger=_charged(certificate, rows, ledger))
     record = _record(model, candidate, configuration, certificate)
-    emit(record, Cargo(candidate, rows), folder, str(place / "ledger"))
+    emit(record, Cargo(candidate, rows), folder, ledger)
     return folder
 
 

@@ -86,9 +86,7 @@ class GuardedConnection(HttpToolsProtocol):
             self.transport.close()
 
 
-def http_config(
-    app: Callable[..., Any], settings: ServeSettings, **more: Any
-) -> uvicorn.Config:
+def http_config(app: Callable[..., Any], settings: ServeSettings, **more: Any) -> uvicorn.Config:
     """How uvicorn serves the application of `create_app`.
 
     Args:

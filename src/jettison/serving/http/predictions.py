@@ -83,7 +83,9 @@ class Predictor:
             started=time.monotonic(),
         )
 
-    async def encode(self, asked: Asked, served: ServedVersion, request_id: str) -> InferenceRequest:
+    async def encode(
+        self, asked: Asked, served: ServedVersion, request_id: str
+    ) -> InferenceRequest:
         """Makes the request for the model's queue.
 
         Raises:

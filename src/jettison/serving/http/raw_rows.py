@@ -78,6 +78,7 @@ def _column(values: list[Any], name: str) -> Array:
         leaves = set(_leaf_types(values, name, 0))
         if not leaves <= NUMBERS:
             raise RequestRefused("shape", f"column `{name}` holds lists of something but numbers")
+        values = _arrays(values, name, float if type(None) in leaves else None)
     elif types <= TEXTS:
         longest = max((len(value) for value in values if value is not None), default=0)
         if longest * len(values) * _BYTES_A_LETTER > LARGEST_TEXT_BYTES:
@@ -102,6 +103,16 @@ def _numbers(values: list[Any], types: set[type]) -> Array:
     if types <= {bool} or types <= {int}:
         return np.array(values)
     return np.array(values, dtype=np.float64)
+
+
+def _arrays(values: list[Any], name: str, dtype: type | None) -> list[Any]:
+    """Each list as an array; `null` among numbers is a missing value."""
+    try:
+        return [np.array(value, dtype=dtype) for value in values]
+    except ValueError as error:
+        raise RequestRefused(
+            "shape", f"column `{name}` holds lists of different lengths within one row"
+        ) from error
 
 
 def _leaf_types(values: list[Any], name: str, depth: int) -> Iterator[type]:

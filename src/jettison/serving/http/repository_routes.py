@@ -41,9 +41,7 @@ def repository_routes(repository: Repository, keys: KeyCheck) -> APIRouter:
         """Loads a bundle beside what is served, and swaps it in."""
         _check(keys, request)
         served = await load_version(repository, name, await _parameters(request))
-        return _json(
-            {"name": served.name, "version": served.version, "certificate": served.label}
-        )
+        return _json({"name": served.name, "version": served.version, "certificate": served.label})
 
     @router.post("/v2/repository/models/{name}/unload")
     async def unload(name: str, request: Request) -> Response:

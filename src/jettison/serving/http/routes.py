@@ -15,10 +15,10 @@ from jettison.serving.http.exchange import error_body, refusal_headers
 from jettison.serving.http.repository_routes import repository_routes
 from jettison.serving.keys import KeyCheck
 from jettison.serving.monitoring import parse_outcomes
+from jettison.serving.observability import Observability
 from jettison.serving.oip.http_messages import read_json
 from jettison.serving.oip.metadata import model_metadata, server_metadata
 from jettison.serving.oip.signature import Signatures
-from jettison.serving.observability import Observability
 from jettison.serving.page import page_routes
 from jettison.serving.settings import ServeSettings
 
@@ -40,9 +40,7 @@ def make_routes(
         settings: whether there is a page.
         keys: for changes; whether a caller may ask at all was checked before.
     """
-    app = FastAPI(
-        title="jettison", version=jettison.__version__, docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="jettison", version=jettison.__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(HTTPException, _http_fault)
     app.add_exception_handler(JettisonError, _fault)
@@ -114,8 +112,8 @@ def watching_routes(repository: Repository, watch: Observability) -> APIRouter:
     @router.post("/v2/models/{name}/outcomes")
     async def outcomes(name: str, request: Request) -> Response:
         """What became true of rows that were answered before."""
-        posted = parse_outcomes(read_json(await request.body()))
-        receipt = repository.monitor(name).outcomes(posted)
+        monitor = repository.monitor(name)
+        receipt = monitor.outcomes(parse_outcomes(read_json(await request.body())))
         return as_json(dataclasses.asdict(receipt))
 
     return router

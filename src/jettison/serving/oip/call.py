@@ -113,9 +113,7 @@ def check_id(call_id: object) -> str:
         RequestRefused: `malformed`, if it is no text or is too long.
     """
     if not isinstance(call_id, str) or len(call_id) > LONGEST_ID:
-        raise RequestRefused(
-            "malformed", f"`id` must be a text of at most {LONGEST_ID} characters"
-        )
+        raise RequestRefused("malformed", f"`id` must be a text of at most {LONGEST_ID} characters")
     return call_id
 
 

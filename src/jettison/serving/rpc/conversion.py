@@ -144,8 +144,6 @@ def write_answer(name: str, call: InferCall, answer: Answer) -> Any:
                 "shape",
                 f"version {answer.version}, which answered, has no output `{wanted.name}`",
             )
-        response.outputs.add(
-            name=wanted.name, datatype=datatype_of_array(array), shape=array.shape
-        )
+        response.outputs.add(name=wanted.name, datatype=datatype_of_array(array), shape=array.shape)
         response.raw_output_contents.append(to_bytes(array))
     return response

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving_live import LiveServer
-from tests.serving_echo import make_echo_bundle
 from jettison.serving.sources import ServedSource
+from tests.serving_echo import make_echo_bundle
+from tests.serving_live import LiveServer
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import orjson
 
 from jettison.serving.sources import ServedSource
-from pathlib import Path
 from tests.serving_live import LiveServer
 from tests.unit.serving.http.test_calls import INFER, body
 
@@ -19,7 +20,10 @@ def test_health_says_yes(live: LiveServer) -> None:
 
 def test_a_stopping_server_is_live_but_not_ready(bundle: Path) -> None:
     """While it drains, ready is 503 so that no balancer sends more; calls are refused as 503."""
-    with LiveServer([ServedSource("mlp", bundle)], max_batch_rows=4) as server, server.client() as client:
+    with (
+        LiveServer([ServedSource("mlp", bundle)], max_batch_rows=4) as server,
+        server.client() as client,
+    ):
         server.call(server.repository.drain)
         assert client.get("/v2/health/live").status_code == 200
         assert client.get("/v2/health/ready").status_code == 503

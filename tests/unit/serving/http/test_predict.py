@@ -18,7 +18,9 @@ def test_texts_get_labels_and_scores(live: LiveServer) -> None:
     """A text as it is, or as a record; the label has the highest score, and all are shown."""
     with live.client() as client:
         plain = client.post(TEXT, json={"rows": ["a good film", "the dull plot"], "id": "t1"})
-        records = client.post(TEXT, json={"rows": [{"text": "a good film"}, {"text": "the dull plot"}]})
+        records = client.post(
+            TEXT, json={"rows": [{"text": "a good film"}, {"text": "the dull plot"}]}
+        )
     assert plain.status_code == 200, plain.text
     told = plain.json()
     assert told["id"] == "t1"
@@ -63,6 +65,7 @@ def test_predictions_are_those_of_infer(live: LiveServer) -> None:
         (MLP, {"rows": [[1.0, 2.0]]}, "(1, 2)"),
         (MLP, {"rows": [[1.0] * FEATURES, [1.0] * 3]}, "different shapes"),
         (MLP, {"rows": [[None] * FEATURES]}, "nan at row 0"),
+        (MLP, {"rows": [[[1.0, 2.0], [1.0]]]}, "different lengths within one row"),
         (MLP, {"rows": [[[[[[[[[[1.0]]]]]]]]]]}, "nested deeper"),
     ],
 )

@@ -213,9 +213,7 @@ def wrong_priority(request: Any) -> None:
         (wrong_priority, "must be a whole number"),
     ],
 )
-def test_wrong_messages_are_refused(
-    client: Any, spoil: Callable[[Any], None], told: str
-) -> None:
+def test_wrong_messages_are_refused(client: Any, spoil: Callable[[Any], None], told: str) -> None:
     """Each mistake is INVALID_ARGUMENT and says what is allowed."""
     import grpc
 
