@@ -169,7 +169,7 @@ def _doubts(configuration: Configuration, model: Model, splits: Splits) -> Itera
         judged = " and ".join(r.metric for r in configuration.requirements)
         yield (
             f"The {width} values of output `{model.prediction}` were read as {what}, and quality "
-            f'is judged by {judged}; if that is wrong, set `model.task` (--task) to '
+            f"is judged by {judged}; if that is wrong, set `model.task` (--task) to "
             f'"{others[model.task]}".'
         )
 

@@ -69,9 +69,7 @@ def check_whole(output: Path) -> None:
         pytest.param(1_000_000, "report.html", marks=pytest.mark.slow),
     ],
 )
-def test_a_file_that_can_not_grow(
-    small: Given, tmp_path: Path, largest: int, what: str
-) -> None:
+def test_a_file_that_can_not_grow(small: Given, tmp_path: Path, largest: int, what: str) -> None:
     """Log, rows, study database and report: each names its file, and the way out."""
     done = run(words(small, tmp_path / "run"), tmp_path, largest)
     check_refused(done, what)

@@ -43,7 +43,7 @@ def write_projection(path: Path, output: str, width: int) -> Path:
 @pytest.mark.parametrize(
     ("output", "width", "task", "said"),
     [
-        ("embedding", 48, "", 'read as an embedding, and quality is judged by cosine'),
+        ("embedding", 48, "", "read as an embedding, and quality is judged by cosine"),
         ("scores", 48, "", "read as the scores of its classes, and quality is judged by agreement"),
         ("scores", 48, "classification", ""),
         ("scores", 3, "", ""),

@@ -68,7 +68,7 @@ def read_light(path: Path) -> Any:
         ModelError: if the file is not a readable ONNX graph.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         if path.stat().st_size > INLINE_LIMIT:

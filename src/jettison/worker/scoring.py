@@ -71,9 +71,7 @@ class Table:
             self._text.extend(str(value) for value in values.ravel())
             return
         if self._numbers is None:
-            self._numbers = new_array(
-                self._path, values.dtype, (self._rows, *values.shape[1:])
-            )
+            self._numbers = new_array(self._path, values.dtype, (self._rows, *values.shape[1:]))
         if values.shape[1:] != self._numbers.shape[1:]:
             self._regular = False
             return

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jettison.domain.encoder import Encoder
 from jettison.domain.jobs import ApplyAnswer
 from jettison.domain.measurement import Estimate
 from jettison.domain.model import Artifact, Model, TensorSpec
-from jettison.domain.encoder import Encoder
 from jettison.domain.recipe import Candidate, Recipe, Step
 from jettison.domain.record import digest, from_json, to_json
 

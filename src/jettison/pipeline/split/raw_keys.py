@@ -74,7 +74,8 @@ def _bits(values: Array) -> Array:
     first[:, 1:] = values[:, 1:] != values[:, :-1]
     whole = np.trunc(values) == values
     bits = np.where(whole, np.where(np.abs(values) < SMALL, SMALL_BITS, WHOLE_BITS), FRACTION_BITS)
-    return np.where(first & np.isfinite(values), bits, 0).sum(axis=1)
+    total: Array = np.where(first & np.isfinite(values), bits, 0).sum(axis=1)
+    return total
 
 
 def _words(table: Example, columns: Sequence[str], rows: Array) -> Iterator[list[bytes]]:

@@ -53,9 +53,10 @@ def test_whole_numbers_and_booleans_count_by_value() -> None:
     expected = all_of(example(x=np.array([base])))
     assert expected != [""]
     assert all_of(example(x=np.array([base], dtype=np.float64))) == expected
-    assert all_of(
-        example(x=np.array([[123456.0, 7654321.0, 5000.0, -0.0]]), flag=np.array([True]))
-    ) == expected
+    assert (
+        all_of(example(x=np.array([[123456.0, 7654321.0, 5000.0, -0.0]]), flag=np.array([True])))
+        == expected
+    )
 
 
 @pytest.mark.parametrize("change", [1e-3, np.nan])

@@ -111,7 +111,9 @@ def test_a_column_beside_the_text_is_not_guessed_to_be_its_pair(
     like = text_model(tmp_path / "tokenizer", 32)
     given = {
         "id": np.array([f"row-{i}" for i in range(N)], dtype=object),
-        "text": np.array([f"a good film {i}" for i in range(N)], dtype=object),
+        "text": np.array(
+            [f"a good film {chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(N)], dtype=object
+        ),
         "y": table()["y"],
     }
     told = refused(given, tmp_path / "run", DataSection(target="y"), like)
