@@ -58,7 +58,8 @@ def checked(model: Model, arrays: Mapping[str, Array], *, pad: Mapping[str, floa
                     raise _shape(array, spec)
             elif free.setdefault(wanted, shape[axis]) != shape[axis]:
                 raise _uneven(array, spec, axis, free[wanted])
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        # `.all()` would say the same, and take three times as long on a row of a few numbers.
+        if array.dtype.kind == "f" and np.count_nonzero(np.isfinite(array)) < array.size:
             _check_missing(model, array, spec)
     if free:
         _check_lengths(model, arrays, pad)
