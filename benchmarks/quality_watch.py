@@ -24,7 +24,7 @@ import watching  # noqa: E402
 
 from jettison.statistics import clopper_pearson_interval  # noqa: E402
 
-RUNS = 500
+RUNS = 400
 LIFE = 20_000
 MARGINS = (0.01, 0.03)
 CHURN = f"the models differ on {watching.CHURN:.0%} of rows besides the drop"
@@ -84,7 +84,7 @@ def delays() -> Iterable[Row]:
 
 def drift() -> Iterable[Row]:
     """Chance that any of 64 features is called drifted in one window, and that a shift is."""
-    windows = 200
+    windows = 150
     for reference in (50, 200, 512):
         for live in (200, 2000):
             rate = watching.drift_alarms(windows, reference, live=live, features=64, seed=40)

@@ -80,8 +80,11 @@ class BettingTest:
         self._values = np.arange(-resolution, resolution + 1) / resolution
         self._growth = _growth(self._values, margin)
         self._life: Counts = np.zeros(2 * resolution + 1, np.int64)
-        # Start (in outcomes), log of the stake, and the counts before it, of each fresh account.
-        self._accounts: list[tuple[int, float, Counts]] = []
+        # Of each account, that of the whole life first: its start (in outcomes), the log of its
+        # stake, and the counts before it.
+        self._starts = [0]
+        self._stakes: Floats = np.array([math.log(0.5)])
+        self._before: Counts = np.zeros((1, self._life.size), np.int64)
         self._cash = 0.5
         self._log_most = 0.0
         self._total = 0.0
@@ -120,16 +123,19 @@ class BettingTest:
         epoch = self.n // EPOCH
         stake = 0.5 * 6.0 / (math.pi * epoch) ** 2
         self._cash = max(0.0, self._cash - stake)
-        self._accounts.append((self.n, math.log(stake), self._life.copy()))
-        if len(self._accounts) > ACCOUNTS:
-            ages = [self.n + EPOCH - start for start, _, _ in self._accounts]
+        self._starts.append(self.n)
+        self._stakes = np.append(self._stakes, math.log(stake))
+        self._before = np.vstack([self._before, self._life])
+        if len(self._starts) > ACCOUNTS + 1:
+            ages = [self.n + EPOCH - start for start in self._starts[1:]]
             ratios = [older / newer for older, newer in zip(ages, ages[2:], strict=False)]
-            del self._accounts[1 + int(np.argmin(ratios))]
+            closed = 2 + int(np.argmin(ratios))
+            del self._starts[closed]
+            self._stakes = np.delete(self._stakes, closed)
+            self._before = np.delete(self._before, closed, axis=0)
 
     def _log_money(self) -> float:
-        since = [self._life, *(self._life - before for _, _, before in self._accounts)]
-        stakes = np.array([math.log(0.5), *(stake for _, stake, _ in self._accounts)])
-        wealth = stakes + _log_wealth(np.stack(since), self._growth)
+        wealth = self._stakes + _log_wealth(self._life - self._before, self._growth)
         cash = math.log(self._cash) if self._cash > 0.0 else -math.inf
         return float(np.logaddexp(np.logaddexp.reduce(wealth), cash))
 

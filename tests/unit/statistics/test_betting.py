@@ -71,7 +71,7 @@ def test_memory_does_not_grow() -> None:
     """Old accounts are closed; ages of those that stay spread evenly in their logarithm."""
     test = BettingTest(0.01, 0.05)
     test.add(np.zeros(EPOCH * 400))
-    ages = sorted(test.n - start for start, _, _ in test._accounts)
+    ages = sorted(test.n - start for start in test._starts[1:])
     assert len(ages) == ACCOUNTS
     assert ages[0] == 0
     steps = [later / earlier for earlier, later in itertools.pairwise(ages[1:])]
