@@ -18,7 +18,7 @@ SLACK = 0.05
 """The cap is the smallest batch that reaches all but this share of the best rows per second:
 a larger one would make every caller wait longer for a gain that nobody sees."""
 
-ROUNDS = 7
+ROUNDS = 50
 BUDGET_SECONDS = 1.0
 """For the way up, and again for the rounds; a size that has begun is finished."""
 
@@ -27,9 +27,6 @@ FAR_BEYOND = 4.0
 
 NEAR = 1.2
 """A size is looked at closely unless its best call took more than this share of the target."""
-
-HOPELESS = 0.7
-"""A size that reaches less than this share of the best rows per second ends the way up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ async def measure_knee(engine: Engine, rows: Rows, largest: int, target_seconds:
     """Sweeps batch sizes 1, 2, 4, ... and picks the smallest that is nearly as fast as any.
 
     Sizes take turns, so that a disturbance hits all of them. The way up ends at `largest`, at a
-    batch that takes longer than the target, or where larger batches have become clearly slower.
+    batch that takes longer than the target (by its median call), or when its time is up.
 
     Args:
         engine: a loaded model; nothing else should run on it now.
@@ -67,39 +64,43 @@ async def measure_knee(engine: Engine, rows: Rows, largest: int, target_seconds:
     near = [size for size, (best,) in times.items() if best <= NEAR * target_seconds]
     begun = time.perf_counter()
     for _, size in itertools.product(range(ROUNDS), near):
-        if time.perf_counter() - begun + times[size][-1] > BUDGET_SECONDS:
-            continue
-        times[size].append(await _timed(engine, rows, size))
+        if time.perf_counter() - begun + min(times[size]) <= BUDGET_SECONDS:
+            times[size].append(await _timed(engine, rows, size))
     medians = {size: statistics.median(seconds) for size, seconds in times.items()}
-    return Knee(chosen_cap(medians, target_seconds), medians)
+    fitting = {
+        size: min(seconds) for size, seconds in times.items() if medians[size] <= target_seconds
+    }
+    return Knee(chosen_cap(fitting), medians)
 
 
-def chosen_cap(seconds_by_rows: Mapping[int, float], target_seconds: float) -> int:
-    """Gives the smallest batch within the target that is within `SLACK` of the best rows/s."""
-    fitting = {n: s for n, s in seconds_by_rows.items() if s <= target_seconds}
-    if not fitting:
-        return min(seconds_by_rows, default=1)
-    best = max(_rate(n, s) for n, s in fitting.items())
-    return min(n for n, s in fitting.items() if _rate(n, s) >= (1.0 - SLACK) * best)
+def chosen_cap(fastest_by_rows: Mapping[int, float]) -> int:
+    """Gives the smallest batch that is within `SLACK` of the best rows per second.
+
+    Args:
+        fastest_by_rows: batch size -> seconds of its fastest call, for the sizes within the target.
+            The fastest, because others on the machine only ever add to a call; on a busy machine
+            they would otherwise choose the cap.
+    """
+    if not fastest_by_rows:
+        return 1
+    rates = {n: n / seconds if seconds > 0 else math.inf for n, seconds in fastest_by_rows.items()}
+    best = max(rates.values())
+    return min(n for n, rate in rates.items() if rate >= (1.0 - SLACK) * best)
 
 
 async def _way_up(
     engine: Engine, rows: Rows, largest: int, target_seconds: float
 ) -> dict[int, list[float]]:
-    """Times each size after one call to warm up; gives those that are worth a closer look."""
+    """Times each size once or twice, for as long as they stay within the target."""
     times: dict[int, list[float]] = {}
-    best = 0.0
     begun = time.perf_counter()
     for size in _sizes(largest):
-        first = await _timed(engine, rows, size)
-        if first <= FAR_BEYOND * target_seconds:
-            # The first call of a size allocates; the better of two is not a passing disturbance.
-            first = min([await _timed(engine, rows, size) for _ in range(2)])
-        times[size] = [first]
-        best = max(best, _rate(size, first))
-        if first > target_seconds or _rate(size, first) < HOPELESS * best:
-            break
-        if time.perf_counter() - begun > BUDGET_SECONDS:
+        seconds = await _timed(engine, rows, size)
+        if seconds <= FAR_BEYOND * target_seconds:
+            # The first call of a size allocates.
+            seconds = min(seconds, await _timed(engine, rows, size))
+        times[size] = [seconds]
+        if seconds > target_seconds or time.perf_counter() - begun > BUDGET_SECONDS:
             break
     return times
 
@@ -115,7 +116,3 @@ def _sizes(largest: int) -> Sequence[int]:
     """1, 2, 4, ... up to and including the largest."""
     powers = [2**k for k in range(max(1, largest).bit_length())]
     return powers if powers[-1] == max(1, largest) else [*powers, largest]
-
-
-def _rate(rows: int, seconds: float) -> float:
-    return rows / seconds if seconds > 0 else math.inf
