@@ -69,19 +69,22 @@ THREAD_VARIABLES = (
 
 T = TypeVar("T")
 
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    # The official builds of ONNX Runtime send events to Microsoft unless this is set before import.
+    "ORT_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Keeps libraries from the network and from telling anybody; set before they are imported."""
+
 
 def environment(serving: ServingProfile | None) -> dict[str, str]:
     """Gives the environment of a worker: threads fixed, no network, no telemetry, no hash seed."""
     values = dict(os.environ)
-    values.update(
-        HF_HUB_OFFLINE="1",
-        TRANSFORMERS_OFFLINE="1",
-        HF_HUB_DISABLE_TELEMETRY="1",
-        DO_NOT_TRACK="1",
-        TOKENIZERS_PARALLELISM="false",
-        PYTHONHASHSEED="0",
-        PYTHONUNBUFFERED="1",
-    )
+    values.update(QUIET, PYTHONHASHSEED="0", PYTHONUNBUFFERED="1")
     if serving is not None:
         values.update({name: str(serving.threads) for name in THREAD_VARIABLES})
         values["OMP_WAIT_POLICY"] = "ACTIVE" if serving.spinning else "PASSIVE"

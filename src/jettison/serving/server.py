@@ -23,6 +23,7 @@ from jettison.errors import InternalError, MissingDependency, UsageError
 from jettison.serving.listening import bind, free_port, port_of, shown_host, tls_arguments
 from jettison.serving.settings import ServeSettings
 from jettison.serving.sources import ServedSource
+from jettison.worker_client import QUIET
 
 if TYPE_CHECKING:
     from jettison.serving.observability import Observability
@@ -58,6 +59,7 @@ def serve(sources: Sequence[ServedSource], settings: ServeSettings) -> int:
         UsageError: for a port in use, TLS files that don't fit, or a folder that isn't there.
         CheckFailed: for a bundle that is not what it says, or that no certificate covers here.
     """
+    os.environ.update(QUIET)
     _require_packages()
     import uvloop
 
