@@ -18,13 +18,14 @@ import numpy as np
 from benchmarks.results_file import Row
 from jettison import preparation, registry, whole_run
 from jettison.domain.configuration import Configuration
+from jettison.domain.device import ServingProfile
 from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL, Measurement
 from jettison.domain.model import Artifact, Model
 from jettison.domain.progress import Silent
 from jettison.domain.recipe import Step
 from jettison.domain.run import GAIN, RunRecord
-from jettison.domain.splits import FittingData
+from jettison.domain.splits import FittingData, SelectionSet
 from jettison.errors import CandidateFailed
 from jettison.pipeline import measure
 from jettison.preparation import Prepared
@@ -140,19 +141,13 @@ def _peers(
             artifact = Artifact.of("onnx_file", place, ("model.onnx",))
             changed = dataclasses.replace(model, artifact=artifact)
             found[name] = Variant(name, changed, Step("onnx_runtime"))
-            measure.score_rows(
-                found[name], dataclasses.replace(fitting.rows, n=2), _one(), place / "try"
-            )
+            few = dataclasses.replace(fitting.rows, n=2)
+            with measure.Sessions(few, ServingProfile(), place) as workers:
+                measure.score_rows(found[name], few, workers, place / "try")
         except (CandidateFailed, ValueError, RuntimeError, KeyError, TypeError) as error:
             found.pop(name, None)
             failures.append((name, f"{type(error).__name__}: {str(error)[:200]}"))
     return found, failures
-
-
-def _one() -> Any:
-    from jettison.domain.device import ServingProfile
-
-    return ServingProfile()
 
 
 def _cost_rows(title: str, measurements: Mapping[str, Measurement]) -> list[Row]:
@@ -173,16 +168,28 @@ def _quality_rows(title: str, prepared: Prepared, variants: Mapping[str, Variant
         return []
     folder = Path(prepared.configuration.output) / "bench-quality"
     serving = prepared.configuration.serving
+    with measure.Sessions(selection.rows, serving, folder) as workers:
+        return _scored(title, prepared, variants, selection, workers)
+
+
+def _scored(
+    title: str,
+    prepared: Prepared,
+    variants: Mapping[str, Variant],
+    selection: SelectionSet,
+    workers: measure.Sessions,
+) -> list[Row]:
     requirements = prepared.configuration.requirements
     metrics = tuple(r.metric for r in requirements)
     base = measure.reference_quality(
-        variants[ORIGINAL], selection, metrics, serving, folder / "original"
+        variants[ORIGINAL], selection, metrics, workers, workers.folder / "original"
     )
     rows = []
     for name, variant in variants.items():
         result = measure.selection_quality(
-            variant, selection, base.outputs, metrics, serving, folder / "others"
+            variant, selection, base.outputs, metrics, workers, workers.folder / "others"
         )
+        workers.end(variant)
         for requirement in requirements:
             metric = registry.get("metrics", requirement.metric)
             verdict = judge(

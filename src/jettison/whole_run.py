@@ -105,13 +105,14 @@ def _bench(prepared: Prepared, work: Path) -> Bench:
     selection = prepared.splits.selection
     few = dataclasses.replace(fitting.rows, n=min(SANITY_ROWS, fitting.rows.n))
     serving = configuration.serving
-    sane = measure.score_rows(prepared.baseline, few, serving, work / "baseline/sanity")
     quality = None
-    if selection is not None:
-        metrics = tuple(r.metric for r in configuration.requirements)
-        quality = measure.reference_quality(
-            prepared.baseline, selection, metrics, serving, work / "baseline/selection"
-        )
+    with measure.Sessions(fitting.rows, serving, work / "workers") as workers:
+        sane = measure.score_rows(prepared.baseline, few, workers, work / "baseline/sanity")
+        if selection is not None:
+            metrics = tuple(r.metric for r in configuration.requirements)
+            quality = measure.reference_quality(
+                prepared.baseline, selection, metrics, workers, work / "baseline/selection"
+            )
     return Bench(
         model=prepared.model,
         baseline=prepared.baseline,

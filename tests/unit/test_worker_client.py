@@ -210,7 +210,9 @@ machine.describe_device()
 before = machine.peak_memory_bytes()
 work = Path(sys.argv[2])
 apply.apply(job.model, Recipe((), job.runtime), FittingData(job.rows), work, job.serving)
-measure.score_rows(Variant("baseline", job.model, job.runtime), job.rows, job.serving, work / "o")
+with measure.Sessions(job.rows, job.serving, work / "workers") as workers:
+    baseline = Variant("baseline", job.model, job.runtime)
+    measure.score_rows(baseline, job.rows, workers, work / "o")
 loaded = {"onnxruntime", "onnx", "torch", "sklearn"} & set(sys.modules)
 print(sorted(loaded), machine.peak_memory_bytes() - before)
 """

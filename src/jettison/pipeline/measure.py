@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from jettison import machine, registry
-from jettison.domain.device import ServingProfile
 from jettison.domain.extension_points import Evidence, Outputs, QualityMetric
 from jettison.domain.files import replace_folder, write_atomically
-from jettison.domain.jobs import SessionJob, Variant
+from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL, Estimate
 from jettison.domain.model import Model
 from jettison.domain.record import digest, from_json, to_json
@@ -32,7 +31,7 @@ from jettison.timing.claims import (
     faster_verdict,
     ranking_costs,
 )
-from jettison.worker_client import WorkerSession
+from jettison.timing.sessions import Sessions
 
 __all__ = [
     "SECOND_COPY",
@@ -40,6 +39,7 @@ __all__ = [
     "ClaimResult",
     "FasterVerdict",
     "QualityResult",
+    "Sessions",
     "claim_costs",
     "faster_verdict",
     "quality_of",
@@ -80,9 +80,7 @@ class Kept:
     outputs: tuple[str, ...]
 
 
-def score_rows(
-    variant: Variant, rows: Rows, serving: ServingProfile, folder: Path
-) -> dict[str, Array]:
+def score_rows(variant: Variant, rows: Rows, workers: Sessions, folder: Path) -> dict[str, Array]:
     """Answers all rows in a worker, in batches of the largest size that is served.
 
     Returns:
@@ -92,9 +90,7 @@ def score_rows(
         CandidateFailed: if the model can't be loaded or run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    job = SessionJob(variant.model, variant.runtime, rows, serving, variant.one_by_one)
-    with WorkerSession(job, folder) as session:
-        scored = session.score(rows, folder, max(serving.batch_sizes))
+    scored = workers.of(variant).score(rows, folder, max(workers.serving.batch_sizes))
     return _opened(folder, scored.outputs)
 
 
@@ -140,7 +136,7 @@ def selection_quality(
     selection: SelectionSet,
     reference: Outputs,
     metrics: tuple[str, ...],
-    serving: ServingProfile,
+    workers: Sessions,
     folder: Path,
 ) -> QualityResult:
     """Scores a variant on selection rows; every row counts once, weights are not used.
@@ -154,12 +150,12 @@ def selection_quality(
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    key = _quality_key(variant, selection, reference, metrics, serving)
+    key = _quality_key(variant, selection, reference, metrics, workers)
     place = folder / key
     if not (place / RESULT_FILE).exists():
         part = folder / f".{key}.part"
         shutil.rmtree(part, ignore_errors=True)
-        outputs = score_rows(variant, selection.rows, serving, part / OUTPUTS_FOLDER)
+        outputs = score_rows(variant, selection.rows, workers, part / OUTPUTS_FOLDER)
         made = quality_of(outputs, reference, selection, variant.model, metrics, part)
         fresh = Kept(made.estimates, tuple(made.contributions), tuple(sorted(outputs)))
         write_atomically(part / RESULT_FILE, to_json(fresh))
@@ -176,7 +172,7 @@ def reference_quality(
     baseline: Variant,
     selection: SelectionSet,
     metrics: tuple[str, ...],
-    serving: ServingProfile,
+    workers: Sessions,
     folder: Path,
 ) -> QualityResult:
     """Scores the untouched model, which is its own reference; its outputs are those of all others.
@@ -186,7 +182,7 @@ def reference_quality(
         DataError: if a metric is undefined on these rows.
     """
     folder = folder.resolve()
-    outputs = score_rows(baseline, selection.rows, serving, folder / OUTPUTS_FOLDER)
+    outputs = score_rows(baseline, selection.rows, workers, folder / OUTPUTS_FOLDER)
     return quality_of(outputs, outputs, selection, baseline.model, metrics, folder)
 
 
@@ -259,7 +255,7 @@ def _quality_key(
     selection: SelectionSet,
     reference: Outputs,
     metrics: tuple[str, ...],
-    serving: ServingProfile,
+    workers: Sessions,
 ) -> str:
     labels = selection.labels
     facts = {
@@ -270,8 +266,8 @@ def _quality_key(
         "rows": [selection.rows.digest, selection.rows.n],
         "labels": _array_digest(labels.targets, *(labels.groups[g] for g in sorted(labels.groups))),
         "reference": _array_digest(*(reference[name] for name in sorted(reference))),
-        "policy": ["one by one" if variant.one_by_one else max(serving.batch_sizes)],
-        "threads": serving.threads,
+        "policy": ["one by one" if variant.one_by_one else max(workers.serving.batch_sizes)],
+        "threads": workers.serving.threads,
         "metrics": {name: registry.source_digest("metrics", name) for name in metrics},
         "device": machine.describe_device().cpu_class,
         "versions": dict(machine.describe_device().versions),

@@ -10,6 +10,7 @@ from jettison.domain.configuration import SearchSection
 from jettison.domain.progress import Progress
 from jettison.domain.recipe import SearchSpace
 from jettison.domain.run import Trial
+from jettison.pipeline.measure import Sessions
 from jettison.search.pareto import pareto_front
 from jettison.search.study import Study
 from jettison.search.trial import Bench, objectives, run_trial
@@ -56,14 +57,20 @@ def search(
     deadline = time.monotonic() + 60 * limits.max_minutes
     interrupted = False
     try:
-        ended = _until_spent(study, bench, limits, deadline, progress)
+        with Sessions(bench.fitting.rows, bench.serving, bench.folder / "workers") as workers:
+            ended = _until_spent(study, bench, workers, limits, deadline, progress)
     except KeyboardInterrupt:
         interrupted, ended = True, "you interrupted it"
     return SearchResult(tuple(study.trials), _front(bench, study.trials), interrupted, ended)
 
 
 def _until_spent(
-    study: Study, bench: Bench, limits: SearchSection, deadline: float, progress: Progress
+    study: Study,
+    bench: Bench,
+    workers: Sessions,
+    limits: SearchSection,
+    deadline: float,
+    progress: Progress,
 ) -> str:
     """Tries recipes until something is spent; says what. A trial that is cut short is forgotten."""
     while len(study.trials) < limits.trials:
@@ -73,7 +80,7 @@ def _until_spent(
         if proposal is None:
             return "every recipe of the space was tried"
         try:
-            trial = run_trial(bench, proposal.number, proposal.recipe, study.trials)
+            trial = run_trial(bench, workers, proposal.number, proposal.recipe, study.trials)
         except KeyboardInterrupt:
             study.abandon(proposal)
             raise

@@ -64,9 +64,16 @@ class Bench:
     folder: Path
 
 
-def run_trial(bench: Bench, number: int, recipe: Recipe, earlier: Sequence[Trial]) -> Trial:
+def run_trial(
+    bench: Bench,
+    workers: measure.Sessions,
+    number: int,
+    recipe: Recipe,
+    earlier: Sequence[Trial],
+) -> Trial:
     """Carries out one recipe as far as it deserves.
 
+    The baseline's worker in `workers` serves all trials; the candidate's is ended here.
     A candidate that can't be built or run gives a trial in state `failed`; never an exception.
     One whose files are those of an earlier trial on the same runtime is not measured again.
     """
@@ -86,7 +93,7 @@ def run_trial(bench: Bench, number: int, recipe: Recipe, earlier: Sequence[Trial
             ranking, reason = twin.ranking, f"it gives the same file as trial {twin.number}"
         else:
             begun = time.monotonic()
-            ranking, reason = _measure(bench, candidate)
+            ranking, reason = _measure(bench, workers, candidate)
             working += time.monotonic() - begun
         state = "stopped" if reason else "complete"
     except CandidateFailed as failure:
@@ -115,31 +122,41 @@ def variant_of(candidate: Candidate) -> Variant:
     return Variant(candidate.recipe.digest, candidate.model, candidate.recipe.runtime, alone)
 
 
-def _measure(bench: Bench, candidate: Candidate) -> tuple[Measurement, str]:
+def _measure(
+    bench: Bench, workers: measure.Sessions, candidate: Candidate
+) -> tuple[Measurement, str]:
     """Gives the ranking figures so far and why the trial stops early, or an empty string."""
     variant = variant_of(candidate)
+    try:
+        return _questions(bench, workers, candidate, variant)
+    finally:
+        workers.end(variant)
+
+
+def _questions(
+    bench: Bench, workers: measure.Sessions, candidate: Candidate, variant: Variant
+) -> tuple[Measurement, str]:
+    """Asks one worker of the candidate the cheap questions first."""
     place = bench.folder / "trials" / candidate.recipe.digest[:16]
     rows = dataclasses.replace(bench.fitting.rows, n=min(SANITY_ROWS, bench.fitting.rows.n))
-    outputs = measure.score_rows(variant, rows, bench.serving, place / "sanity")
+    outputs = measure.score_rows(variant, rows, workers, place / "sanity")
     insane = measure.sanity(bench.sanity_reference, outputs, candidate.model)
     costs: tuple[Estimate, ...] = ()
     quality: tuple[Estimate, ...] = ()
     contributions: Mapping[str, str] = {}
     reason = f"its outputs are not those of the original: {insane}" if insane else ""
     if not reason:
-        costs = measure.ranking_costs(
-            bench.baseline, variant, bench.fitting.rows, bench.serving, bench.costs, place
-        )
+        costs = measure.ranking_costs(bench.baseline, variant, workers, bench.costs)
         reason = _not_cheaper(costs, bench.costs)
     if not reason and bench.selection is not None:
-        reason = _first_look(bench, variant, place)
+        reason = _first_look(bench, workers, variant, place)
     if not reason and bench.selection is not None and bench.quality is not None:
         result = measure.selection_quality(
             variant,
             bench.selection,
             reference_of(bench, variant),
             tuple(r.metric for r in bench.requirements),
-            bench.serving,
+            workers,
             place / "selection",
         )
         quality, contributions = result.estimates, result.contributions
@@ -165,7 +182,7 @@ def _not_cheaper(estimates: Sequence[Estimate], costs: Sequence[str]) -> str:
     return ""
 
 
-def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
+def _first_look(bench: Bench, workers: measure.Sessions, variant: Variant, place: Path) -> str:
     """Scores a few rows first, and stops where the harm is already clear."""
     selection = bench.selection
     if selection is None or bench.quality is None or selection.rows.n < 3 * FIRST_LOOK_ROWS:
@@ -181,7 +198,7 @@ def _first_look(bench: Bench, variant: Variant, place: Path) -> str:
         few,
         reference,
         tuple(r.metric for r in bench.requirements),
-        bench.serving,
+        workers,
         place / "first-look",
     )
     for requirement in bench.requirements:

@@ -23,7 +23,8 @@ from jettison.timing.estimates import (
     gain_estimates,
     launch_log_ratios,
 )
-from jettison.timing.launches import Launch, Setting, run_launch
+from jettison.timing.launches import Launch, Setting, play_launch, run_launch
+from jettison.timing.sessions import Sessions
 from jettison.worker_client import WorkerSession
 
 SECOND_COPY = "a/a"
@@ -72,22 +73,23 @@ class ClaimResult:
 
 
 def ranking_costs(
-    baseline: Variant,
-    candidate: Variant,
-    rows: Rows,
-    serving: ServingProfile,
-    costs: tuple[str, ...],
-    folder: Path,
+    baseline: Variant, candidate: Variant, workers: Sessions, costs: tuple[str, ...]
 ) -> tuple[Estimate, ...]:
     """One launch of two workers, 6 rounds: enough to drop what is clearly worse, never quoted.
+
+    Args:
+        baseline, candidate: with distinct names, or one variant twice.
+        workers: that may be open already; one baseline process for all trials puts one bias of
+            that process into all of them, which leaves their order as it is.
+        costs: names of registered cost metrics.
 
     Returns:
         `<cost>:gain` overall and per batch size, without interval.
     """
     metrics = _metrics(costs)
-    setting = Setting(rows, serving, metrics, RANKING_ROUNDS, CALLS, folder)
+    setting = Setting(workers.rows, workers.serving, metrics, RANKING_ROUNDS, CALLS, workers.folder)
     names = _distinct((baseline, candidate))
-    launch = run_launch(names, setting, random.Random(0))
+    launch = play_launch(names, workers, setting, random.Random(0))
     return tuple(
         gain
         for cost in metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from pathlib import Path
 from jettison import machine
 from jettison.domain.device import ServingProfile
 from jettison.domain.extension_points import CostMetric, CostReading
-from jettison.domain.jobs import Burst, Ready, Resources, SessionJob, Variant
+from jettison.domain.jobs import Burst, Ready, Resources, Variant
 from jettison.domain.rows import Rows
 from jettison.machine import Contention, ContentionMeter
+from jettison.timing.sessions import Sessions
 from jettison.worker_client import WorkerSession
 
 LONGEST_TURN_SECONDS = 1.0
@@ -103,39 +103,35 @@ def run_launch(
         CandidateFailed: if a variant can't be loaded or run.
         WorkerDied: if a worker ended.
     """
-    timed = [cost for cost in setting.costs if cost.timed]
-    exact = [cost for cost in setting.costs if not cost.timed]
-    with contextlib.ExitStack() as stack:
-        sessions = _start(stack, variants, setting, order)
-        meter = ContentionMeter(session.pid for session in sessions.values())
-        rounds, calls, preempted = _play(variants, sessions, setting, order, timed, tick)
-        contention = meter.stop(calls, preempted)
-        others = {
-            variant.name: {
-                cost.name: cost.observe(variant.model, sessions[variant.name], setting.serving)
-                for cost in exact
-            }
-            for variant in variants
-        }
-        ready = {name: session.ready for name, session in sessions.items()}
-    busy = bool(timed) and machine.is_busy(contention, setting.serving.threads, machine.cores())
-    return Launch(rounds, others, ready, contention, busy)
+    with Sessions(setting.rows, setting.serving, setting.folder) as workers:
+        return play_launch(variants, workers, setting, order, tick)
 
 
-def _start(
-    stack: contextlib.ExitStack,
+def play_launch(
     variants: Sequence[Variant],
+    workers: Sessions,
     setting: Setting,
     order: random.Random,
-) -> dict[str, WorkerSession]:
-    """Starts the workers one after the other, so that load times are not mixed up."""
-    sessions = {}
-    for variant in order.sample(list(variants), len(variants)):
-        job = SessionJob(
-            variant.model, variant.runtime, setting.rows, setting.serving, variant.one_by_one
-        )
-        sessions[variant.name] = stack.enter_context(WorkerSession(job, setting.folder))
-    return sessions
+    tick: Callable[[], None] = lambda: None,
+) -> Launch:
+    """Plays one launch with workers that may be open already; they stay open. As `run_launch`."""
+    timed = [cost for cost in setting.costs if cost.timed]
+    exact = [cost for cost in setting.costs if not cost.timed]
+    # Started one after the other, so that load times are not mixed up.
+    sessions = {v.name: workers.of(v) for v in order.sample(list(variants), len(variants))}
+    meter = ContentionMeter(session.pid for session in sessions.values())
+    rounds, calls, preempted = _play(variants, sessions, setting, order, timed, tick)
+    contention = meter.stop(calls, preempted)
+    others = {
+        variant.name: {
+            cost.name: cost.observe(variant.model, sessions[variant.name], setting.serving)
+            for cost in exact
+        }
+        for variant in variants
+    }
+    ready = {name: session.ready for name, session in sessions.items()}
+    busy = bool(timed) and machine.is_busy(contention, setting.serving.threads, machine.cores())
+    return Launch(rounds, others, ready, contention, busy)
 
 
 def _calls(

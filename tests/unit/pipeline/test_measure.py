@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from jettison.domain.recipe import Step
 from jettison.domain.rows import Rows
 from jettison.domain.splits import Labels, SelectionSet
 from jettison.pipeline.measure import (
+    Sessions,
     reference_quality,
     sanity,
     score_rows,
@@ -25,38 +26,42 @@ ORT = Step("onnx_runtime")
 
 
 @pytest.fixture
-def outputs(
-    network: Model, rows: Rows, serving: ServingProfile, tmp_path: Path
-) -> dict[str, np.ndarray]:
+def workers(rows: Rows, serving: ServingProfile, tmp_path: Path) -> Iterator[Sessions]:
+    """Workers that stay open for one test."""
+    with Sessions(rows, serving, tmp_path / "workers") as workers:
+        yield workers
+
+
+@pytest.fixture
+def outputs(network: Model, rows: Rows, workers: Sessions, tmp_path: Path) -> dict[str, np.ndarray]:
     """What the network answers."""
-    return score_rows(Variant("baseline", network, ORT), rows, serving, tmp_path / "outputs")
+    return score_rows(Variant("baseline", network, ORT), rows, workers, tmp_path / "outputs")
 
 
 def test_rows_one_by_one_and_together_are_scored_alike(
     network: Model,
     rows: Rows,
-    serving: ServingProfile,
+    workers: Sessions,
     tmp_path: Path,
     outputs: dict[str, np.ndarray],
 ) -> None:
     """The outputs are in row order, whatever the batch policy."""
     alone = Variant("x", network, ORT, one_by_one=True)
-    singly = score_rows(alone, rows, serving, tmp_path / "alone")
+    singly = score_rows(alone, rows, workers, tmp_path / "alone")
     assert outputs["scores"].shape == (rows.n, 4)
     np.testing.assert_allclose(singly["scores"], outputs["scores"], atol=1e-5)
 
 
 def test_batch_dependent_rows_one_by_one_do_not_depend_on_neighbours(
-    dynamic_int8: Model, rows: Rows, serving: ServingProfile, tmp_path: Path
+    dynamic_int8: Model, rows: Rows, workers: Sessions, tmp_path: Path
 ) -> None:
     """One by one, each answer is that of the row alone; in batches of 8 it is not."""
-    together = score_rows(Variant("t", dynamic_int8, ORT), rows, serving, tmp_path / "t")
+    together = score_rows(Variant("t", dynamic_int8, ORT), rows, workers, tmp_path / "t")
     alone = score_rows(
-        Variant("a", dynamic_int8, ORT, one_by_one=True), rows, serving, tmp_path / "a"
+        Variant("a", dynamic_int8, ORT, one_by_one=True), rows, workers, tmp_path / "a"
     )
-    single = score_rows(
-        Variant("s", dynamic_int8, ORT), rows, ServingProfile((1,), (1.0,)), tmp_path / "s"
-    )
+    with Sessions(rows, ServingProfile((1,), (1.0,)), tmp_path / "workers") as others:
+        single = score_rows(Variant("s", dynamic_int8, ORT), rows, others, tmp_path / "s")
     np.testing.assert_array_equal(alone["scores"], single["scores"])
     assert np.abs(together["scores"] - alone["scores"]).max() > 1e-4
 
@@ -98,7 +103,7 @@ def selection_of(rows: Rows, outputs: dict[str, np.ndarray]) -> SelectionSet:
 def test_quality_comes_overall_and_by_group_with_intervals(
     network: Model,
     rows: Rows,
-    serving: ServingProfile,
+    workers: Sessions,
     tmp_path: Path,
     outputs: dict[str, np.ndarray],
 ) -> None:
@@ -107,7 +112,7 @@ def test_quality_comes_overall_and_by_group_with_intervals(
         Variant("baseline", network, ORT),
         selection_of(rows, outputs),
         ("accuracy",),
-        serving,
+        workers,
         tmp_path / "quality",
     )
     found = {estimate.group: estimate for estimate in result.estimates}
@@ -125,7 +130,7 @@ def test_quality_comes_overall_and_by_group_with_intervals(
 def test_a_kept_quality_result_is_read_back(
     network: Model,
     rows: Rows,
-    serving: ServingProfile,
+    workers: Sessions,
     tmp_path: Path,
     outputs: dict[str, np.ndarray],
 ) -> None:
@@ -133,7 +138,7 @@ def test_a_kept_quality_result_is_read_back(
     variant = Variant("x", network, ORT)
     selection = selection_of(rows, outputs)
     folder = tmp_path / "quality"
-    arguments = (outputs, ("accuracy", "agreement"), serving, folder)
+    arguments = (outputs, ("accuracy", "agreement"), workers, folder)
     first = selection_quality(variant, selection, *arguments)
     again = selection_quality(variant, selection, *arguments)
     assert again.estimates == first.estimates

@@ -23,6 +23,7 @@ from jettison.timing.claims import (
     faster_verdict,
     ranking_costs,
 )
+from jettison.timing.sessions import Sessions
 
 ORT = Step("onnx_runtime")
 SHORT = ClaimPlan(launches=2, rounds=2, calls=2, max_seconds=0.0)
@@ -146,14 +147,10 @@ def test_a_ranking_gives_gains_only(
     make_network: Callable[..., Model], rows: Rows, serving: ServingProfile, tmp_path: Path
 ) -> None:
     """Ranking figures are ratios to the baseline, without the interval of a claim."""
-    gains = ranking_costs(
-        Variant("baseline", make_network(), ORT),
-        Variant("wide", make_network(hidden=256), ORT),
-        rows,
-        serving,
-        ("latency_ms", "size_bytes"),
-        tmp_path,
-    )
+    baseline = Variant("baseline", make_network(), ORT)
+    wide = Variant("wide", make_network(hidden=256), ORT)
+    with Sessions(rows, serving, tmp_path) as workers:
+        gains = ranking_costs(baseline, wide, workers, ("latency_ms", "size_bytes"))
     found = {(gain.metric, gain.group): gain for gain in gains}
     assert ("latency_ms:gain", "batch=8") in found
     assert found["latency_ms:gain", "overall"].low is None
@@ -168,12 +165,9 @@ def test_a_variant_that_cannot_run_fails_by_name(
 ) -> None:
     """A runtime setting that does not exist is a failed candidate, not a number."""
     broken = Variant("x", network, Step("onnx_runtime", {"threads": 4}))
-    with pytest.raises(CandidateFailed, match="no settings"):
-        ranking_costs(
-            Variant("baseline", network, ORT),
-            broken,
-            rows,
-            ServingProfile(),
-            ("latency_ms",),
-            tmp_path,
-        )
+    baseline = Variant("baseline", network, ORT)
+    with (
+        Sessions(rows, ServingProfile(), tmp_path) as workers,
+        pytest.raises(CandidateFailed, match="no settings"),
+    ):
+        ranking_costs(baseline, broken, workers, ("latency_ms",))
