@@ -13,6 +13,9 @@ SCRIPTS = (
     ("minilm", "embeddings"),
     ("minilm", "sentiment"),
     ("certification",),
+    ("serving",),
+    ("soak",),
+    ("loadgen_check",),
 )
 
 

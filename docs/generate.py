@@ -27,6 +27,9 @@ TITLES = {
     "memory": "Memory on a model of 268 MB",
     "startup": "Start-up",
     "certification": "Error rates and power of the certificate",
+    "serving": "The server beside its peers",
+    "soak": "The server at twice its capacity",
+    "loadgen_check": "Our load generator beside MLPerf LoadGen",
 }
 
 

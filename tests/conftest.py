@@ -87,6 +87,12 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(name="write_wordpiece", scope="session")
+def write_wordpiece_fixture() -> Callable[[Path], list[str]]:
+    """`write_wordpiece`, for tests that can't import this file."""
+    return write_wordpiece
+
+
 def write_wordpiece(folder: Path) -> list[str]:
     """Writes a small WordPiece tokenizer with its configuration; gives the vocabulary."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

@@ -10,6 +10,7 @@ from typing import Any
 
 from jettison import config, preparation, registry, whole_run
 from jettison.domain.certificate import Certificate
+from jettison.domain.disk_faults import explained
 from jettison.domain.files import replace_folder
 from jettison.domain.progress import Silent
 from jettison.domain.recipe import Recipe
@@ -56,14 +57,19 @@ class Result:
         return self.record.exit_code
 
     def report(self, path: str | Path) -> Path:
-        """Copies the HTML report."""
-        return Path(shutil.copyfile(self.folder / "report.html", path))
+        """Copies the HTML report.
+
+        Raises:
+            UsageError: if the file can't be written.
+        """
+        with explained("the copy of the report", Path(path)):
+            return Path(shutil.copyfile(self.folder / "report.html", path))
 
     def save(self, folder: str | Path) -> Path:
         """Copies the bundle.
 
         Raises:
-            UsageError: if nothing ships, or the folder exists.
+            UsageError: if nothing ships, the folder exists, or it can't be written.
         """
         release, final = self.folder / "release", Path(folder)
         if not self.record.shipped or not release.exists():
@@ -71,8 +77,12 @@ class Result:
         if final.exists():
             raise UsageError(f"{final} exists already; choose another folder")
         temporary = final.with_name(f".{final.name}.part")
-        shutil.copytree(release, temporary)
-        replace_folder(temporary, final)
+        with explained("the copy of the bundle", final):
+            try:
+                shutil.copytree(release, temporary)
+                replace_folder(temporary, final)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
         return final
 
 

@@ -11,6 +11,7 @@ import typer
 
 import jettison
 from jettison.errors import InternalError, JettisonError, UsageError
+from jettison.serving.cli import serve
 
 if TYPE_CHECKING:
     from jettison.domain.configuration import Configuration
@@ -25,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command()(serve)
 
 SourceArgument = Annotated[
     Path,
@@ -207,6 +210,44 @@ def verify(
     print(f"bundle {result.digest}: {result.status}")
 
 
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(help="triton, kserve, docker, ray, ...")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: new, or empty.")],
+    name: Annotated[str, typer.Option(help="Name of the model (the bundle's folder).")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of the kind; repeatable.")
+    ] = None,
+    allow_uncertified: Annotated[
+        bool, typer.Option("--allow-uncertified", help="Export what no certificate covers.")
+    ] = False,
+) -> None:
+    """Write a bundle for another server: Triton, KServe, a container, Ray Serve."""
+    from jettison.export import exporting
+
+    result = exporting.export(
+        kind, bundle, out, name=name, given=set_ or (), allow_uncertified=allow_uncertified
+    )
+    print(f"wrote {result.folder} from bundle {result.digest}: {result.status}")
+    for step in result.steps:
+        print(f"next {step}")
+
+
+@app.command()
+def monitoring(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; made where it is missing.")],
+    target: Annotated[
+        str, typer.Option(help="host:port of the server, as Prometheus reaches it.")
+    ] = "127.0.0.1:8080",
+) -> None:
+    """Write alert rules for Prometheus and a dashboard for Grafana."""
+    from jettison.serving.observability.monitoring_files import write_monitoring
+
+    for path in write_monitoring(folder, target):
+        print(f"wrote {path}")
+
+
 @app.command(name="list")
 def list_(
     family: Annotated[str, typer.Argument(help="techniques, runtimes, metrics, ...")] = "",
@@ -301,8 +342,11 @@ def _print(*parts: Any) -> None:
 
 def main() -> None:
     """Runs the command line; every deliberate error is one message and its exit code."""
+    from jettison.domain.disk_faults import explained
+
     try:
-        app()
+        with explained("jettison", Path()):
+            app()
     except JettisonError as error:
         print(f"jettison: {error}", file=sys.stderr)
         if isinstance(error, InternalError):

@@ -14,6 +14,7 @@
     ├── CandidateFailed        one recipe can't be built or run; the search goes on
     │   ├── NothingChanged     a technique changed no operator and no byte
     │   └── WorkerDied         the worker process ended without an answer
+    ├── RequestRefused         a server does not answer this request; carries the HTTP status
     └── InternalError          a fault of ours                                       exit 1
 
 Each message says what was given, where, what is allowed and what to do.
@@ -21,7 +22,7 @@ Each message says what was given, where, what is allowed and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = [
     "Busy",
@@ -35,6 +36,7 @@ __all__ = [
     "MissingDependency",
     "ModelError",
     "NothingChanged",
+    "RequestRefused",
     "SealRefused",
     "UnknownName",
     "UsageError",
@@ -113,6 +115,43 @@ class NothingChanged(CandidateFailed):
 
 class WorkerDied(CandidateFailed):
     """A worker process ended without an answer (out of memory, a crash in native code)."""
+
+
+REFUSALS: Mapping[str, int] = {
+    "shape": 400,
+    "malformed": 400,
+    "key": 401,
+    "unknown": 404,
+    "too large": 413,
+    "full": 429,
+    "guardrail": 422,
+    "failed": 500,
+    "drain": 503,
+    "not ready": 503,
+    "deadline": 504,
+}
+"""Why a server refuses a request, with the HTTP status of each reason."""
+
+
+class RequestRefused(JettisonError):
+    """A server does not answer this request.
+
+    Attributes:
+        reason: a key of `REFUSALS`.
+        status: HTTP status of the reason.
+        retry_after_seconds: when asking again may help; `None` where it won't.
+    """
+
+    def __init__(
+        self, reason: str, message: str, retry_after_seconds: float | None = None
+    ) -> None:
+        self.reason = reason
+        self.status = REFUSALS[reason]
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[RequestRefused], tuple[str, str, float | None]]:
+        return type(self), (self.reason, str(self), self.retry_after_seconds)
 
 
 class InternalError(JettisonError):

@@ -12,6 +12,7 @@ from typing import Any
 
 from jettison import config, registry
 from jettison.domain.configuration import Configuration
+from jettison.domain.disk_faults import explained
 from jettison.domain.files import exclusive_lock
 from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
@@ -64,10 +65,14 @@ def run_folder(folder: Path) -> Iterator[None]:
 
     Raises:
         Busy: if another run holds it.
+        UsageError: if anything of the run can't be written: the disk is full, read-only, ...
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder / ".lock", f"another jettison run is using {folder}"):
-        yield
+    with explained(f"the run in {folder}", folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file, not a folder; choose another `output`")
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive_lock(folder / ".lock", f"another jettison run is using {folder}"):
+            yield
 
 
 def prepare(
@@ -98,6 +103,9 @@ def prepare(
             configuration.requirements, model, labelled=_labelled(splits)
         ),
     )
+    for note in _doubts(configuration, model, splits):
+        progress.say(note)
+        splits = dataclasses.replace(splits, notes=(*splits.notes, note))
     _check_requirements(configuration, splits)
     runtime = registry.home_runtime(model.traits)
     baseline = Variant("baseline", model, Step(runtime.name), "fixed-batch" in model.traits)
@@ -142,6 +150,28 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
                 f"`{metric.name}` needs labels, and the data has none; name the column of the "
                 "right answers with `target`, or require `agreement` with the original"
             )
+
+
+WIDE = 32
+"""An output of as many floats may be an embedding as well as scores of classes."""
+
+
+def _doubts(configuration: Configuration, model: Model, splits: Splits) -> Iterator[str]:
+    """Says how a wide output was read where neither the user nor labels said it."""
+    shape = next(spec.shape for spec in model.outputs if spec.name == model.prediction)
+    width = shape[-1] if len(shape) == 2 else 0
+    known = configuration.model.task or _labelled(splits) or model.encoder.labels
+    if known or "onnx" not in model.traits or not isinstance(width, int) or width < WIDE:
+        return
+    others = {"embedding": "classification", "classification": "embedding"}
+    if model.task in others:
+        what = "an embedding" if model.task == "embedding" else "the scores of its classes"
+        judged = " and ".join(r.metric for r in configuration.requirements)
+        yield (
+            f"The {width} values of output `{model.prediction}` were read as {what}, and quality "
+            f'is judged by {judged}; if that is wrong, set `model.task` (--task) to '
+            f'"{others[model.task]}".'
+        )
 
 
 def _raw(splits: Splits) -> Path | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jettison.domain.extension_points import (
         CostMetric,
         EncoderKind,
+        Exporter,
         Format,
         Guardrail,
         Loader,
@@ -39,6 +40,7 @@ Family = Literal[
     "formats",
     "encoders",
     "guardrails",
+    "exports",
 ]
 FAMILIES: tuple[Family, ...] = (
     "techniques",
@@ -49,6 +51,7 @@ FAMILIES: tuple[Family, ...] = (
     "formats",
     "encoders",
     "guardrails",
+    "exports",
 )
 
 EXTRA_OF = {
@@ -119,6 +122,8 @@ def get(family: Literal["formats"], name: str) -> Format: ...
 def get(family: Literal["encoders"], name: str) -> EncoderKind: ...
 @overload
 def get(family: Literal["guardrails"], name: str) -> Guardrail: ...
+@overload
+def get(family: Literal["exports"], name: str) -> Exporter: ...
 def get(family: Family, name: str) -> Any:
     """Imports and makes one plug-in.
 

@@ -23,6 +23,7 @@ from typing import IO, Any, Literal, TypeVar
 
 from jettison import errors
 from jettison.domain.device import ServingProfile
+from jettison.domain.disk_faults import is_full
 from jettison.domain.files import write_atomically
 from jettison.domain.jobs import (
     ApplyAnswer,
@@ -52,7 +53,9 @@ from jettison.errors import (
 LONGEST_ANSWER_SECONDS = 3600.0
 GRACE_SECONDS = 5.0
 TAIL_LINES = 15
-NOWHERE_TO_WRITE = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+LEAST_SPACE = 1 << 16
+"""Bytes: a worker that ends without a word on a disk with less than this had nowhere to say it."""
+
 PIECE = 65536
 
 THREAD_VARIABLES = (
@@ -135,18 +138,22 @@ def _one_shot(
 def exception_of(failure: Failure, asked: str) -> JettisonError:
     """Gives the exception that a worker answered with, as the same class where it is ours.
 
-    A disk that is full or read-only stops the whole run. Any other exception came out of a
-    plug-in or its library: a failed candidate, except while loading, where it is a fault of ours.
+    A disk that is full or read-only stops the whole run, whatever library said so. Any other
+    exception came out of a plug-in or its library: a failed candidate, except while loading,
+    where it is a fault of ours.
     """
     found = getattr(errors, failure.error, None)
+    known = isinstance(found, type) and issubclass(found, JettisonError)
+    ours: type[JettisonError] | None = found if known else None
     error: JettisonError
-    if isinstance(found, type) and issubclass(found, JettisonError):
-        error = ConfigError([failure.message]) if found is ConfigError else found(failure.message)
-    elif failure.message.startswith(tuple(f"[Errno {number}]" for number in NOWHERE_TO_WRITE)):
+    undecided = ours is None or issubclass(ours, CandidateFailed)
+    if undecided and nowhere_to_write(failure.message):
         error = UsageError(
             f"{asked} could not write: {failure.message}; free some space, or choose another "
             "output folder"
         )
+    elif ours is not None:
+        error = ConfigError([failure.message]) if ours is ConfigError else ours(failure.message)
     elif asked == "load":
         error = InternalError(f"the loader failed: {failure.error}: {failure.message}")
     else:
@@ -154,6 +161,11 @@ def exception_of(failure: Failure, asked: str) -> JettisonError:
     if failure.traceback:
         error.add_note(f"In the worker:\n{failure.traceback.rstrip()}")
     return error
+
+
+def nowhere_to_write(message: str) -> bool:
+    """Whether what a worker said means that the disk took no more, or is read-only."""
+    return is_full(message) or os.strerror(errno.EROFS) in message
 
 
 class _Process:
@@ -209,14 +221,24 @@ class _Process:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
 
-    def died(self, who: str) -> WorkerDied:
-        """Describes an end without an answer: exit code or signal, and the end of the log."""
+    def died(self, who: str) -> WorkerDied | UsageError:
+        """Describes an end without an answer: exit code or signal, and the end of the log.
+
+        A full disk takes neither an answer nor a log, and it stops the whole run.
+        """
         code = self.popen.wait()
         how = f"exit code {code}"
         if code < 0:
             how = f"signal {signal.Signals(-code).name}"
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         tail = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        full = shutil.disk_usage(self.log.parent).free < LEAST_SPACE
+        if full or nowhere_to_write("\n".join(tail)):
+            return UsageError(
+                f"the {who} could not write in {self.log.parent}: "
+                f"{os.strerror(errno.ENOSPC) if full else tail[-1]}; free some space, or choose "
+                "another output folder"
+            )
         said = "\n".join(f"    {line}" for line in tail) or "    (nothing)"
         return WorkerDied(
             f"the {who} ended without an answer: {how}{hint}; its last lines:\n{said}"

@@ -11,6 +11,8 @@ from jettison import registry
 from jettison.domain.extension_points import Evidence
 from jettison.testing import contracts
 from tests.contracts.conftest import Subject
+from tests.serving_bundle import make_bundle
+from tests.unit.export.conftest import job_of
 
 TECHNIQUE_ON = {
     "convert_sklearn": "forest",
@@ -30,6 +32,14 @@ FORMAT_ON = {
     "sklearn_skops": "forest",
     "huggingface_folder": "classifier",
 }
+EXPORTS = {
+    "docker": ("wheel=jettison-0.1.0-py3-none-any.whl",),
+    "kserve": (),
+    "ray": (),
+    "triton": (),
+}
+"""Each kind of export with the settings that it needs."""
+
 ENCODER_ON = {"arrays": "convolutional", "tabular": "forest", "tokenizer": "classifier"}
 
 
@@ -51,6 +61,7 @@ def test_every_plugin_of_ours_is_tried() -> None:
     assert ours("runtimes") == set(RUNTIME_ON)
     assert ours("formats") == set(FORMAT_ON)
     assert ours("encoders") == set(ENCODER_ON)
+    assert ours("exports") == set(EXPORTS)
 
 
 @pytest.mark.parametrize(("name", "on"), sorted(TECHNIQUE_ON.items()), indirect=["on"])
@@ -75,6 +86,17 @@ def test_format(name: str, on: Subject, tmp_path: Path) -> None:
 def test_encoder(name: str, on: Subject) -> None:
     """It makes up inputs that fit the model."""
     contracts.check_encoder(name, on.model)
+
+
+@pytest.mark.parametrize(("name", "given"), sorted(EXPORTS.items()))
+def test_export(
+    name: str, given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes the same export each time, and leaves the bundle alone."""
+    monkeypatch.chdir(tmp_path)
+    Path("jettison-0.1.0-py3-none-any.whl").write_bytes(b"")
+    job = job_of(make_bundle(tmp_path / "release"), registry.get("exports", name), *given)
+    contracts.check_exporter(name, job, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", sorted(ours("costs")))

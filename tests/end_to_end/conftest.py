@@ -38,6 +38,36 @@ def digits(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Given
     return Given(shared_data / "models" / "mnist-cnn-cntk.onnx", folder / "digits.npz")
 
 
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    """A made-up network of two layers, and rows that it labels itself: quick, needs no data."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder = tmp_path_factory.mktemp("small")
+    rng = np.random.default_rng(0)
+    first = rng.normal(0, 0.3, (16, 256)).astype(np.float32)
+    second = rng.normal(0, 0.3, (256, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "first"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "second"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(first, "first"), numpy_helper.from_array(second, "second")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "small.onnx")
+    x = rng.normal(size=(600, 16)).astype(np.float32)
+    label = (np.maximum(x @ first, 0) @ second).argmax(axis=1)
+    np.savez(folder / "small.npz", x=x, label=label)
+    return Given(folder / "small.onnx", folder / "small.npz")
+
+
 def looks(ledger: Path) -> int:
     """How many looks at sealed rows a ledger was charged with."""
     return sum(entry.kind == "look" for entry in Ledger.at(str(ledger)).entries())

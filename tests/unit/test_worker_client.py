@@ -174,6 +174,9 @@ def test_a_model_that_cannot_be_loaded_says_why(
     [
         (Failure("OSError", "[Errno 28] No space left on device: 'm'"), "apply", UsageError),
         (Failure("OSError", "[Errno 30] Read-only file system: 'm'"), "load", UsageError),
+        (Failure("OSError", "[Errno 27] File too large: 'm'"), "apply", UsageError),
+        (Failure("OSError", "4096 requested and 12 written"), "profile", UsageError),
+        (Failure("CandidateFailed", "save: No space left on device"), "apply", UsageError),
         (Failure("MemoryError", ""), "apply", CandidateFailed),
         (Failure("KeyError", "'x'"), "load", InternalError),
         (Failure("ModelError", "not a model"), "load", ModelError),

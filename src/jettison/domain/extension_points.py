@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from jettison.domain.device import Device, ServingProfile
 from jettison.domain.encoder import Encoder
+from jettison.domain.exports import ExportJob, ExportSetting
 from jettison.domain.jobs import Burst, Ready, Resources
 from jettison.domain.measurement import Better
 from jettison.domain.model import Artifact, Model
@@ -344,3 +345,23 @@ class Guardrail(Protocol):
     name: ClassVar[str]
 
     def check(self, request: Batch) -> Refusal | None: ...
+
+
+class Exporter(Protocol):
+    """One way to hand a bundle to a server of another kind."""
+
+    name: ClassVar[str]
+    requires: ClassVar[frozenset[str]]
+    """Traits that a model must have; a bundle without them is refused before anything is written."""
+    settings: ClassVar[Mapping[str, ExportSetting]]
+
+    def write(self, job: ExportJob, folder: Path) -> tuple[str, ...]:
+        """Writes everything into an empty folder.
+
+        Returns:
+            The next steps, one sentence or command each.
+
+        Raises:
+            UsageError: if this bundle or these settings can't be exported so; says what to do.
+        """
+        ...

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from jettison.domain.disk_faults import named
 from jettison.errors import Busy
 
 
@@ -18,7 +24,7 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
     payload = data.encode() if isinstance(data, str) else data
     try:
-        with open(temporary, "wb") as file:
+        with named(final), open(temporary, "wb") as file:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
@@ -27,6 +33,36 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(final.parent)
+
+
+def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Makes a `.npy` file to be filled through memory, with its space on disk reserved.
+
+    Without the reservation a disk that fills up kills the process (SIGBUS) at some assignment.
+
+    Raises:
+        OSError: if there is no space; the file is gone then.
+    """
+    try:
+        with named(path):
+            array = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            with open(path, "r+b") as file:
+                _reserve(file.fileno(), path.stat().st_size)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return array
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Takes the blocks of a file, where the system can."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -54,13 +54,19 @@ class ApplyJob:
 
 @dataclass(frozen=True, slots=True)
 class ApplyAnswer:
-    """The changed model, what was changed, and what the worker used."""
+    """The changed model, what was changed, and what the worker used.
+
+    Attributes:
+        seconds: of the step alone, without the start of the worker.
+        running_seconds: of these, running the model on fitting rows; the rest is graph edits.
+    """
 
     model: Model
     changes: tuple[Change, ...]
     seconds: float
     peak_memory_bytes: int
     base_memory_bytes: int
+    running_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import datetime
 from pathlib import Path
 from typing import Protocol
 
+from jettison.domain.disk_faults import named
+
 
 class Progress(Protocol):
     """Listens to a run."""
@@ -72,5 +74,5 @@ class Journal:
 
     def _note(self, line: str) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        with open(self._path, "a", encoding="utf-8") as log:
+        with named(self._path), open(self._path, "a", encoding="utf-8") as log:
             log.write(f"{now} {line}\n")

@@ -56,12 +56,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A recipe carried out: the saved model, and what each step did."""
+    """A recipe carried out: the saved model, and what each step did.
+
+    Attributes:
+        seconds: all steps and the first run, those included that an earlier recipe had paid for.
+        spent_seconds: what this recipe itself took; kept steps of earlier recipes cost nothing.
+        editing_seconds: of these, graph edits: neither running the model nor starting workers.
+    """
 
     recipe: Recipe
     model: Model
     log: tuple[Change, ...]
     seconds: float = 0.0
+    spent_seconds: float = 0.0
+    editing_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class Trial:
         reason: why it failed or was stopped, one sentence; empty when complete.
         candidate: `None` when it could not be built.
         ranking: costs (as gains over the baseline, never quoted) and selection quality.
-        seconds: whole trial; of it `overhead_seconds` outside applying and measuring.
+        seconds: whole trial; of it `overhead_seconds` outside applying and measuring: the
+            optimiser, and storing what the trial before found.
     """
 
     number: int

@@ -38,7 +38,7 @@ class TabularEncoder:
 
         The ones that the model was fitted on, by name (exporters write `_` for characters such as
         `-`: such a name finds its column if only one fits); or all that are at hand, if they are
-        as many as the model takes.
+        as many as the model takes; or a single one, if it is an array as wide as the model.
 
         Raises:
             DataError: if a column is missing, or the number does not fit.
@@ -46,12 +46,12 @@ class TabularEncoder:
         wanted = _strings(encoder, "columns")
         if not wanted:
             width = _width(model)
-            if len(columns) != width:
+            if len(columns) not in (1, width):
                 raise DataError(
                     f"the model takes {width} columns in the order of its training, but does not "
                     f"know their names; the data has {len(columns)}: "
                     f"{', '.join(f'`{c}`' for c in columns) or '(none)'}. List the {width} columns "
-                    "in order in `data.inputs`"
+                    "in order in `data.inputs`, or name one array of that width there"
                 )
             wanted = list(columns)
         wanted = [_at_hand(column, columns) for column in wanted]
@@ -84,6 +84,10 @@ class TabularEncoder:
                     f"the data lacks the column `{column}`, which feeds the model; it has "
                     f"{', '.join(f'`{c}`' for c in examples.columns)}"
                 )
+        width = _width(model)
+        if len(columns) == 1 and width > 1:
+            examples = _taken_apart(examples, columns[0], width)
+            columns = list(examples.columns)
         allowed = set(_strings(encoder, "missing"))
         if encoder.settings.get("layout") == "matrix":
             spec = model.inputs[0]
@@ -122,6 +126,18 @@ def _width(model: Model) -> int:
         return len(model.inputs)
     size = model.inputs[0].shape[-1]
     return size if isinstance(size, int) else 0
+
+
+def _taken_apart(examples: Example, column: str, width: int) -> Example:
+    """The columns of an array that holds all that the model takes."""
+    array = examples.columns[column]
+    if array.shape != (examples.n, width):
+        raise DataError(
+            f"column `{column}` has shape {array.shape}, but the model takes {width} columns in the "
+            f"order of its training: give an array of shape ({examples.n}, {width}), or list the "
+            "columns in `data.inputs`"
+        )
+    return Example({f"{column}[{place}]": array[:, place] for place in range(width)}, examples.n)
 
 
 def _at_hand(column: str, columns: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,9 @@ FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_id
 BATCH = 4096
 """Texts encoded at once, so that memory does not grow with the file."""
 
+OPEN = 16
+"""Tokenizers that are kept open."""
+
 
 class TokenizerEncoder:
     """Text columns -> token ids, mask and segment ids, padded on the right.
@@ -32,12 +36,13 @@ class TokenizerEncoder:
     """
 
     name: ClassVar[str] = "tokenizer"
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
 
     def bind(self, encoder: Encoder, model: Model, columns: tuple[str, ...]) -> Encoder:
         """Settles the text column, or the two columns of a pair.
 
         Columns that the settings name already stay; otherwise one column is the text, and two
-        are a pair.
+        are a pair (whoever offers two says that they are one).
 
         Raises:
             DataError: if none or more than two columns are left, or a named one is missing.
@@ -144,17 +149,35 @@ def _texts(examples: Example, name: str) -> list[str]:
 
 
 def _tokenizer(encoder: Encoder) -> Tokenizer:
+    path = Path(encoder.folder) / encoder.files[0]
+    return _opened(path, encoder.digest or _stamp(path), _whole(encoder, "max_length"))
+
+
+@functools.lru_cache(maxsize=OPEN)
+def _opened(path: Path, content: str, longest: int) -> Tokenizer:
+    """Opens a tokenizer once for each content: reading it takes longer than encoding a few texts.
+
+    A server goes on with what it opened, even where another bundle has taken the folder since.
+    """
     from tokenizers import Tokenizer
 
-    path = Path(encoder.folder) / encoder.files[0]
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises a bare Exception for every bad file
         raise ModelError(f"{path} is not a tokenizer that can be read: {error}") from error
     # The file may ask for a fixed length, as MiniLM's does; padding is the batch's business.
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=_whole(encoder, "max_length"))
+    tokenizer.enable_truncation(max_length=longest)
     return tokenizer
+
+
+def _stamp(path: Path) -> str:
+    """Stands for the content of a file that nobody hashed."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path} is not a tokenizer that can be read: {error}") from error
+    return f"{found.st_mtime_ns} {found.st_size}"
 
 
 def _padded(rows: Mapping[str, list[Array]], n: int, pad: Mapping[str, float]) -> Encoded:

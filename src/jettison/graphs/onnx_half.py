@@ -1,15 +1,30 @@
-"""Converting a prepared graph to 16-bit floats with ONNX Runtime's converter."""
+"""Converting a prepared graph to 16-bit floats with ONNX Runtime's converter.
+
+Weights that lie beside the graph are not read for it: the converter sees a single zero in place of
+each, and says by its type whether the weight becomes 16-bit. Their values go from file to file.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jettison.graphs.onnx_walk import nodes_of, tensors_of
+from jettison.graphs.onnx_storage import (
+    Blob,
+    ChangedSlice,
+    FileSlice,
+    blocks_of,
+    external_blobs,
+    external_slice,
+    read_light,
+    write_model,
+)
+from jettison.graphs.onnx_walk import is_external, nodes_of, tensors_of
 
 HEADROOM = 4.0
 
@@ -18,21 +33,48 @@ CRASHING = ("Transpose",)
 convolutions and a GRU); they only move values, so they lose nothing by staying in 32 bits."""
 
 
+STOOD_FOR = "stands for"
+"""Marks a tensor of one zero that stands for a weight beside the graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A weight that was left beside the graph."""
+
+    place: FileSlice
+    dims: tuple[int, ...]
+
+
 def convert_to_half(
-    graph: Path, largest: Mapping[str, float], limit: float
-) -> tuple[Any, frozenset[str]]:
+    graph: Path, largest: Mapping[str, float], limit: float, folder: Path
+) -> frozenset[str]:
     """Makes weights and activations 16-bit; inputs and outputs of the graph stay 32-bit.
 
     Args:
-        graph: a prepared graph; read whole.
+        graph: a prepared graph.
         largest: the largest magnitude seen of every float tensor of the main graph.
         limit: an operator that reads or makes a value beyond it stays in 32 bits; for
             activations a quarter of it, because other rows may go further than those watched.
+        folder: where `model.onnx` is written, with its external data if `graph` has some.
 
     Returns:
-        An `onnx.ModelProto` with its weights in memory, and the names of the operators left in
-        32 bits for their values.
+        The names of the operators left in 32 bits for their values.
     """
+    model = read_light(graph)
+    beside = graph.resolve().parent
+    wide = {name for name, size in largest.items() if size > limit / HEADROOM}
+    wide |= {tensor.name for tensor in tensors_of(model) if _beyond(tensor, beside, limit)}
+    wide.discard("")  # An input that is left out has no name either.
+    kept = frozenset(
+        node.name for node in nodes_of(model) if wide.intersection((*node.input, *node.output))
+    )
+    absent = _stand_in(model, beside)
+    converted = _converted(model, largest, kept)
+    write_model(converted, _put_back(converted, absent, beside), folder)
+    return kept
+
+
+def _converted(model: Any, largest: Mapping[str, float], kept: frozenset[str]) -> Any:
     import onnx
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import (
@@ -40,12 +82,6 @@ def convert_to_half(
         convert_float_to_float16,
     )
 
-    model = onnx.load(graph)
-    wide = {name for name, size in largest.items() if size > limit / HEADROOM}
-    wide |= {tensor.name for tensor in tensors_of(model) if _beyond(tensor, limit)}
-    kept = frozenset(
-        node.name for node in nodes_of(model) if wide.intersection((*node.input, *node.output))
-    )
     known = {value.name for value in (*model.graph.value_info, *model.graph.output)}
     for name in sorted(set(largest) - known):
         # The converter casts only tensors whose type it knows; the runtime told it.
@@ -63,7 +99,49 @@ def convert_to_half(
     ordered = ONNXModel(converted)
     ordered.topological_sort()
     del ordered.model.graph.value_info[:]
-    return ordered.model, kept
+    return ordered.model
+
+
+def _stand_in(model: Any, beside: Path) -> list[Absent]:
+    """Puts a single zero in place of each 32-bit weight that lies beside the graph."""
+    import onnx
+
+    absent: list[Absent] = []
+    for tensor in tensors_of(model):
+        if not is_external(tensor) or tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        weight = Absent(external_slice(tensor, beside), tuple(tensor.dims))
+        tensor.ClearField("data_location")
+        del tensor.external_data[:], tensor.dims[:]
+        tensor.raw_data = bytes(4)
+        entry = tensor.external_data.add()
+        entry.key, entry.value = STOOD_FOR, str(len(absent))
+        absent.append(weight)
+    return absent
+
+
+def _put_back(model: Any, absent: list[Absent], beside: Path) -> list[tuple[Any, Blob]]:
+    """Gives the bytes that belong in each tensor that has none, 16-bit where it became so."""
+    import onnx
+
+    blobs = external_blobs(model, beside)
+    for tensor in tensors_of(model):
+        marks = [entry.value for entry in tensor.external_data if entry.key == STOOD_FOR]
+        if not marks:
+            continue
+        weight = absent[int(marks[0])]
+        tensor.dims.extend(weight.dims)
+        half = tensor.data_type == onnx.TensorProto.FLOAT16
+        blobs.append((tensor, ChangedSlice(weight.place, to_half) if half else weight.place))
+    return blobs
+
+
+def to_half(block: bytes) -> bytes:
+    """Rounds 32-bit floats to 16 bits as the converter does: what is not 0 does not become 0."""
+    from onnxruntime.transformers.float16 import convert_np_to_float16
+
+    halves: bytes = convert_np_to_float16(np.frombuffer(block, dtype="<f4")).tobytes()
+    return halves
 
 
 def _join_casts(model: Any) -> None:
@@ -95,14 +173,18 @@ def _kind(cast: Any) -> int:
     return int(next(attribute.i for attribute in cast.attribute if attribute.name == "to"))
 
 
-def _beyond(tensor: Any, limit: float) -> bool:
+def _beyond(tensor: Any, beside: Path, limit: float) -> bool:
+    """Whether a 32-bit tensor holds a finite value beyond the limit."""
     import onnx
 
     if tensor.data_type != onnx.TensorProto.FLOAT:
         return False
-    values = onnx.numpy_helper.to_array(tensor)
-    finite = np.abs(values[np.isfinite(values)])
-    return bool(finite.max(initial=0.0) > limit)
+    blob = external_slice(tensor, beside) if is_external(tensor) else tensor
+    for block in blocks_of(blob):
+        values = np.frombuffer(block, dtype="<f4")
+        if bool((np.isfinite(values) & (np.abs(values) > limit)).any()):
+            return True
+    return False
 
 
 def half_values(model: Any) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +38,9 @@ OLDEST_IR = 8
 PREPARED = "prepared.onnx"
 LOG_ERRORS_ONLY = 3
 
+LEAST_SPACE = 1 << 20
+"""Bytes: with less than this left, a graph that could not be written met a full disk."""
+
 
 def prepare_graph(source: Path, folder: Path) -> Path:
     """Writes a float graph that answers the same, ready to be quantized.
@@ -54,13 +60,36 @@ def prepare_graph(source: Path, folder: Path) -> Path:
     Raises:
         CandidateFailed: if the operator set can't be raised, or the runtime can't load the graph.
     """
-    import onnxruntime
-
     model = read_light(source)
     heavy = sum(stored_bytes(tensor) for tensor in tensors_of(model)) > INLINE_LIMIT
     if _opset(model) < OLDEST_OPSET:
         source = _raise_opset(source, folder / "raised")
     target = folder / PREPARED
+    _optimise(source, target, heavy=heavy)
+    if not heavy and target.stat().st_size > INLINE_LIMIT:
+        # Folding made it larger: now its weights belong beside it too.
+        _optimise(source, target, heavy=True)
+    prepared = read_light(target)
+    ensure_node_names(prepared)
+    inputs = graph_inputs(prepared)
+    del prepared.graph.input[:]
+    prepared.graph.input.extend(inputs)
+    prepared.ir_version = max(prepared.ir_version, OLDEST_IR)
+    used = {node.domain for node in nodes_of(prepared)} | {f.domain for f in prepared.functions}
+    _keep_domains(prepared, used)
+    write_atomically(target, prepared.SerializeToString(deterministic=True))
+    return target
+
+
+def _optimise(source: Path, target: Path, *, heavy: bool) -> None:
+    """Writes the graph as the runtime rewrites it, heavy weights beside it.
+
+    Raises:
+        CandidateFailed: if the runtime can't load the graph.
+        OSError: if the disk is full; the runtime does not always say so.
+    """
+    import onnxruntime
+
     options = light_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
@@ -72,17 +101,13 @@ def prepare_graph(source: Path, folder: Path) -> Path:
             "session.optimized_model_external_initializers_min_size_in_bytes",
             str(SMALLEST_EXTERNAL),
         )
-    open_session(source, options)
-    prepared = read_light(target)
-    ensure_node_names(prepared)
-    inputs = graph_inputs(prepared)
-    del prepared.graph.input[:]
-    prepared.graph.input.extend(inputs)
-    prepared.ir_version = max(prepared.ir_version, OLDEST_IR)
-    used = {node.domain for node in nodes_of(prepared)} | {f.domain for f in prepared.functions}
-    _keep_domains(prepared, used)
-    write_atomically(target, prepared.SerializeToString(deterministic=True))
-    return target
+    try:
+        open_session(source, options)
+    except CandidateFailed as error:
+        if shutil.disk_usage(target.parent).free < LEAST_SPACE:
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), str(target)) from error
+        raise
 
 
 def _opset(model: Any) -> int:

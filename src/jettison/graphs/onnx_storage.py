@@ -7,7 +7,7 @@ with heavy weights is written as `model.onnx` plus one `model.onnx.data`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,22 @@ class FileSlice:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedSlice:
+    """Some bytes of a file that are changed on their way into another, a block at a time.
+
+    Attributes:
+        source: what is read.
+        change: gives the bytes that are written for a block of whole values.
+    """
+
+    source: FileSlice
+    change: Callable[[bytes], bytes]
+
+
 Blob = Any
-"""Where the bytes of a tensor are: a `FileSlice`, or an `onnx.TensorProto` in memory."""
+"""Where the bytes of a tensor are: a `FileSlice`, a `ChangedSlice`, or an `onnx.TensorProto` in
+memory."""
 
 
 def read_light(path: Path) -> Any:
@@ -249,21 +263,30 @@ def write_model(model: Any, blobs: list[tuple[Any, Blob]], folder: Path) -> tupl
 
 
 def _write_blobs(blobs: list[tuple[Any, Blob]], file: Any) -> None:
-    placed: dict[FileSlice, tuple[int, int]] = {}
+    placed: dict[FileSlice | ChangedSlice, tuple[int, int]] = {}
     for tensor, blob in blobs:
-        known = placed.get(blob) if isinstance(blob, FileSlice) else None
+        on_disk = isinstance(blob, FileSlice | ChangedSlice)
+        known = placed.get(blob) if on_disk else None
         if known is None:
             start = -(-file.tell() // ALIGNMENT) * ALIGNMENT
             file.write(b"\0" * (start - file.tell()))
-            for block in _blocks(blob):
+            for block in blocks_of(blob):
                 file.write(block)
             known = (start, file.tell() - start)
-            if isinstance(blob, FileSlice):
+            if on_disk:
                 placed[blob] = known
         _refer(tensor, *known)
 
 
-def _blocks(blob: Blob) -> Iterator[bytes]:
+def blocks_of(blob: Blob) -> Iterator[bytes]:
+    """Gives the bytes of a tensor; those that lie in a file a block at a time.
+
+    Raises:
+        ModelError: if the file is shorter than it was.
+    """
+    if isinstance(blob, ChangedSlice):
+        yield from map(blob.change, blocks_of(blob.source))
+        return
     if not isinstance(blob, FileSlice):
         import onnx
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from jettison.domain.encoder import Encoder, Setting
 from jettison.domain.extension_points import Source
@@ -27,6 +30,9 @@ from jettison.graphs.tokenizer_files import text_encoder
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 TASKS = ("classification", "regression", "embedding")
 
+SHORTEST_EMBEDDING = 16
+"""Values; fewer are scores of classes, whatever they look like."""
+
 
 class OnnxLoader:
     """Loads an .onnx file.
@@ -34,7 +40,8 @@ class OnnxLoader:
     The prediction is the only output, or the only float output with two dimensions beside
     others (skl2onnx writes `label` and `probabilities`). Without a stated task, a float output of
     shape (n, k) is a classification for k >= 2 and a regression for k = 1, as is one of shape
-    (n,); integers of shape (n,) are class numbers.
+    (n,); integers of shape (n,) are class numbers. A wide one (k >= 16) without class names is an
+    embedding if it is named as one, or if its rows have length 1 and signs.
     """
 
     name: ClassVar[str] = "onnx_file"
@@ -83,6 +90,8 @@ class OnnxLoader:
         outputs = _seen_outputs(outputs, found)
         prediction = _prediction(outputs, path)
         task = _task(prediction, source.task, path)
+        if not source.task and not (labels or path.with_suffix(".labels.json").is_file()):
+            task = "embedding" if _is_embedding(prediction, found) else task
         names = _labels(path, prediction, task, labels)
         beside = Path(artifact.folder) / "encoder"
         length = int(source.options.get("max_length", 0))
@@ -194,6 +203,19 @@ def _task(prediction: TensorSpec, stated: str, path: Path) -> str:
         "(n, k) or one class number (n,), a regression one number (n,) or (n, k), an embedding "
         f"floats; here fits: {', '.join(sorted(fitting)) or 'none'}"
     )
+
+
+def _is_embedding(prediction: TensorSpec, found: onnx_probe.Probe) -> bool:
+    """Whether floats (n, d) are named as an embedding, or are directions: of length 1, with signs."""
+    if prediction.dtype not in FLOATS or len(prediction.shape) != 2:
+        return False
+    values = found.one[prediction.name]
+    if values.shape[1] < SHORTEST_EMBEDDING:
+        return False
+    if re.search(r"embed|pool|hidden", prediction.name, re.IGNORECASE):
+        return True
+    length = float(np.linalg.norm(values.astype(np.float64)))
+    return abs(length - 1.0) < 1e-3 and bool((values < 0).any())
 
 
 def _labels(

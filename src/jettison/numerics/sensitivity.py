@@ -13,6 +13,7 @@ import numpy as np
 
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array
+from jettison.domain.running_time import running
 
 MEASURED = 64
 """Layers whose effect on the answers is measured; where there are more, a local error picks them."""
@@ -108,7 +109,8 @@ def spared_layers(
     """
     if count <= 0:
         return ()
-    order = remembered_order(every, memory, prepare)
+    with running():
+        order = remembered_order(every, memory, prepare)
     return tuple(name for name in order if name in among)[:count]
 
 

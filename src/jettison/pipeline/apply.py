@@ -68,11 +68,14 @@ def apply(
     begun = time.monotonic()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    current, log, spent = model, list[Change](), 0.0
+    current, log, spent, editing = model, list[Change](), 0.0, 0.0
     for place in range(len(recipe.steps)):
         key = artifact_key(model, recipe.steps[: place + 1], fitting, serving)
         job = ApplyJob(current, recipe.steps[place], fitting, "", "", serving)
-        finished = _kept(folder / key) or _carry_out(job, folder, key)
+        finished = _kept(folder / key)
+        if finished is None:
+            finished = _carry_out(job, folder, key)
+            editing += finished.answer.seconds - finished.answer.running_seconds
         current = finished.answer.model
         log.extend(finished.answer.changes)
         spent += finished.seconds
@@ -83,8 +86,8 @@ def apply(
     trial = _try_out(current, runtime, fitting, folder / key, serving)
     if trial.ready.batch_dependent:
         current = current.with_traits(add=frozenset({"batch-dependent"}), remove=frozenset())
-    seconds = max(time.monotonic() - begun, spent + trial.seconds)
-    return Candidate(recipe, current, tuple(log), seconds)
+    now = time.monotonic() - begun
+    return Candidate(recipe, current, tuple(log), max(now, spent + trial.seconds), now, editing)
 
 
 def artifact_key(

@@ -28,6 +28,7 @@ from jettison.trust.ledger import Ledger
 from jettison.trust.observing import ALONE
 from jettison.trust.probes import Served, write_probes
 from jettison.trust.recipe_file import recipe_text
+from jettison.trust.sketch import Sketch, make_sketch, write_sketch
 from jettison.trust.wording import BATCH_ONE
 
 
@@ -133,6 +134,7 @@ def _fill(folder: Path, record: RunRecord, cargo: Cargo) -> None:
     # What is probed is the copy that ships, not the file it was copied from.
     shipped = dataclasses.replace(served, model=layout.absolute(served.model, folder))
     write_probes(shipped, cargo.probes, folder / layout.PROBES)
+    write_sketch(_sketch(shipped, record, cargo.probes), folder / layout.SKETCH)
     write_atomically(folder / layout.MODEL, to_json(served, indent=2) + "\n")
     write_atomically(folder / layout.CERTIFICATE, to_json(record.certificate, indent=2) + "\n")
     write_atomically(folder / layout.RUN, to_json(record) + "\n")
@@ -143,6 +145,14 @@ def _fill(folder: Path, record: RunRecord, cargo: Cargo) -> None:
         shutil.copyfile(cargo.outcomes, folder / layout.OUTCOMES)
     if cargo.log is not None:
         shutil.copyfile(cargo.log, folder / layout.LOG)
+
+
+def _sketch(served: Served, record: RunRecord, rows: Rows) -> Sketch:
+    """Sketches the rows, unless they were made up: those say nothing of what will be met."""
+    data = record.configuration.data
+    if record.data is None and not (data.source or data.fitting):
+        return Sketch(reason="the run had no data, so nobody knows what inputs look like")
+    return make_sketch(served, rows)
 
 
 def _served_model(model: Model, certificate: Certificate) -> Model:

@@ -84,6 +84,38 @@ def verify(folder: Path, expect: str = "", ledger: str = "") -> Verification:
     return Verification(manifest.digest, certificate.status, tuple(checks), notes)
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A bundle whose files are those of its manifest, and whose records agree with each other.
+
+    Attributes:
+        digest: the bundle's name.
+        served: model (absolute paths), runtime, serving profile and batch policy.
+        certificate: whatever its status.
+        record: of the run.
+    """
+
+    digest: str
+    served: Served
+    certificate: Certificate
+    record: RunRecord
+
+
+def open_for_serving(folder: Path) -> Opened:
+    """Opens a bundle, and checks that its certificate is about the model that lies in it.
+
+    Loads no model and computes no verdict again: that is `verify`.
+
+    Raises:
+        CheckFailed: if a file, a record or the certificate's subject differs.
+    """
+    manifest = layout.read_manifest(folder)
+    _raise(folder, layout.differences(folder, manifest))
+    served, certificate, record = _read(folder)
+    _raise(folder, _contents(served, certificate, record, manifest.status))
+    return Opened(manifest.digest, served, certificate, record)
+
+
 def open_bundle(folder: Path) -> tuple[Model, Step, Certificate]:
     """Opens a bundle to serve it: every file must be the one in its manifest.
 

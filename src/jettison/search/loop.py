@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,20 +74,33 @@ def _until_spent(
     progress: Progress,
 ) -> str:
     """Tries recipes until something is spent; says what. A trial that is cut short is forgotten."""
+    since = time.monotonic()
     while len(study.trials) < limits.trials:
         if time.monotonic() > deadline:
             return f"{limits.max_minutes:g} minutes were spent"
         proposal = study.propose()
         if proposal is None:
             return "every recipe of the space was tried"
+        waited = time.monotonic() - since
         try:
             trial = run_trial(bench, workers, proposal.number, proposal.recipe, study.trials)
         except KeyboardInterrupt:
             study.abandon(proposal)
             raise
+        since = time.monotonic()
+        trial = _charged(trial, waited)
         study.learn(proposal, trial, objectives(bench, trial))
         progress.advance(_line(trial))
     return f"{limits.trials} trials were made"
+
+
+def _charged(trial: Trial, waited: float) -> Trial:
+    """Adds what the optimiser and its storage took since the trial before was over."""
+    return dataclasses.replace(
+        trial,
+        seconds=trial.seconds + waited,
+        overhead_seconds=trial.overhead_seconds + waited,
+    )
 
 
 def _front(bench: Bench, trials: list[Trial]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ resumed search knows it; only the trial that was running is lost.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import sqlite3
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,13 +74,13 @@ class Study:
         self.trials: list[Trial] = self._stored_trials()
         self._known = {trial.recipe.digest for trial in self.trials}
         self._objectives = tuple(objectives)
-        self._optuna = _open_storage(
-            folder / "search.db", self._objectives, seed + len(self._known)
-        )
-        self._fail_interrupted()
-        if not self.trials:
-            for route in self._by_potential():
-                self._optuna.enqueue_trial(self._defaults(route))
+        self._database = folder / "search.db"
+        with _disk_faults(self._database):
+            self._optuna = _open_storage(self._database, self._objectives, seed + len(self._known))
+            self._fail_interrupted()
+            if not self.trials:
+                for route in self._by_potential():
+                    self._optuna.enqueue_trial(self._defaults(route))
 
     def propose(self) -> Proposal | None:
         """Gives a recipe that was not tried; `None` when the space is exhausted."""
@@ -86,12 +88,13 @@ class Study:
 
         if not self._routes:
             return None
-        for _ in range(PATIENCE):
-            handle = self._optuna.ask()
-            recipe = self._suggest(handle)
-            if recipe.digest not in self._known:
-                return Proposal(len(self.trials), recipe, handle)
-            self._optuna.tell(handle, state=TrialState.FAIL)
+        with _disk_faults(self._database):
+            for _ in range(PATIENCE):
+                handle = self._optuna.ask()
+                recipe = self._suggest(handle)
+                if recipe.digest not in self._known:
+                    return Proposal(len(self.trials), recipe, handle)
+                self._optuna.tell(handle, state=TrialState.FAIL)
         return None
 
     def learn(self, proposal: Proposal, trial: Trial, values: Sequence[float] | None) -> None:
@@ -102,16 +105,17 @@ class Study:
         write_atomically(path, to_json(trial, indent=1))
         self.trials.append(trial)
         self._known.add(trial.recipe.digest)
-        if values is None:
-            self._optuna.tell(proposal.handle, state=TrialState.FAIL)
-        else:
-            self._optuna.tell(proposal.handle, list(values))
+        with _disk_faults(self._database):
+            if values is None:
+                self._optuna.tell(proposal.handle, state=TrialState.FAIL)
+            else:
+                self._optuna.tell(proposal.handle, list(values))
 
     def abandon(self, proposal: Proposal) -> None:
         """Gives up a proposal that was interrupted; it may be proposed again."""
         from optuna.trial import TrialState
 
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError), _disk_faults(self._database):
             self._optuna.tell(proposal.handle, state=TrialState.FAIL)
 
     def _check_identity(self, identity: Mapping[str, str]) -> None:
@@ -165,6 +169,45 @@ class Study:
         for key, allowed in self._space.ranges.get(owner, {}).items():
             settings[key] = _suggest_one(handle, f"{owner}.{key}", allowed)
         return Step(owner, settings)
+
+
+_FAULTS = {
+    sqlite3.SQLITE_FULL: (errno.ENOSPC, "the disk is full"),
+    sqlite3.SQLITE_READONLY: (errno.EROFS, "the database is read-only"),
+    sqlite3.SQLITE_CANTOPEN: (errno.EACCES, "the database can't be opened"),
+    sqlite3.SQLITE_PERM: (errno.EACCES, "the database may not be used"),
+    # What SQLite calls an input or output error is here a write that the disk cut short.
+    sqlite3.SQLITE_IOERR: (errno.ENOSPC, "the disk did not take what was written"),
+}
+
+
+@contextlib.contextmanager
+def _disk_faults(database: Path) -> Iterator[None]:
+    """Says what the disk refused as the `OSError` that any other file would give.
+
+    Raises:
+        OSError: with the number, the reason and the file.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        fault = _FAULTS.get(_sqlite_code(error) & 0xFF)
+        if fault is None:
+            raise
+        raise OSError(*fault, str(database)) from error
+
+
+def _sqlite_code(error: BaseException | None) -> int:
+    """SQLite's own number of a fault, which Optuna and SQLAlchemy wrap; 0 if there is none."""
+    while error is not None:
+        for layer in (error, getattr(error, "orig", None)):
+            if isinstance(layer, sqlite3.Error):
+                return int(getattr(layer, "sqlite_errorcode", 0))
+        error = error.__cause__
+    return 0
 
 
 def _suggest_one(handle: optuna.Trial, name: str, allowed: Range) -> Scalar:

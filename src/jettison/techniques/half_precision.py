@@ -11,6 +11,7 @@ from jettison.domain.model import Model
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Change, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
+from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 
@@ -60,15 +61,16 @@ class HalfPrecision:
             CandidateFailed: if the graph can't be converted, or answers NaN afterwards.
         """
         from jettison.graphs.onnx_half import convert_to_half, half_values
-        from jettison.graphs.onnx_storage import read_light
+        from jettison.graphs.onnx_storage import GRAPH_FILE, read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
 
         with on_the_bench(model, fitting, bench) as piece:
-            largest = _largest(piece)
-            converted, kept = convert_to_half(piece.graph, largest, LARGEST)
+            with running():
+                largest = _largest(piece)
+            made = piece.graph.parent / "half"
+            kept = convert_to_half(piece.graph, largest, LARGEST, made)
             total = sum(1 for _ in piece.light.graph.node)
-        saved = bench.save(converted, "onnx_file", model)
-        del converted  # The check below loads the saved file.
+            saved = bench.save(made / GRAPH_FILE, "onnx_file", model)
         weights = half_values(read_light(saved.artifact.path))
         if not weights:
             raise NothingChanged(
@@ -76,7 +78,8 @@ class HalfPrecision:
                 f"beyond {LARGEST:,.0f} or have no 16-bit form"
             )
         done = saved.with_traits(add=self.adds, remove=self.removes)
-        _check_answers(done, fitting)
+        with running():
+            _check_answers(done, fitting)
         apart = f"; {len(kept)} operators with values beyond {LARGEST:,.0f} stay 32-bit"
         change = Change(
             f"{weights:,} weights to float16{apart if kept else ''}; "

@@ -12,6 +12,7 @@ from jettison.domain.model import Model
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Range, Ranges, Refusal
 from jettison.domain.record import Settings
+from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 
@@ -197,7 +198,8 @@ def _ranges(piece: Workpiece, chosen: tuple[str, ...], settings: Settings) -> Ma
         taps = Taps(piece.graph, around, threads=1)
         return watch(taps.names, piece.batches(), taps.run)
 
-    seen = remembered(piece.memory("ranges", chosen), find)
+    with running():
+        seen = remembered(piece.memory("ranges", chosen), find)
     return {name: calibrator.range(histogram) for name, histogram in seen.items()}
 
 

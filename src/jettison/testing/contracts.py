@@ -24,6 +24,7 @@ import numpy as np
 
 from jettison import registry, worker_client
 from jettison.domain.device import ServingProfile
+from jettison.domain.exports import ExportJob
 from jettison.domain.extension_points import Evidence, MetricKind
 from jettison.domain.jobs import ApplyAnswer, ApplyJob, SessionJob
 from jettison.domain.model import Artifact, Model
@@ -290,3 +291,34 @@ def check_encoder(name: str, model: Model) -> None:
         text = spec.dtype == "str" and values.dtype.kind in "UO"
         ensure(text or values.dtype == spec.dtype, f"made-up `{spec.name}` is {values.dtype}")
         ensure(np.array_equal(values, two.arrays[spec.name]), "one seed made up different inputs")
+
+
+def check_exporter(name: str, job: ExportJob, folder: Path) -> None:
+    """Writes an export twice: the same bytes, all in its folder, and the bundle untouched."""
+    check_import_is_light("exports", name)
+    exporter = registry.get("exports", name)
+    ensure(exporter.name == name, f"`name` is {exporter.name!r}, its entry point says {name!r}")
+    unknown = exporter.requires - set(TRAITS)
+    ensure(not unknown, f"unknown traits {sorted(unknown)}; the vocabulary is domain/traits.py")
+    lacking = exporter.requires - job.model.traits
+    ensure(not lacking, f"the model of this check lacks {sorted(lacking)}")
+    for key, setting in exporter.settings.items():
+        ensure(bool(setting.meaning.strip()), f"the setting `{key}` has no meaning")
+        allowed = not setting.choices or setting.default in setting.choices
+        ensure(allowed, f"the default of `{key}` is not one of its choices")
+        ensure(key in job.settings, f"the job of this check lacks the setting `{key}`")
+    before = _contents(Path(job.bundle))
+    written = []
+    for place in (folder / "first", folder / "second"):
+        place.mkdir(parents=True)
+        steps = exporter.write(job, place)
+        ensure(bool(steps) and all(step.strip() for step in steps), "it tells no next step")
+        written.append(_contents(place))
+    ensure(bool(written[0]), "it wrote nothing")
+    ensure(written[0] == written[1], "the same job gave different bytes")
+    ensure(_contents(Path(job.bundle)) == before, "it changed the bundle")
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

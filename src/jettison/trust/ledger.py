@@ -1,8 +1,9 @@
 """The ledger: which sealed rows were looked at, when, by which run. Charged before a seal opens.
 
 It lies in the user's state directory, shared by all projects, and is keyed by the rows
-themselves. One look spends a row for good: killing, copying, renaming or topping up gives no
-second. The rows of each look lie beside the chain of lines, as sorted prefixes of their digests.
+themselves: by their encoded inputs and by their raw values. One look spends a row for good:
+killing, copying, renaming, encoding otherwise or topping up gives no second. The rows of each look
+lie beside the chain of lines, as sorted prefixes of their digests.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ class Ledger:
                 "data": charge.data,
                 "order": charge.order,
                 "alpha": charge.alpha,
-                "rows": int(charge.rows.size),
+                "rows": len(charge.rows),
                 "folder": charge.folder,
                 "row_file": self._save_rows(charge.rows),
                 "key": hashlib.sha256(key.encode()).hexdigest(),
@@ -234,7 +235,7 @@ class Ledger:
             if entry.kind == "look":
                 overlap = common_rows(rows, self._rows_of(entry))
                 if overlap:
-                    return Spent(overlap, int(rows.size), entry)
+                    return Spent(overlap, len(rows), entry)
         return None
 
     def _rows_of(self, entry: Entry) -> RowSet:

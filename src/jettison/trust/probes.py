@@ -72,17 +72,47 @@ def probe_differences(served: Served, path: Path) -> list[str]:
         CheckFailed: if the file can't be read.
         CandidateFailed: if the model can't be loaded or run.
     """
+    arrays = read_probes(path)
+    try:
+        found = _run(served, arrays)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckFailed(f"the probes {path} can't be read: {error}") from error
+    return unlike_stored(arrays, found)
+
+
+def read_probes(path: Path) -> dict[str, Array]:
+    """Reads what `write_probes` stored: `input.*`, `output.*`, `names` and `pad`.
+
+    Raises:
+        CheckFailed: if the file can't be read.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored}
-        expected = {
-            name.removeprefix("output."): values
-            for name, values in arrays.items()
-            if name.startswith("output.")
-        }
-        found = _run(served, arrays)
+            return {name: stored[name] for name in stored}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckFailed(f"the probes {path} can't be read: {error}") from error
+
+
+def probe_rows(arrays: Mapping[str, Array], folder: Path) -> Rows:
+    """Lays the stored inputs out in a folder, as rows.
+
+    Raises:
+        KeyError, ValueError: if the arrays are not those of `read_probes`.
+    """
+    names = tuple(str(name) for name in arrays["names"])
+    pad = json.loads(str(arrays["pad"]))
+    for name in (*names, LENGTHS) if pad else names:
+        np.save(folder / f"{name}.npy", arrays[f"input.{name}"], allow_pickle=False)
+    return Rows(str(folder), names, len(arrays[f"input.{names[0]}"]), pad)
+
+
+def unlike_stored(arrays: Mapping[str, Array], found: Mapping[str, Array]) -> list[str]:
+    """Says where answers to the probes differ from the stored ones by more than the tolerance."""
+    expected = {
+        name.removeprefix("output."): values
+        for name, values in arrays.items()
+        if name.startswith("output.")
+    }
     problems = [f"output `{name}` is missing" for name in sorted(expected.keys() - found.keys())]
     for name in sorted(expected.keys() & found.keys()):
         problem = _difference(expected[name], found[name])
@@ -93,24 +123,24 @@ def probe_differences(served: Served, path: Path) -> list[str]:
 
 def _run(served: Served, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Answers the probe inputs in a worker; gives output name -> array, rows first."""
-    names = tuple(str(name) for name in arrays["names"])
-    pad = json.loads(str(arrays["pad"]))
     with tempfile.TemporaryDirectory(prefix="jettison-probes-") as place:
         folder = Path(place)
-        for name in (*names, LENGTHS) if pad else names:
-            np.save(folder / f"{name}.npy", arrays[f"input.{name}"], allow_pickle=False)
-        n = len(arrays[f"input.{names[0]}"])
-        rows = Rows(str(folder), names, n, pad)
+        rows = probe_rows(arrays, folder)
         job = SessionJob(
             served.model, served.runtime, rows, served.serving, one_by_one=served.one_by_one
         )
-        size = 1 if served.one_by_one else min(n, max(served.serving.batch_sizes))
+        size = stored_batch(served, rows.n)
         with WorkerSession(job, folder) as session:
             scored = session.score(rows, folder / "outputs", size)
         return {
             name: np.load(Path(scored.folder) / f"{name}.npy", allow_pickle=False)
             for name in scored.outputs
         }
+
+
+def stored_batch(served: Served, n: int) -> int:
+    """Rows of each batch in which the stored outputs were computed."""
+    return 1 if served.one_by_one else min(n, max(served.serving.batch_sizes))
 
 
 def _difference(expected: Array, found: Array) -> str:

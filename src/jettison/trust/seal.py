@@ -27,20 +27,26 @@ _ROWS = "rows"
 
 
 def seal_rows(
-    rows: Rows, labels: Labels, row_digests: Sequence[str], folder: Path
+    rows: Rows,
+    labels: Labels,
+    row_digests: Sequence[str],
+    folder: Path,
+    more_digests: Sequence[Sequence[str]] = (),
 ) -> CertificationSet:
     """Moves rows and labels into a sealed folder; they are gone from where they lay.
 
     Args:
         rows: encoded rows; their files are moved.
         labels: of the same rows, in the same order.
-        row_digests: SHA-256 of each raw row in hexadecimal, in the same order.
+        row_digests: SHA-256 of each row's encoded inputs in hexadecimal, in the same order.
         folder: of the seal; an older one there is replaced.
+        more_digests: further digests by which the ledger knows the same rows again; they must
+            tell nothing about labels.
 
     Raises:
         ValueError: if the numbers of rows, labels and digests differ.
     """
-    _check_lengths(rows, labels, row_digests)
+    _check_lengths(rows, labels, (row_digests, *more_digests))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / _ROWS).mkdir(parents=True)
@@ -48,7 +54,8 @@ def seal_rows(
     for name in names:
         shutil.move(Path(rows.folder) / f"{name}.npy", temporary / _ROWS / f"{name}.npy")
     np.savez(temporary / _LABELS, **cast(Any, _arrays(labels)))
-    np.save(temporary / _ROW_SET, row_set(row_digests), allow_pickle=False)
+    known_by = row_set(row_digests, *more_digests)
+    np.save(temporary / _ROW_SET, known_by, allow_pickle=False)
     files = [f"{_ROWS}/{name}.npy" for name in names] + [_LABELS, _ROW_SET]
     contents = {
         "rows": json.loads(to_json(Rows(_ROWS, rows.names, rows.n, rows.pad, rows.digest))),
@@ -130,8 +137,8 @@ def _contents(certification: CertificationSet) -> dict[str, dict[str, str]]:
     return contents
 
 
-def _check_lengths(rows: Rows, labels: Labels, row_digests: Sequence[str]) -> None:
-    lengths = {"row_digests": len(row_digests)}
+def _check_lengths(rows: Rows, labels: Labels, digests: Sequence[Sequence[str]]) -> None:
+    lengths = {f"row_digests {place}": len(column) for place, column in enumerate(digests)}
     for name in ("targets", "units", "weights"):
         values = getattr(labels, name)
         if values is not None:

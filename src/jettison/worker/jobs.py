@@ -17,6 +17,7 @@ from jettison.domain.files import write_atomically
 from jettison.domain.jobs import ApplyAnswer, ApplyJob, Failure, LoadJob, ProfileJob
 from jettison.domain.model import Artifact, Model
 from jettison.domain.record import from_json, to_json
+from jettison.domain.running_time import counted
 from jettison.errors import CandidateFailed, NothingChanged
 from jettison.worker.equality import check_same_answers
 from jettison.worker.profiling import profile
@@ -71,7 +72,8 @@ def apply(job: ApplyJob) -> ApplyAnswer:
     cache.mkdir(parents=True, exist_ok=True)
     bench = Bench(folder, cache, machine.describe_device(), job.serving)
     begun = time.monotonic()
-    applied = technique.apply(job.model, job.step.settings, job.fitting, bench)
+    with counted() as ran:
+        applied = technique.apply(job.model, job.step.settings, job.fitting, bench)
     seconds = time.monotonic() - begun
     _check_declared(technique, applied, folder)
     _check_changed(technique, job.model, applied)
@@ -79,7 +81,7 @@ def apply(job: ApplyJob) -> ApplyAnswer:
         _return_memory()
         check_same_answers(job.model, applied.model, job.fitting.rows, bench)
     peak = machine.peak_memory_bytes()
-    return ApplyAnswer(applied.model, tuple(applied.changes), seconds, peak, base)
+    return ApplyAnswer(applied.model, tuple(applied.changes), seconds, peak, base, ran.seconds)
 
 
 def _return_memory() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jettison.domain.extension_points import Runner
+from jettison.domain.files import new_array
 from jettison.domain.jobs import Scored
 from jettison.domain.model import Model
 from jettison.domain.rows import Array, Rows
@@ -54,7 +56,7 @@ class Table:
     def __init__(self, path: Path, rows: int) -> None:
         self._path = path
         self._rows = rows
-        self._numbers: np.memmap[tuple[int, ...], np.dtype[np.generic]] | None = None
+        self._numbers: np.memmap[Any, Any] | None = None
         self._text: list[str] = []
         self._regular = True
 
@@ -69,8 +71,8 @@ class Table:
             self._text.extend(str(value) for value in values.ravel())
             return
         if self._numbers is None:
-            self._numbers = np.lib.format.open_memmap(
-                self._path, mode="w+", dtype=values.dtype, shape=(self._rows, *values.shape[1:])
+            self._numbers = new_array(
+                self._path, values.dtype, (self._rows, *values.shape[1:])
             )
         if values.shape[1:] != self._numbers.shape[1:]:
             self._regular = False

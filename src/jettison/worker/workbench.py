@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from jettison import registry
 from jettison.domain.device import Device, ServingProfile
 from jettison.domain.extension_points import Runner
 from jettison.domain.model import Model
+from jettison.domain.profile import LayerCost
 from jettison.domain.recipe import Step
+from jettison.domain.rows import Array, Batch
+from jettison.domain.running_time import running
 
 
 def open_model(model: Model) -> Any:
@@ -24,6 +28,26 @@ def prepare(model: Model, runtime: Step, serving: ServingProfile) -> Runner:
     plugin = registry.get("runtimes", runtime.name)
     registry.require_packages(plugin)
     return plugin.prepare(model, open_model(model), runtime.settings, serving)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A runner whose calls count as running the model."""
+
+    runner: Runner
+
+    def run(self, batch: Batch) -> dict[str, Array]:
+        """Answers a batch."""
+        with running():
+            return self.runner.run(batch)
+
+    def providers(self) -> Mapping[str, int]:
+        """Which execution provider each node ran on."""
+        return self.runner.providers()
+
+    def layer_costs(self, batch: Batch) -> tuple[LayerCost, ...]:
+        """Costs of each operator."""
+        return self.runner.layer_costs(batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +71,5 @@ class Bench:
     def runner(self, model: Model) -> Runner:
         """Prepares a model on the runtime that is the home of one of its traits."""
         runtime = registry.home_runtime(model.traits)
-        return prepare(model, Step(runtime.name), self.serving)
+        with running():
+            return Counted(prepare(model, Step(runtime.name), self.serving))

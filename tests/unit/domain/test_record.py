@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jettison.domain.jobs import ApplyAnswer
 from jettison.domain.measurement import Estimate
-from jettison.domain.recipe import Recipe, Step
+from jettison.domain.model import Artifact, Model, TensorSpec
+from jettison.domain.encoder import Encoder
+from jettison.domain.recipe import Candidate, Recipe, Step
 from jettison.domain.record import digest, from_json, to_json
 
 scalars = st.one_of(
@@ -40,3 +45,25 @@ def test_nan_is_no_number_that_a_record_may_hold() -> None:
     bad = Estimate("m", "overall", float("nan"), None, None, 1, "ms", "lower")
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(bad)
+
+
+def test_records_of_earlier_versions_are_read() -> None:
+    """What an earlier version did not write has its default: nothing was counted then."""
+    model = Model(
+        Artifact("onnx_file", "/nowhere", ("m.onnx",), "digest", 1),
+        frozenset({"onnx"}),
+        (TensorSpec("x", "float32", ("n", 2)),),
+        (TensorSpec("y", "float32", ("n", 2)),),
+        "y",
+        "classification",
+        Encoder.of("arrays", {}),
+    )
+    records = (
+        (Candidate(Recipe((), Step("r")), model, (), 1.0), ("spent_seconds", "editing_seconds")),
+        (ApplyAnswer(model, (), 1.0, 2, 1), ("running_seconds",)),
+    )
+    for record, added in records:
+        plain = json.loads(to_json(record))
+        for name in added:
+            assert plain.pop(name) == 0.0
+        assert from_json(type(record), json.dumps(plain)) == record

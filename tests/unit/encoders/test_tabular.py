@@ -62,6 +62,17 @@ def test_a_model_without_names_takes_the_table_as_it_is() -> None:
         encoded(UNNAMED, q=np.ones(1), p=np.ones(1), z=np.ones(1))
 
 
+def test_one_array_as_wide_as_the_model() -> None:
+    """What an estimator was fitted on, given as it is; another width is an error."""
+    array = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    np.testing.assert_array_equal(encoded(UNNAMED, X=array)["X"], array)
+    for wrong in (np.ones((3, 4)), np.ones(3)):
+        with pytest.raises(DataError, match=r"`X` has shape .* takes 2 columns"):
+            encoded(UNNAMED, X=wrong)
+    with pytest.raises(DataError, match=r"column `X\[1\]` .*row 2"):
+        encoded(UNNAMED, X=np.where(array == 6.0, np.nan, array))
+
+
 def test_text_and_numbers() -> None:
     """Each column is its own input of shape (n, 1)."""
     found = encoded(MIXED, job=np.array(["cook", "smith"], object), age=np.array([30, 40]))

@@ -96,6 +96,26 @@ def test_task(tmp_path: Path, shape: str, stated: str, found: str) -> None:
     assert load(text_model(text, tmp_path / "t.onnx"), tmp_path, stated).task == found
 
 
+@pytest.mark.parametrize(
+    ("output", "operator", "found"),
+    [
+        ("scores", "Relu", "classification"),
+        ("scores", "Softmax", "classification"),
+        ("sentence_embedding", "Relu", "embedding"),
+        ("pooled", "Relu", "embedding"),
+        ("scores", "LpNormalization", "embedding"),
+    ],
+)
+def test_a_wide_output(tmp_path: Path, output: str, operator: str, found: str) -> None:
+    """A name, or rows of length 1 with signs, tell an embedding, unless something else is said."""
+    text = f"g (float[b, 64] x) => (float[b, 64] {output}) {{ {output} = {operator} (x) }}"
+    path = text_model(text, tmp_path / "t.onnx")
+    assert load(path, tmp_path / "a").task == found
+    assert load(path, tmp_path / "b", "classification").task == "classification"
+    path.with_suffix(".labels.json").write_text(json.dumps([f"class {i}" for i in range(64)]))
+    assert load(path, tmp_path / "c").task == "classification"
+
+
 def test_a_task_that_does_not_fit(tmp_path: Path) -> None:
     """One column of numbers is no classification: probability or score can't be told apart."""
     text = "g (float[b, 1] x) => (float[b, 1] y) { y = Sigmoid (x) }"

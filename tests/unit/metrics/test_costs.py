@@ -9,8 +9,10 @@ import pytest
 from jettison.domain.device import ServingProfile
 from jettison.domain.jobs import Burst, Ready, Resources
 from jettison.domain.model import Model
+from jettison.metrics.energy import EnergyJ
 from jettison.metrics.latency import CpuMs, LatencyMs
 from jettison.metrics.memory import PeakMemoryBytes, SizeBytes
+from jettison.numerics.power import CORE
 
 
 @dataclass
@@ -48,6 +50,14 @@ def test_cpu_time_is_the_mean_per_example(network: Model) -> None:
     """Two busy threads cost twice the wall time."""
     reading = CpuMs().observe(network, Scripted(), PROFILE)
     assert reading.by_batch_size == pytest.approx({1: 22.0, 10: 4.0})
+
+
+def test_energy_is_processor_time_at_the_declared_watts(network: Model) -> None:
+    """Without a counter the joules are an estimate, and the unit says so."""
+    reading = EnergyJ().observe(network, Scripted(), PROFILE)
+    assert reading.by_batch_size == pytest.approx({1: 0.022 * CORE.value, 10: 0.004 * CORE.value})
+    assert reading.value == pytest.approx((0.25 * 0.022 + 0.75 * 0.004) * CORE.value)
+    assert "estimated:cpu-seconds" in EnergyJ.unit
 
 
 def test_peak_memory_is_that_of_the_largest_batch(network: Model) -> None:

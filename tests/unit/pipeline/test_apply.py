@@ -53,6 +53,8 @@ def test_a_step_is_carried_out_once(
     second = apply(network, DYNAMIC, FittingData(rows), tmp_path, serving)
     assert second.model == first.model
     assert second.log == first.log
+    assert 0 < first.editing_seconds < first.spent_seconds
+    assert second.editing_seconds == 0
     assert second.model.artifact.path.stat().st_mtime_ns == written
     assert "int8" in first.model.traits
 

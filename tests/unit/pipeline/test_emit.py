@@ -46,6 +46,7 @@ def test_a_bundle_holds_everything(shipped: Any) -> None:
         "report.html",
         "run.json",
         "run.log",
+        "sketch.json",
     }
     assert (shipped.folder / "README.md").read_text()
     assert "<html" in (shipped.folder / "report.html").read_text()

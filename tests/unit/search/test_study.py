@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 from jettison.domain.recipe import Choices, IntegerRange, Route, SearchSpace
 from jettison.domain.run import Trial
@@ -60,3 +63,36 @@ def test_other_inputs_are_refused(tmp_path: Path) -> None:
     opened(tmp_path, model="m")
     with pytest.raises(UsageError, match="another model"):
         opened(tmp_path, model="n")
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """What the database can't write is a fault of its file; the trial itself is kept as JSON."""
+    study = opened(tmp_path)
+    proposal = study.propose()
+    assert proposal is not None
+    trial = Trial(0, proposal.recipe, "complete", "", None, None, 1.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        with pytest.raises(OSError, match=r"search\.db") as caught:
+            study.learn(proposal, trial, (1.0, 0.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.ENOSPC
+    assert [t.number for t in opened(tmp_path).trials] == [0]
+
+
+def test_a_database_that_may_not_be_opened(tmp_path: Path) -> None:
+    """A folder in place of the database is a fault of the disk, with its name."""
+    (tmp_path / "search.db").mkdir()
+    with pytest.raises(OSError, match=r"search\.db") as caught:
+        opened(tmp_path)
+    assert caught.value.errno == errno.EACCES
+
+
+def test_other_faults_of_the_database_pass(tmp_path: Path) -> None:
+    """A damaged database is no full disk; nobody is sent to free space."""
+    opened(tmp_path)
+    (tmp_path / "search.db").write_bytes(b"no database " * 1000)
+    with pytest.raises(DatabaseError, match="not a database"):
+        opened(tmp_path)

@@ -14,6 +14,7 @@ from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs import onnx_prepare, onnx_storage
 from jettison.techniques.half_precision import HalfPrecision
 from jettison.testing import contracts
 from jettison.worker.workbench import Bench
@@ -102,6 +103,53 @@ def test_large_activations_stay(
     onnx.checker.check_model(onnx.load(str(applied.model.artifact.path)))
     kinds = {t.data_type for t in graph.initializer if np.prod(t.dims) > 64}
     assert kinds == {onnx.TensorProto.FLOAT16}
+
+
+def test_weights_beside_the_graph(
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights in a file of their own go from file to file, and become what they become in memory.
+
+    One of them stays in 32 bits, and one holds whole numbers.
+    """
+    nodes = [
+        ("MatMul", ["x", "w"], ["a"]),
+        ("Gather", ["a", "places"], ["b"], {"axis": 1}),
+        ("MatMul", ["b", "v"], ["c"]),
+        ("Tanh", ["c"], ["d"]),
+        ("MatMul", ["d", "huge"], ["y"]),
+    ]
+    small = weights(16, 128)
+    small[0, :4] = [1e-9, -1e-9, 0.0, 3e-8]
+    held = {"w": small, "v": weights(150, 64), "huge": weights(64, 16) * 1e6}
+    held["places"] = np.random.default_rng(3).integers(0, 128, 150)
+    path, rows = build_graph(nodes, held), fitting_of(inputs())
+    whole = HALF.apply(load_graph(path), {}, rows, bench_in("whole"))
+    for module in (onnx_prepare, onnx_storage):
+        monkeypatch.setattr(module, "INLINE_LIMIT", 1000)
+    path = path.rename(path.with_name("beside.onnx"))
+    model = load_graph(path)
+    apart = HALF.apply(model, {}, rows, bench_in("apart"))
+    again = HALF.apply(model, {}, rows, bench_in("again"))
+    assert model.artifact.files == apart.model.artifact.files == ("model.onnx", "model.onnx.data")
+    assert again.model.artifact.digest == apart.model.artifact.digest
+    assert apart.changes[0].weights == whole.changes[0].weights == 16 * 128 + 150 * 64
+    assert stored(apart.model) == stored(whole.model)
+    bench, x = bench_in("run"), inputs()
+    np.testing.assert_array_equal(answer(apart.model, bench, x), answer(whole.model, bench, x))
+
+
+def stored(model: Model) -> dict[str, tuple[int, bytes]]:
+    """Type and bytes of every weight."""
+    graph = onnx.load(str(model.artifact.path)).graph
+    return {
+        tensor.name: (tensor.data_type, onnx.numpy_helper.to_array(tensor).tobytes())
+        for tensor in graph.initializer
+    }
 
 
 def test_nothing_fits(

@@ -341,3 +341,23 @@ def test_reading_an_absent_ledger_writes_nothing(ledger: Ledger) -> None:
     assert ledger.entries() == ()
     assert ledger.spent(np.array([], dtype="S16")) is None
     assert not ledger.folder.exists()
+
+
+def test_a_row_is_known_by_any_of_its_digests(ledger: Ledger) -> None:
+    """Rows with two digests count as rows, and are met by either, old entries of one included."""
+    first, second = digests(0, 10), digests(100, 110)
+    ledger.charge(Charge("c", "d" * 64, "o", 0.05, row_set(first, second)))
+    for other in (first, second):
+        spent = ledger.spent(row_set(digests(50, 55) + other[:3]))
+        assert spent is not None
+        assert (spent.overlap, spent.asked, spent.entry.facts["rows"]) == (3, 8, 10)
+    ledger.charge(Charge("c", "e" * 64, "o", 0.05, row_set(digests(200, 205))))
+    spent = ledger.spent(row_set(digests(300, 303), digests(203, 206)))
+    assert spent is not None
+    assert (spent.overlap, spent.asked) == (2, 3)
+
+
+def test_each_row_has_as_many_digests() -> None:
+    """Rows that lack a digest are a mistake of the caller."""
+    with pytest.raises(ValueError, match="same number"):
+        row_set(digests(0, 3), digests(0, 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jettison import registry
 from jettison.domain.configuration import DataSection
@@ -26,7 +26,8 @@ def bind_encoder(
         The bound encoder, and the columns that were offered to it.
 
     Raises:
-        DataError: for a column that is missing in a table, or a target that is also an input.
+        DataError: for a column that is missing in a table, a target that is also an input, or
+            several columns of text of which the model may take one.
     """
     first = next(iter(tables))
     offered = section.inputs or _offered(section, model, tables[first], first)
@@ -39,9 +40,41 @@ def bind_encoder(
         check_columns(table, offered, f"`{use}`")
     kind = registry.get("encoders", model.encoder.kind)
     try:
-        return kind.bind(model.encoder, model, offered), offered
+        bound = kind.bind(model.encoder, model, offered)
     except DataError as error:
         raise DataError(f"`{first}`: {error}") from error
+    if not section.inputs:
+        _check_no_choice(bound, model, tables[first], first)
+    return bound, offered
+
+
+def _check_no_choice(bound: Encoder, model: Model, table: Example, where: str) -> None:
+    """Refuses to guess which of several columns is the text: one may be an id or a source.
+
+    Raises:
+        DataError: if a single column would have done as well, and the model names none.
+    """
+    columns = fed_columns(bound, ())
+    texts = [name for name in columns if table.columns[name].dtype.kind == "O"]
+    if len(columns) < 2 or not texts or set(columns) <= asked_for(model):
+        return
+    kind = registry.get("encoders", model.encoder.kind)
+    try:
+        kind.bind(model.encoder, model, (texts[0],))
+    except DataError:
+        return  # It needs as many as there are: nothing was guessed.
+    listed = ", ".join(f'"{name}"' for name in columns)
+    raise DataError(
+        f"`{where}` has {len(columns)} columns that may be the text: {listed}. Say which: "
+        f'`data.inputs` (--input) = ["{texts[-1]}"] for one text a row, or [{listed}] if each row '
+        "is a pair of texts"
+    )
+
+
+def fed_columns(bound: Encoder, offered: Sequence[str]) -> tuple[str, ...]:
+    """The columns that feed the model; those offered where the encoder does not say."""
+    named = bound.settings.get("columns")
+    return tuple(str(name) for name in named) if isinstance(named, list) else tuple(offered)
 
 
 def _offered(section: DataSection, model: Model, table: Example, where: str) -> tuple[str, ...]:

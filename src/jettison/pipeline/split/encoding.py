@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from jettison import registry
 from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Encoded, Example
+from jettison.domain.files import new_array
 from jettison.domain.model import Model
 from jettison.domain.rows import LENGTHS, Array, Rows
 from jettison.errors import DataError, InternalError
@@ -150,7 +150,7 @@ def _take_input(pool: Pool, name: str, index: Array, folder: Path) -> None:
     ragged = name in pool.pad and pool.lengths is not None
     if ragged and pool.lengths is not None:
         shape = (max(1, int(pool.lengths[index].max(initial=0))), *shape[1:])
-    target = open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=(len(index), *shape))
+    target = new_array(folder / f"{name}.npy", dtype, (len(index), *shape))
     for start, piece in pieces.items():
         here = np.flatnonzero((index >= start) & (index < start + len(piece)))
         if not len(here):

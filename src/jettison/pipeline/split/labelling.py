@@ -144,7 +144,8 @@ def _targets(table: Example, name: str, model: Model, where: str) -> Array:
     if model.task == "embedding":
         raise DataError(
             f"an embedding model has no right answers to compare with; leave `target` (`{name}`) "
-            "empty, and cosine to the original's embeddings is certified"
+            "empty, and cosine to the original's embeddings is certified; if its output is one "
+            'score for each class, set `model.task` (--task) to "classification"'
         )
     values = _column(table, name, "target", where)
     if model.task == "regression":

@@ -21,7 +21,7 @@ from jettison.domain.raw_examples import LIMIT, write_raw
 from jettison.domain.rows import Array
 from jettison.domain.splits import CertificationSet, FittingData, Labels, SelectionSet, Splits
 from jettison.errors import DataError
-from jettison.pipeline.split.binding import bind_encoder
+from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.division import Division, divide, settle
 from jettison.pipeline.split.encoding import (
     Pool,
@@ -32,6 +32,7 @@ from jettison.pipeline.split.encoding import (
 )
 from jettison.pipeline.split.labelling import join_labels, label_rows, take_labels
 from jettison.pipeline.split.notes import notes_about
+from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file, read_object
 from jettison.trust.seal import seal_rows
 
@@ -82,7 +83,8 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         _check_none_empty(division, tables)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
-        splits = _write(pool, labels, division, ranks, (section, folder))
+        keys = _raw_keys(section, tables, fed_columns(bound, columns), division.certification)
+        splits = _write(pool, labels, division, ranks, keys, (section, folder))
     notes = notes_about(section, tables, division, labels, splits.certification)
     return dataclasses.replace(
         splits, encoder=bound, raw=str((folder / "raw").resolve()), notes=notes
@@ -202,11 +204,32 @@ def _check_none_empty(division: Division, tables: Mapping[str, Example]) -> None
             )
 
 
+def _raw_keys(
+    section: DataSection, tables: Mapping[str, Example], fed: Sequence[str], sealed: Array
+) -> tuple[list[str], ...]:
+    """Digests of the sealed rows by their raw values: of what feeds the model, and of all columns
+    except target and weight, so that a model that reads other columns meets the same rows too.
+    """
+    use = "source" if "source" in tables else "certification"
+    if use not in tables:
+        return ()
+    before = 0
+    for name, other in tables.items():
+        if name == use:
+            break
+        before += other.n
+    table = tables[use]
+    # A digest of a target would tell it to whoever tries its few values.
+    known = [name for name in table.columns if name not in (section.target, section.weight)]
+    return tuple(raw_digests(table, columns, sealed - before) for columns in (fed, known))
+
+
 def _write(
     pool: Pool,
     labels: Labels,
     division: Division,
     ranks: Sequence[str],
+    keys: tuple[list[str], ...],
     to: tuple[DataSection, Path],
 ) -> Splits:
     section, folder = to
@@ -217,7 +240,9 @@ def _write(
         index = division.certification
         rows = take_rows(pool, index, folder / ".pool" / "certification")
         digests = [pool.digests[int(row)] for row in index]
-        certification = seal_rows(rows, take_labels(labels, index), digests, folder / "sealed")
+        more = [[key or digest for key, digest in zip(column, digests)] for column in keys]
+        taken = take_labels(labels, index)
+        certification = seal_rows(rows, taken, digests, folder / "sealed", more)
     whole = hashlib.sha256(f"{section.seed}".encode())
     for use in USES:
         whole.update(f"\n{use}".encode())

@@ -37,6 +37,22 @@ def model(
     )
 
 
+def text_model(folder: Path, longest: int) -> Model:
+    """A description of a text model; `tokenizer.json` lies in the folder."""
+    settings = {"max_length": longest, "pad_id": 0}
+    return Model(
+        Artifact("onnx_file", "/nowhere", ("m.onnx",), "digest", 1),
+        frozenset({"onnx"}),
+        (TensorSpec("input_ids", "int64", ("n", "tokens")),),
+        (TensorSpec("scores", "float32", ("n", 2)),),
+        "scores",
+        "classification",
+        Encoder.of(
+            "tokenizer", settings, folder=folder, files=("tokenizer.json",), labels=("no", "yes")
+        ),
+    )
+
+
 def table(n: int = N, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     return {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from split_tables import SECTION, N, load, model, refused, table
+from split_tables import SECTION, N, load, model, refused, table, text_model
 
 from jettison.domain.configuration import DataSection
 from jettison.errors import DataError
@@ -100,3 +101,30 @@ def test_too_few_units_are_refused(tmp_path: Path) -> None:
     assert "10 units, too few" in refused(few, tmp_path)
     alone = {k: v[:10] for k, v in table().items()}
     assert "10 different rows" in refused(alone, tmp_path, dataclasses.replace(SECTION, unit=""))
+
+
+def test_a_column_beside_the_text_is_not_guessed_to_be_its_pair(
+    tmp_path: Path, write_wordpiece: Callable[[Path], list[str]]
+) -> None:
+    """An id beside the text is refused with the way to say which; named, one or two are taken."""
+    write_wordpiece(tmp_path / "tokenizer")
+    like = text_model(tmp_path / "tokenizer", 32)
+    given = {
+        "id": np.array([f"row-{i}" for i in range(N)], dtype=object),
+        "text": np.array([f"a good film {i}" for i in range(N)], dtype=object),
+        "y": table()["y"],
+    }
+    told = refused(given, tmp_path / "run", DataSection(target="y"), like)
+    assert "2 columns that may be the text" in told
+    assert '["text"]' in told
+    assert '["id", "text"]' in told
+    one = load(given, tmp_path / "one", DataSection(inputs=("text",), target="y"), like)
+    two = load(given, tmp_path / "two", DataSection(inputs=("id", "text"), target="y"), like)
+    assert one.encoder is not None
+    assert two.encoder is not None
+    assert one.encoder.settings["columns"] == ["text"]
+    assert two.encoder.settings["columns"] == ["id", "text"]
+    del given["id"]
+    alone = load(given, tmp_path / "alone", DataSection(target="y"), like)
+    assert alone.encoder is not None
+    assert alone.encoder.settings["columns"] == ["text"]

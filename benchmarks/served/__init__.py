@@ -1,0 +1,1 @@
+"""Parts of `benchmarks.serving`: models, servers, rounds and the rows that come of them."""

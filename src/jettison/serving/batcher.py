@@ -1,0 +1,263 @@
+"""The batcher: whatever waits goes to the engine as soon as it is free."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from jettison.domain.model import Model
+from jettison.domain.rows import Array, Batch
+from jettison.errors import RequestRefused
+from jettison.serving.deadlines import Deadlines
+from jettison.serving.grouping import Grouping
+from jettison.serving.hold import Hold
+from jettison.serving.requests import Answer, BatchObserver, InferenceRequest
+from jettison.serving.waiting import Taken, Ticket, Waiting
+
+Run = Callable[[Batch], Awaitable[Mapping[str, Array]]]
+
+UNMEASURED_SECONDS = 1.0
+"""What a refused caller is told to wait before any batch was computed."""
+
+NEWEST = 0.1
+"""Weight of the newest batch in the running mean of seconds per row."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How requests are batched.
+
+    Attributes:
+        max_batch_rows: the most rows of one batch; 1 for a `fixed-batch` or batch-dependent model.
+        max_queue_rows: the most rows that may wait before a request is refused. Requests of high
+            priority only count against each other, because only they go first.
+        hold_seconds: the longest that a batch which isn't full is held for a mate that recent
+            arrivals promise; 0 never holds.
+    """
+
+    max_batch_rows: int
+    max_queue_rows: int
+    hold_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_batch_rows < 1 or self.max_queue_rows < 1:
+            raise ValueError(
+                f"max_batch_rows and max_queue_rows must be at least 1; got {self.max_batch_rows} "
+                f"and {self.max_queue_rows}"
+            )
+        if not (self.hold_seconds >= 0 and math.isfinite(self.hold_seconds)):
+            raise ValueError(f"hold_seconds must be 0 or more; got {self.hold_seconds}")
+
+
+class Batcher:
+    """Answers requests in batches: work-conserving, with no delay unless a hold is asked for.
+
+    At most one batch is computed at a time. It takes what waits when the engine is free, so batches
+    grow with the load by themselves. All methods belong to one event loop.
+
+    Args:
+        run: computes one batch; may raise anything, which then fails only the guilty request.
+        model: what `run` runs; its inputs must have been checked (`jettison.serving.signature`).
+        policy: cap, bound and hold.
+        observer: told of every batch and refusal.
+        pad: inputs whose second axis is ragged, with the value that fills it.
+        version: written into every answer.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: Model,
+        policy: BatchPolicy,
+        observer: BatchObserver,
+        pad: Mapping[str, float] | None = None,
+        version: str = "",
+    ) -> None:
+        self._run = run
+        self._policy = policy
+        self._observer = observer
+        self._version = version
+        self._folder = model.artifact.folder
+        self._grouping = Grouping(model, pad or {})
+        self._waiting = Waiting(self._late)
+        self._deadlines = Deadlines(self._late)
+        self._hold = Hold(policy.hold_seconds) if policy.hold_seconds else None
+        self._numbers = itertools.count()
+        self._computing: list[Ticket] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._draining = False
+        self._seconds_per_row = 0.0
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that wait for the engine now; those being computed are not among them."""
+        return self._waiting.rows
+
+    async def submit(self, request: InferenceRequest) -> Answer:
+        """Answers one request. If it is cancelled, its rows are dropped.
+
+        Raises:
+            RequestRefused: `full` (with the time after which asking again may help), `too large`,
+                `drain`, `deadline`, or `failed` when the model can't answer this very request.
+        """
+        ticket, future = self._accept(request)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._forget(ticket)
+            raise
+
+    async def drain(self) -> None:
+        """Refuses new requests from now on, and returns when all accepted ones are answered."""
+        self._draining = True
+        while self._worker is not None:
+            await asyncio.wait({self._worker})
+
+    def retry_after_seconds(self) -> float:
+        """How long the rows that wait now will take, from the measured compute time."""
+        if not self._seconds_per_row:
+            return UNMEASURED_SECONDS
+        return self._seconds_per_row * max(1, self._waiting.rows)
+
+    def _accept(self, request: InferenceRequest) -> tuple[Ticket, asyncio.Future[Answer]]:
+        now = time.monotonic()
+        refusal = self._refusal(request, now)
+        if refusal is not None:
+            self._observer.rejected(refusal.reason)
+            raise refusal
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        group = self._grouping.group(request.arrays)
+        ticket = Ticket(request, group, next(self._numbers), now, future)
+        self._waiting.add(ticket)
+        self._deadlines.watch(ticket)
+        self._observer.waiting(self._waiting.rows)
+        if self._hold is not None:
+            self._hold.arrived(now)
+        if self._worker is None:
+            self._worker = loop.create_task(self._work())
+        return ticket, future
+
+    def _refusal(self, request: InferenceRequest, now: float) -> RequestRefused | None:
+        most = self._policy.max_queue_rows
+        ahead = self._waiting.high_rows if request.priority == "high" else self._waiting.rows
+        if self._draining:
+            return RequestRefused("drain", "this server is stopping; ask another one")
+        if request.deadline <= now:
+            return _too_late()
+        if request.rows < 1:
+            return RequestRefused("shape", "a request needs at least 1 row; got none")
+        if request.rows > most:
+            return RequestRefused(
+                "too large", f"a request may have at most {most} rows; got {request.rows}; cut it"
+            )
+        if ahead + request.rows > most:
+            return RequestRefused(
+                "full",
+                f"{ahead} rows wait already and at most {most} may; ask again later",
+                self.retry_after_seconds(),
+            )
+        return None
+
+    async def _work(self) -> None:
+        """Computes until nothing waits."""
+        try:
+            while self._waiting.rows:
+                if self._hold is not None and not self._draining:
+                    await self._hold.wait(self._is_full)
+                taken = self._waiting.take(self._policy.max_batch_rows, time.monotonic())
+                self._observer.waiting(self._waiting.rows)
+                if taken.tickets:
+                    self._computing = taken.tickets
+                    await self._answer(taken)
+                    self._computing = []
+        finally:
+            self._worker = None
+            self._abandon()
+
+    def _is_full(self) -> bool:
+        return self._waiting.rows >= self._policy.max_batch_rows or not self._waiting.rows
+
+    async def _answer(self, taken: Taken) -> None:
+        """Computes a batch; where it fails, each request alone, so that only the guilty one fails."""
+        error = await self._compute(taken)
+        if error is None:
+            return
+        if len(taken.tickets) == 1:
+            self._fail(taken.tickets[0], error)
+            return
+        for one in taken.alone():
+            ticket = one.tickets[0]
+            if ticket.deadline <= time.monotonic():
+                self._late(ticket)
+            if ticket.is_over:
+                continue
+            error = await self._compute(one)
+            if error is not None:
+                self._fail(ticket, error)
+
+    async def _compute(self, taken: Taken) -> Exception | None:
+        """Runs one batch and hands out its answers; gives the error where there is one."""
+        begun = time.monotonic()
+        try:
+            outputs = await self._run(self._grouping.join(taken.parts))
+            answers = self._grouping.split(outputs, taken.parts, taken.sizes)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything; its caller gets it
+            return error
+        seconds = time.monotonic() - begun
+        self._note_pace(seconds / taken.rows)
+        waits = [begun - ticket.accepted for ticket in taken.tickets]
+        self._observer.batch(taken.rows, waits, seconds)
+        for ticket, arrays, size, wait in zip(taken.tickets, answers, taken.sizes, waits):
+            if ticket.is_over:
+                continue
+            answer: Answer | None = Answer(arrays, self._version, wait, seconds, taken.rows)
+            if size < ticket.rows:
+                answer = ticket.collect(answer, size)
+            if answer is not None and (future := ticket.end()) is not None:
+                future.set_result(answer)
+        return None
+
+    def _note_pace(self, seconds_per_row: float) -> None:
+        before = self._seconds_per_row or seconds_per_row
+        self._seconds_per_row = before + NEWEST * (seconds_per_row - before)
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        # Where the model lies on this machine is nobody's business.
+        told = str(error).replace(f"{self._folder}/", "")
+        refusal = RequestRefused("failed", f"the model could not answer this request: {told}")
+        refusal.__cause__ = error
+        self._refuse(ticket, refusal)
+
+    def _late(self, ticket: Ticket) -> None:
+        self._refuse(ticket, _too_late())
+
+    def _refuse(self, ticket: Ticket, refusal: RequestRefused) -> None:
+        """Answers an accepted request with an error, and drops what still waits of it."""
+        future = self._forget(ticket)
+        if future is not None:
+            self._observer.rejected(refusal.reason)
+            future.set_exception(refusal)
+
+    def _forget(self, ticket: Ticket) -> asyncio.Future[Answer] | None:
+        if ticket.left:
+            self._waiting.remove(ticket)
+            self._observer.waiting(self._waiting.rows)
+        return ticket.end()
+
+    def _abandon(self) -> None:
+        """Leaves nobody waiting if the loop was stopped, or the work broke, in the middle."""
+        for ticket in (*self._computing, *self._waiting.tickets()):
+            self._refuse(
+                ticket,
+                RequestRefused("not ready", "the server stopped before this request was answered"),
+            )
+        self._computing = []
+
+
+def _too_late() -> RequestRefused:
+    return RequestRefused("deadline", "the deadline passed before the request was answered")

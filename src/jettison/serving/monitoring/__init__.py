@@ -1,0 +1,16 @@
+"""Watches that quality holds while a model is served: drift, agreement, labels that come later."""
+
+from jettison.serving.monitoring.monitor import QualityMonitor
+from jettison.serving.monitoring.outcomes import Outcome, OutcomeReceipt, parse_outcomes
+from jettison.serving.monitoring.readings import Reading
+from jettison.serving.monitoring.watched import MonitorSettings, Watched
+
+__all__ = [
+    "MonitorSettings",
+    "Outcome",
+    "OutcomeReceipt",
+    "QualityMonitor",
+    "Reading",
+    "Watched",
+    "parse_outcomes",
+]

@@ -1,0 +1,151 @@
+"""`InferCall`: one call for inference as its protocol brought it, and the rows that it asks about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jettison.domain.model import Model
+from jettison.domain.rows import Array
+from jettison.errors import RequestRefused
+from jettison.serving.oip.signature import Signature
+from jettison.serving.requests import InferenceRequest, Priority
+from jettison.serving.signature import cast_inputs, checked
+
+MICROSECONDS = 1_000_000
+HIGHEST = 1
+LONGEST_ID = 128
+UNSUPPORTED = ("sequence_id", "shared_memory_region")
+"""Parameters that change what an answer means: refused, not passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One output that is to come back, and how."""
+
+    name: str
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InferCall:
+    """What a caller sent.
+
+    Attributes:
+        arrays: input name -> array as sent, not yet checked against the model.
+        outputs: in the order in which they are to come back.
+        call_id: of the caller; empty for none.
+        priority: in the queue.
+        timeout_seconds: longest that the caller waits; `None` for the server's own.
+    """
+
+    arrays: Mapping[str, Array]
+    outputs: tuple[Wanted, ...]
+    call_id: str = ""
+    priority: Priority = "normal"
+    timeout_seconds: float | None = None
+
+    def request(
+        self,
+        model: Model,
+        pad: Mapping[str, float],
+        longest_seconds: float,
+        request_id: str,
+        spent_seconds: float = 0.0,
+    ) -> InferenceRequest:
+        """Checks the arrays against the model and makes the request for its queue.
+
+        Args:
+            model: that is to answer.
+            pad: inputs that are ragged, as in `Rows`.
+            longest_seconds: that any request may take; a shorter `timeout_seconds` counts.
+            request_id: of the answer and of later outcomes.
+            spent_seconds: of that time, before now.
+
+        Raises:
+            RequestRefused: `shape`, if the arrays are not what the model takes.
+        """
+        arrays = cast_inputs(model, self.arrays)
+        rows = checked(model, arrays, pad=pad)
+        seconds = longest_seconds
+        if self.timeout_seconds is not None:
+            seconds = min(seconds, self.timeout_seconds)
+        deadline = time.monotonic() + seconds - spent_seconds
+        return InferenceRequest(arrays, rows, deadline, self.priority, request_id)
+
+
+def scheduling(parameters: Mapping[str, object]) -> tuple[Priority, float | None]:
+    """Reads `priority` (1 is high, anything else normal) and `timeout` (microseconds).
+
+    Unknown parameters are passed over, as the protocol wants it.
+
+    Raises:
+        RequestRefused: `malformed`, for other types of value, and for sequences and shared memory,
+            which this server does not have.
+    """
+    for name in UNSUPPORTED:
+        if name in parameters:
+            raise RequestRefused(
+                "malformed", f"this server has no support for the parameter `{name}`; leave it out"
+            )
+    priority = _whole(parameters, "priority")
+    timeout = _whole(parameters, "timeout")
+    seconds = timeout / MICROSECONDS if timeout else None
+    return "high" if priority == HIGHEST else "normal", seconds
+
+
+def _whole(parameters: Mapping[str, object], name: str) -> int:
+    value = parameters.get(name, 0)
+    if type(value) is not int or value < 0:
+        raise RequestRefused(
+            "malformed",
+            f"parameter `{name}` must be a whole number, 0 or more"
+            f"{' (microseconds)' if name == 'timeout' else ' (1 is high)'}; got {value!r}",
+        )
+    return value
+
+
+def check_id(call_id: object) -> str:
+    """Gives the id of a call.
+
+    Raises:
+        RequestRefused: `malformed`, if it is no text or is too long.
+    """
+    if not isinstance(call_id, str) or len(call_id) > LONGEST_ID:
+        raise RequestRefused(
+            "malformed", f"`id` must be a text of at most {LONGEST_ID} characters"
+        )
+    return call_id
+
+
+def all_outputs(signature: Signature, *, binary: bool) -> tuple[Wanted, ...]:
+    """Every output of the model, for a call that names none."""
+    return tuple(Wanted(name, binary) for name in signature.outputs)
+
+
+def check_input(name: object, signature: Signature) -> str:
+    """Gives the name of an input.
+
+    Raises:
+        RequestRefused: `shape`, if the model has no such input.
+    """
+    if not isinstance(name, str) or name not in signature.inputs:
+        raise _unknown("input", name, signature.inputs)
+    return name
+
+
+def check_output(name: object, signature: Signature) -> str:
+    """Gives the name of an output that is asked for.
+
+    Raises:
+        RequestRefused: `shape`, if the model has no such output.
+    """
+    if not isinstance(name, str) or name not in signature.outputs:
+        raise _unknown("output", name, signature.outputs)
+    return name
+
+
+def _unknown(what: str, name: object, known: Mapping[str, object]) -> RequestRefused:
+    has = ", ".join(f"`{one}`" for one in known)
+    return RequestRefused("shape", f"the model has no {what} `{str(name)[:60]}`; it has {has}")

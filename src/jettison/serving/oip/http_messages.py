@@ -1,0 +1,216 @@
+"""The messages of the protocol over HTTP: JSON, with raw tensors behind it where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from jettison.domain.rows import Array
+from jettison.errors import RequestRefused
+from jettison.serving.oip.call import (
+    InferCall,
+    Wanted,
+    all_outputs,
+    check_id,
+    check_input,
+    check_output,
+    scheduling,
+)
+from jettison.serving.oip.datatypes import NUMPY_TYPES, datatype_of_array
+from jettison.serving.oip.signature import Signature
+from jettison.serving.oip.tensors import from_bytes, from_values, to_bytes, to_values
+
+_NO_PARAMETERS: Mapping[str, object] = {}
+LARGEST_SIZE = 2**40
+
+
+def read_json(body: bytes | memoryview) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        RequestRefused: `malformed`, for anything else (NaN and Infinity are no JSON).
+    """
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestRefused("malformed", f"the body is no JSON: {error}") from error
+    if type(read) is not dict:
+        raise RequestRefused("malformed", "the body must be a JSON object")
+    return read
+
+
+def read_call(body: bytes, header_length: int | None, signature: Signature) -> InferCall:
+    """Reads a call for inference.
+
+    Args:
+        body: the JSON, and raw tensors behind it.
+        header_length: bytes of the JSON, from the header `Inference-Header-Content-Length`;
+            `None` if it is the whole body.
+        signature: of the model.
+
+    Raises:
+        RequestRefused: `malformed` or `shape`, with what was given and what is allowed.
+    """
+    raw = memoryview(b"")
+    if header_length is None:
+        message = read_json(body)
+    else:
+        whole = memoryview(body)
+        if header_length > len(whole):
+            raise RequestRefused(
+                "malformed",
+                f"Inference-Header-Content-Length is {header_length}, but the body has "
+                f"{len(whole)} bytes",
+            )
+        message, raw = read_json(whole[:header_length]), whole[header_length:]
+    parameters = _parameters(message, "the request")
+    priority, timeout = scheduling(parameters)
+    return InferCall(
+        arrays=_inputs(message, raw, signature),
+        outputs=_outputs(message, parameters, signature),
+        call_id=check_id(message.get("id", "")),
+        priority=priority,
+        timeout_seconds=timeout,
+    )
+
+
+def _inputs(message: dict[str, Any], raw: memoryview, signature: Signature) -> dict[str, Array]:
+    inputs = message.get("inputs")
+    if type(inputs) is not list or not inputs:
+        raise RequestRefused(
+            "malformed", "the request needs `inputs`, a list with at least one tensor"
+        )
+    arrays: dict[str, Array] = {}
+    place = 0
+    for entry in inputs:
+        name, datatype, shape = _described(entry, signature)
+        if name in arrays:
+            raise RequestRefused("shape", f"input `{name}` is there twice")
+        size = _parameters(entry, f"input `{name}`").get("binary_data_size")
+        if size is None:
+            arrays[name] = from_values(name, datatype, shape, entry.get("data"))
+            continue
+        if type(size) is not int or not 0 <= size <= len(raw) - place:
+            raise RequestRefused(
+                "malformed",
+                f"input `{name}`: `binary_data_size` is {size}, but {len(raw) - place} bytes "
+                "follow (is the header Inference-Header-Content-Length right?)",
+            )
+        arrays[name] = from_bytes(name, datatype, shape, raw[place : place + size])
+        place += size
+    if place != len(raw):
+        raise RequestRefused(
+            "malformed", f"{len(raw) - place} bytes follow that belong to no input"
+        )
+    return arrays
+
+
+def _described(entry: object, signature: Signature) -> tuple[str, str, list[int]]:
+    if type(entry) is not dict:
+        raise RequestRefused("malformed", "each of `inputs` must be an object")
+    name = check_input(entry.get("name"), signature)
+    datatype = entry.get("datatype")
+    if not isinstance(datatype, str) or datatype not in NUMPY_TYPES:
+        raise RequestRefused(
+            "shape",
+            f"input `{name}`: there is no datatype {_told(datatype)}; the model takes "
+            f"{signature.inputs[name].datatype}",
+        )
+    shape = entry.get("shape")
+    if type(shape) is not list or not all(
+        type(size) is int and 0 <= size < LARGEST_SIZE for size in shape
+    ):
+        raise RequestRefused(
+            "shape", f"input `{name}`: `shape` must be a list of sizes; got {_told(shape)}"
+        )
+    return name, datatype, shape
+
+
+def _outputs(
+    message: dict[str, Any], parameters: Mapping[str, object], signature: Signature
+) -> tuple[Wanted, ...]:
+    binary = _flag(parameters, "binary_data_output", default=False)
+    outputs = message.get("outputs")
+    if not outputs:
+        return all_outputs(signature, binary=binary)
+    if type(outputs) is not list or not all(type(entry) is dict for entry in outputs):
+        raise RequestRefused("malformed", "`outputs` must be a list of objects with a `name`")
+    wanted: list[Wanted] = []
+    for entry in outputs:
+        name = check_output(entry.get("name"), signature)
+        given = _parameters(entry, f"output `{name}`")
+        if "classification" in given:
+            raise RequestRefused(
+                "malformed",
+                f"output `{name}`: there is no classification extension here; POST to `predict` "
+                "for labels with scores",
+            )
+        wanted.append(Wanted(name, _flag(given, "binary_data", default=binary)))
+    return tuple(wanted)
+
+
+def _parameters(entry: dict[str, Any], where: str) -> Mapping[str, object]:
+    parameters = entry.get("parameters", _NO_PARAMETERS)
+    if not isinstance(parameters, dict) and parameters is not _NO_PARAMETERS:
+        raise RequestRefused("malformed", f"`parameters` of {where} must be an object")
+    if "shared_memory_region" in parameters:
+        raise RequestRefused("malformed", f"{where}: this server has no shared memory")
+    return parameters
+
+
+def _flag(parameters: Mapping[str, object], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if type(value) is not bool:
+        raise RequestRefused("malformed", f"`{name}` must be true or false; got {_told(value)}")
+    return value
+
+
+def _told(value: object) -> str:
+    text = f"`{value}`"
+    return text if len(text) <= 60 else text[:57] + "...`"
+
+
+def write_answer(
+    head: dict[str, Any], outputs: tuple[Wanted, ...], arrays: Mapping[str, Array]
+) -> tuple[bytes, int | None]:
+    """Writes an answer.
+
+    Args:
+        head: `model_name`, `model_version`, and `id` where the caller gave one.
+        outputs: what was asked for.
+        arrays: of the answer.
+
+    Returns:
+        The body, and the bytes of its JSON where raw tensors follow, else `None`.
+
+    Raises:
+        RequestRefused: `shape`, if a canary answered that lacks an output.
+    """
+    told: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for wanted in outputs:
+        array = arrays.get(wanted.name)
+        if array is None:
+            raise RequestRefused(
+                "shape",
+                f"version {head['model_version']}, which answered, has no output `{wanted.name}`",
+            )
+        entry: dict[str, Any] = {
+            "name": wanted.name,
+            "datatype": datatype_of_array(array),
+            "shape": array.shape,
+        }
+        if wanted.binary:
+            content = to_bytes(array)
+            entry["parameters"] = {"binary_data_size": len(content)}
+            raw.append(content)
+        else:
+            entry["data"] = to_values(array)
+        told.append(entry)
+    head["outputs"] = told
+    json = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not raw:
+        return json, None
+    return b"".join((json, *raw)), len(json)

@@ -1,0 +1,106 @@
+"""Rows as their owner has them, through the encoder of the bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.serving_bundle import FEATURES, LABELS
+from tests.serving_live import LiveServer
+
+TEXT = "/v2/models/text/predict"
+MLP = "/v2/models/mlp/predict"
+
+
+def test_texts_get_labels_and_scores(live: LiveServer) -> None:
+    """A text as it is, or as a record; the label has the highest score, and all are shown."""
+    with live.client() as client:
+        plain = client.post(TEXT, json={"rows": ["a good film", "the dull plot"], "id": "t1"})
+        records = client.post(TEXT, json={"rows": [{"text": "a good film"}, {"text": "the dull plot"}]})
+    assert plain.status_code == 200, plain.text
+    told = plain.json()
+    assert told["id"] == "t1"
+    assert told["certificate"] == "certified"
+    assert told["predictions"] == records.json()["predictions"]
+    for prediction in told["predictions"]:
+        assert set(prediction["scores"]) == {"bad", "good"}
+        best = max(prediction["scores"], key=prediction["scores"].get)
+        assert (prediction["label"], prediction["score"]) == (best, prediction["scores"][best])
+
+
+def test_predictions_are_those_of_infer(live: LiveServer) -> None:
+    """The same row as a tensor and as a row gives the same scores."""
+    row = np.linspace(-1, 1, FEATURES).astype(np.float32).tolist()
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, FEATURES], "data": row}
+    with live.client() as client:
+        scores = client.post("/v2/models/mlp/infer", json={"inputs": [tensor]}).json()
+        for rows in ([row], [{"x": row}]):
+            reply = client.post(MLP, json={"rows": rows})
+            assert reply.status_code == 200, reply.text
+            (prediction,) = reply.json()["predictions"]
+            assert list(prediction["scores"]) == list(LABELS)
+            np.testing.assert_allclose(
+                list(prediction["scores"].values()), scores["outputs"][0]["data"], rtol=1e-6
+            )
+
+
+@pytest.mark.parametrize(
+    ("path", "told", "what"),
+    [
+        (TEXT, {}, "needs `rows`"),
+        (TEXT, {"rows": []}, "needs `rows`"),
+        (TEXT, {"rows": "a text"}, "needs `rows`"),
+        (TEXT, {"rows": [1]}, "must be text"),
+        (TEXT, {"rows": [None]}, "must be text"),
+        (TEXT, {"rows": [{"words": "a"}]}, "row 0 has no `text`"),
+        (TEXT, {"rows": [{"text": "a"}, "b"]}, "row 1 has no `text`"),
+        (TEXT, {"rows": ["a", 1]}, "mixes numbers, texts"),
+        (TEXT, {"rows": [["a"]]}, "lists of something but numbers"),
+        (TEXT, {"rows": ["a"], "parameters": 1}, "`parameters` must be an object"),
+        (TEXT, {"rows": ["a"], "id": 1}, "`id` must be a text"),
+        (MLP, {"rows": [[1.0, 2.0]]}, "(1, 2)"),
+        (MLP, {"rows": [[1.0] * FEATURES, [1.0] * 3]}, "different shapes"),
+        (MLP, {"rows": [[None] * FEATURES]}, "nan at row 0"),
+        (MLP, {"rows": [[[[[[[[[[1.0]]]]]]]]]]}, "nested deeper"),
+    ],
+)
+def test_wrong_rows_are_refused(
+    live: LiveServer, path: str, told: dict[str, Any], what: str
+) -> None:
+    """Each mistake is a 400 that says which row or column, and what is allowed."""
+    with live.client() as client:
+        reply = client.post(path, json=told)
+    assert reply.status_code == 400, reply.text
+    assert what in reply.json()["error"]
+
+
+def test_more_rows_than_may_wait_are_too_large(live: LiveServer) -> None:
+    """A request that could never be queued is refused before it is encoded."""
+    most = live.call(live.repository.get, "text").policy.max_queue_rows
+    with live.client() as client:
+        reply = client.post(TEXT, json={"rows": ["a"] * (most + 1)})
+    assert reply.status_code == 413
+
+
+def test_the_loop_is_free_while_texts_are_encoded(live: LiveServer) -> None:
+    """Encoding runs on threads of its own, never on the event loop."""
+    import threading
+
+    from jettison.encoders.tokenizer import TokenizerEncoder
+
+    names: list[str] = []
+    original = TokenizerEncoder.encode
+
+    def spying(self: Any, *arguments: Any) -> Any:
+        names.append(threading.current_thread().name)
+        return original(self, *arguments)
+
+    TokenizerEncoder.encode = spying  # type: ignore[method-assign]
+    try:
+        with live.client() as client:
+            assert client.post(TEXT, json={"rows": ["a good film"]}).status_code == 200
+    finally:
+        TokenizerEncoder.encode = original  # type: ignore[method-assign]
+    assert [name.startswith("jettison-encoder") for name in names] == [True]
