@@ -67,7 +67,7 @@ def main() -> None:
             on_undecided="ship_listed",
             output=str(Path(".bench").absolute() / title.replace(" ", "-").replace(",", "")),
         )
-        rows += compare(f"Adult, {title}", configuration, fitted, columns, peers=False).rows
+        rows += compare(f"Adult, {title}", configuration, fitted, columns).rows
     write("adult", rows, ["Margins: 1 % overall, 3 % in each group of sex and race."])
 
 

@@ -62,7 +62,6 @@ def compare(
     live: Any = None,
     live_data: Any = None,
     adjust: Callable[[Prepared], Prepared] = lambda prepared: prepared,
-    peers: bool = True,
 ) -> Comparison:
     """Runs jettison as a user would, then measures its choice beside the peers' defaults."""
     folder = Path(configuration.output)
@@ -74,9 +73,7 @@ def compare(
         record = whole_run.run(prepared, progress)
     print(record.answer, flush=True)
     start = prepared.starts[-1].model
-    built, failures = (
-        _peers(start, prepared.splits.fitting, folder / "peers") if peers else ({}, [])
-    )
+    built, failures = _peers(start, prepared.splits.fitting, folder / "peers")
     variants = {ORIGINAL: prepared.baseline}
     if prepared.starts[-1].techniques:
         variants["ONNX, float, no other change"] = Variant("float", start, Step("onnx_runtime"))
@@ -129,6 +126,8 @@ def _peers(
 
     found: dict[str, Variant] = {}
     failures: list[tuple[str, str]] = []
+    if "onnx" not in model.traits:
+        return {}, [("onnxruntime quantize_dynamic, quantize_static", "there is no ONNX model")]
     source = str(model.artifact.path)
     for name, build in (
         ("onnxruntime quantize_dynamic", lambda out: quantize_dynamic(source, out)),
@@ -184,10 +183,13 @@ def _scored(
     base = measure.reference_quality(
         variants[ORIGINAL], selection, metrics, workers, workers.folder / "original"
     )
+    answers = base.outputs[variants[ORIGINAL].model.prediction]
     rows = []
     for name, variant in variants.items():
+        # A conversion may have given the output another name.
+        reference = {**base.outputs, variant.model.prediction: answers}
         result = measure.selection_quality(
-            variant, selection, base.outputs, metrics, workers, workers.folder / "others"
+            variant, selection, reference, metrics, workers, workers.folder / "others"
         )
         workers.end(variant)
         for requirement in requirements:
