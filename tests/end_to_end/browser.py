@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WAIT_SECONDS = 20.0
@@ -66,22 +68,25 @@ class Browser:
         ]
         with open(self.place / "browser.log", "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        self._socket = self._connected(profile / "DevToolsActivePort")
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._end)
+            page = self._page(profile / "DevToolsActivePort")
+            self._socket = stack.enter_context(connect(page, max_size=LARGEST_MESSAGE))
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.call(f"{domain}.enable")
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(Exception):
-            self.call("Browser.close")
-        self._socket.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
+        self._open.close()
 
-    def _connected(self, told: Path) -> ClientConnection:
+    def _end(self) -> None:
+        """Ends the browser with all its processes, which are a group of their own."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(WAIT_SECONDS)
+
+    def _page(self, told: Path) -> str:
+        """The address of the first page, once the browser is there."""
         until = time.monotonic() + WAIT_SECONDS
         while not (told.exists() and told.read_text().count("\n")):
             assert self.process.poll() is None, (self.place / "browser.log").read_text()
@@ -90,7 +95,7 @@ class Browser:
         port = told.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
             pages = [page for page in json.load(answer) if page["type"] == "page"]
-        return connect(pages[0]["webSocketDebuggerUrl"], max_size=LARGEST_MESSAGE)
+        return str(pages[0]["webSocketDebuggerUrl"])
 
     def call(self, method: str, **parameters: Any) -> Any:
         """One command of the protocol; what the page says meanwhile is kept."""
@@ -127,8 +132,9 @@ class Browser:
         )
 
     def open(self, url: str) -> None:
-        """Goes to an address."""
+        """Goes to an address, and waits until its page is there."""
         self.call("Page.navigate", url=url)
+        self.wait("document.readyState === 'complete' && location.protocol !== 'about:'")
 
     def value(self, expression: str) -> Any:
         """What JavaScript gives in the page."""

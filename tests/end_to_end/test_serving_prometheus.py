@@ -201,7 +201,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 def _watched(server: ServeProcess, prometheus: Prometheus) -> Seen:
     wait_until(lambda: prometheus.number('up{job="jettison"}') == 1, server.told)
     with Traffic(server.url, str(server.facts["grpc"])) as traffic:
-        known = f'jettison_drift_rows{{model="{GOOD}"}} > {FEWEST_ROWS} and on () jettison_quality_drop'
+        known = (
+            f'jettison_drift_rows{{model="{GOOD}"}} > {FEWEST_ROWS} and on () jettison_quality_drop'
+        )
         wait_until(lambda: prometheus.query(known), "the monitors know nothing yet")
         time.sleep(3)  # a few scrapes with all series in them, so that all rates are known
         answers = {

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from jettison.serving.requests import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(NamedTuple):
     """What goes into a log line or a trace, and never into a metric label.
+
+    A tuple, because one is made for each request: a frozen dataclass costs three times as much.
 
     Attributes:
         request_id: given back to the caller.

@@ -84,19 +84,23 @@ def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
 
 def facts(version: ServedVersion) -> dict[str, Any]:
     """What stays as it is while a version is served: its certificate, its card, how to try it."""
+    threads = version.serving.threads
+    summary = (
+        f"version {version.version}, {version.runtime}, threads: {threads}, "
+        f"up to {version.policy.max_batch_rows} rows in a batch"
+    )
+    lines = {"bundle": version.digest}
     subject = version.certificate.subject
-    lines = {
-        "bundle": version.digest,
-        "runtime": str(version.runtime),
-        "threads": str(version.serving.threads),
-        "batches": f"up to {version.policy.max_batch_rows} rows",
-    }
     if subject is not None:
-        lines["certified for"] = f"{subject.cpu_class}, {subject.batch_policy}"
+        lines["certified for"] = (
+            f"{subject.cpu_class}; {subject.runtime}; threads: {subject.threads}; "
+            f"{subject.batch_policy}"
+        )
     return {
         "name": version.name,
         "version": version.version,
         "notes": list(version.notes),
+        "summary": summary,
         "facts": lines,
         "try": example(version.model),
         "card": card_html(version.card),

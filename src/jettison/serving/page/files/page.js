@@ -45,7 +45,7 @@
       }
       tile.firstChild.textContent = name;
       tile.lastChild.replaceChildren(
-        make("span", { className: "value", textContent: value }),
+        make("span", { className: value.length > 9 ? "value long" : "value", textContent: value }),
         make("span", { className: "note", textContent: note }));
     }
   };
@@ -77,7 +77,7 @@
       return `${x.toFixed(1)},${(42 - (value / top) * 40).toFixed(1)}`;
     });
     section.line.setAttribute("points", drawn.join(" "));
-    section.spark.setAttribute("aria-label", `Requests per second over the last minute, at most ${rate(top > 1e-6 ? top : 0)}`);
+    section.top.textContent = `Requests over the last minute, at most ${rate(top > 1e-6 ? top : 0)}`;
   };
 
   const showLive = (section, model) => {
@@ -126,10 +126,11 @@
     if (model.certified) {
       return make("p", { className: "badge ships" }, make("span", { ariaHidden: "true", textContent: "✓ " }), "Certified as served here");
     }
-    const why = model.label.replace(/^uncertified:?\s*/, "");
+    const told = model.label.replace(/^uncertified:?\s*/, "").replace(/\.$/, "");
+    const why = told && `${told[0].toUpperCase()}${told.slice(1)}. `;
     return make("div", { className: "banner", role: "alert" },
       make("strong", { textContent: "✗ NOT CERTIFIED" }),
-      `${why ? `${why.replace(/\.$/, "")}. ` : ""}Nothing is known about the quality of these answers.`);
+      `${why}Nothing is known about the quality of these answers.`);
   };
 
   const drawing = () => {
@@ -139,7 +140,7 @@
     picture.setAttribute("class", "spark");
     picture.setAttribute("viewBox", "0 0 300 44");
     picture.setAttribute("preserveAspectRatio", "none");
-    picture.setAttribute("role", "img");
+    picture.setAttribute("aria-hidden", "true");
     picture.append(line);
     return [picture, line];
   };
@@ -150,13 +151,13 @@
       name: model.name, version: model.version, spark: picture, line,
       tiles: make("dl", { className: "tiles" }), facts: make("p", { className: "facts" }),
       notes: make("ul", { hidden: true }), trial: make("div"),
-      card: make("div"),
+      card: make("div"), whole: make("dl", { className: "glossary" }), top: make("p", { className: "note" }),
       broken: make("div", { className: "banner", role: "alert", hidden: true }, make("strong", { textContent: "✗ QUALITY BROKEN" }), make("span")),
     };
     section.root = make("section", { className: "model" },
       make("h2", {}, model.name),
-      standing(model), section.broken, section.facts, section.notes, section.tiles, picture, section.trial,
-      make("details", { className: "card" }, make("summary", { textContent: "Model card" }), section.card));
+      standing(model), section.broken, section.facts, section.notes, section.tiles, picture, section.top, section.trial,
+      make("details", { className: "card" }, make("summary", { textContent: "Model card" }), section.whole, section.card));
     section.root.dataset.model = model.name;
     section.root.dataset.version = model.version;
     byId("models").append(section.root);
@@ -176,9 +177,9 @@
   };
 
   const fill = (section, told) => {
-    section.facts.replaceChildren(
-      `version ${told.version}`,
-      ...Object.entries(told.facts).flatMap(([name, value]) => [` · ${name} `, make("span", { className: "mono", textContent: value })]));
+    section.facts.textContent = told.summary;
+    section.whole.replaceChildren(...Object.entries(told.facts).flatMap(([name, value]) =>
+      [make("dt", { textContent: name }), make("dd", { className: "mono", textContent: value })]));
     section.notes.replaceChildren(...told.notes.map((note) => make("li", { textContent: note })));
     section.notes.hidden = !told.notes.length;
     // Rendered by the server from Markdown without HTML in it; the page's policy runs no script of it.
@@ -274,10 +275,13 @@
       if (!sections.has(name)) sections.set(name, open(model));
       showLive(sections.get(name), model);
     }
-    const bad = state.models.filter((model) => !model.certified).length;
+    const bad = [...new Set(state.models.filter((model) => !model.certified).map((model) => model.name))];
     const models = `${state.models.length} ${state.models.length === 1 ? "model" : "models"}`;
-    byId("title").textContent = state.models.length ? `${models}, ${bad ? `${bad} NOT certified` : "certified"}` : "No model is loaded";
-    document.title = `${bad ? "✗ " : ""}jettison: ${models}`;
+    byId("title").textContent = !state.models.length ? "No model is loaded"
+      : `${models}, ${bad.length ? `NOT certified: ${bad.join(", ")}` : "certified"}`;
+    byId("title").className = bad.length ? "error" : "";
+    document.title = `${bad.length ? "✗ " : ""}jettison: ${models}`;
+    document.documentElement.classList.remove("old");
     setTiles(byId("totals"), [
       ["Server", state.ready ? "ready" : "not ready", state.ready ? "takes requests" : "loading or draining"],
       ["In flight", count(state.in_flight), "requests now"],
@@ -300,7 +304,8 @@
           problem(`The server answers ${reply.status}.`);
         }
       } catch (error) {
-        problem(`The server does not answer (${error.message}). What you see may be old.`);
+        problem(`The server does not answer (${error.message}). What you see is old.`);
+        document.documentElement.classList.add("old");
       }
     }
     setTimeout(poll, POLL_MS);
