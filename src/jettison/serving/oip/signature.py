@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jettison.domain.model import Model, TensorSpec
 from jettison.serving.oip.datatypes import datatype_of
 from jettison.serving.versions import ServedVersion
 
-KEPT = 16
 ANY = -1
 """A dimension of any size."""
 
@@ -58,13 +58,12 @@ class Signatures:
     """The signatures of the versions that are served, each read once."""
 
     def __init__(self) -> None:
-        self._known: dict[ServedVersion, Signature] = {}
+        # A version that was unloaded must not be held, and its model with it.
+        self._known: WeakKeyDictionary[ServedVersion, Signature] = WeakKeyDictionary()
 
     def of(self, served: ServedVersion) -> Signature:
         """The signature of a version."""
         known = self._known.get(served)
         if known is None:
-            if len(self._known) >= KEPT:
-                self._known.clear()  # versions that are gone should not be held
             known = self._known[served] = Signature.of(served.model)
         return known
