@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -94,13 +95,29 @@ def test_a_counter_that_stands_still_is_not_a_measurement(tmp_path: Path) -> Non
     assert any("stood still" in reason for reason in meter.reasons)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_counter_for_root_only_is_not_used(tmp_path: Path) -> None:
+NOBODY = 65534
+ASK = """
+import os, sys, psutil
+from pathlib import Path
+from jettison.energy import EnergySettings, best_meter
+if os.geteuid() == 0:
+    os.setuid(int(sys.argv[2]))
+meter = best_meter(EnergySettings(powercap=Path(sys.argv[1])))
+print(meter.label, *meter.reasons, sep="|")
+"""
+
+
+def test_a_counter_for_root_only_is_not_used() -> None:
     """Without permission the next rung is used, and the reason says how to allow it."""
-    (zone(tmp_path, "intel-rapl:0", "package-0", 1_000_000) / "energy_uj").chmod(0)
-    meter = best_meter(EnergySettings(powercap=tmp_path))
-    assert meter.label == "estimated:cpu-seconds"
-    assert any("chmod" in reason for reason in meter.reasons)
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        (zone(Path(place), "intel-rapl:0", "package-0", 1_000_000) / "energy_uj").chmod(0o400)
+        if os.geteuid() != 0:
+            (Path(place) / "intel-rapl:0" / "energy_uj").chmod(0)
+        command = [sys.executable, "-c", ASK, place, str(NOBODY)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("estimated:cpu-seconds|")
+    assert "chmod a+r" in told
 
 
 def test_a_machine_without_counters_gives_an_estimate_with_a_range(tmp_path: Path) -> None:

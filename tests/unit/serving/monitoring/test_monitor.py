@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jettison.domain.certificate import Certificate, Claim
-from jettison.domain.model import Model
+from jettison.domain.certificate import Claim
 from jettison.errors import CheckFailed
 from jettison.pipeline.verify import open_bundle
 from jettison.serving.monitoring import (
@@ -28,18 +28,18 @@ VERSION = "0123456789ab"
 LABELS = ("ant", "bee", "cat", "dog")
 
 
-@pytest.fixture(scope="module")
-def opened(bundle: Path) -> tuple[Model, Certificate]:
-    """Model and certificate of a real bundle."""
-    model, _, certificate = open_bundle(bundle)
-    return model, certificate
-
-
 def claim(metric: str, group: str = "overall", margin: float = 0.01, gates: bool = True) -> Claim:
     """A claim that was held."""
     return Claim(
         metric, group, margin, gates, 4000, 0.91, 0.909, 0.001, 0.006, 1e-4, "A", "-", "held"
     )
+
+
+@functools.cache
+def watched_of(bundle: Path) -> Watched:
+    """What a monitor needs of a bundle; read once."""
+    model, _, certificate = open_bundle(bundle)
+    return Watched.from_bundle(bundle, model, certificate, name="m", version=VERSION)
 
 
 class Desk:
@@ -52,9 +52,9 @@ class Desk:
         settings: MonitorSettings | None = None,
         sketch: Sketch | None = None,
     ) -> None:
-        model, _, certificate = open_bundle(bundle)
-        certificate = dataclasses.replace(certificate, claims=tuple(claims))
-        watched = Watched.from_bundle(bundle, model, certificate, name="m", version=VERSION)
+        watched = watched_of(bundle)
+        certificate = dataclasses.replace(watched.certificate, claims=tuple(claims))
+        watched = dataclasses.replace(watched, certificate=certificate)
         if sketch is not None:
             watched = dataclasses.replace(watched, sketch=sketch)
         self.now = 0.0
@@ -387,10 +387,14 @@ def test_a_bounded_mean_is_watched_in_its_own_unit(bundle: Path) -> None:
     assert desk.read("jettison_quality_value") == pytest.approx([-np.log(0.1)], rel=1e-5)
 
 
-def test_probes_that_can_not_be_read_are_refused(
-    bundle: Path, opened: tuple[Model, Certificate], tmp_path: Path
-) -> None:
+def test_probes_that_can_not_be_read_are_refused(bundle: Path, tmp_path: Path) -> None:
     """A monitor is not made from a bundle whose records are damaged."""
     (tmp_path / layout.PROBES).write_bytes(b"not a zip")
     with pytest.raises(CheckFailed, match="probes"):
-        Watched.from_bundle(tmp_path, *opened, name="m", version=VERSION)
+        Watched.from_bundle(
+            tmp_path,
+            watched_of(bundle).model,
+            watched_of(bundle).certificate,
+            name="m",
+            version=VERSION,
+        )
