@@ -55,8 +55,8 @@ def wait_until(command: Sequence[str], process: subprocess.Popen[str], folder: P
     raise AssertionError((folder.parent / "server.log").read_text()[-3000:])
 
 
-def compare(folder: Path, address: str, name: str, probes: Path) -> tuple[int, str]:
+def compare(folder: Path, address: str, name: str, probes: Path, *more: str) -> tuple[int, str]:
     """Runs the exported program that compares a server's answers; gives exit code and words."""
-    words = [sys.executable, str(folder / "check_answers.py"), address, name]
+    words = [sys.executable, str(folder / "check_answers.py"), address, name, *more]
     done = subprocess.run([*words, "--probes", str(probes)], capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr

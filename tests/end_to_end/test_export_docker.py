@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jettison.export.docker import KEY_FILE
 from jettison.export.exporting import export
 from tests.end_to_end.exported_servers import compare, environment, free_ports, running, wait_until
 from tests.serving_bundle import Made, make_bundle
@@ -24,14 +25,16 @@ def altered(bundle: Path, folder: Path) -> Path:
     return folder / "altered.npz"
 
 
-@pytest.mark.parametrize("kind", ["mlp", "text"])
-def test_the_command_of_the_image_serves(kind: str, tmp_path: Path) -> None:
-    """Health check, answers and SIGTERM hold for what `docker run` would start."""
+@pytest.mark.parametrize(("kind", "access"), [("mlp", "open"), ("text", "key")])
+def test_the_command_of_the_image_serves(kind: str, access: str, tmp_path: Path) -> None:
+    """Health check, key, answers and SIGTERM hold for what `docker run` would start."""
     bundle = make_bundle(tmp_path / "release", Made(kind=kind))
     wheel = tmp_path / "jettison-0.1.0-py3-none-any.whl"
     wheel.write_bytes(b"")
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef0123456789abcdef\n")
     http, grpc = free_ports(2)
-    given = [f"http_port={http}", f"grpc_port={grpc}", "access=open", f"wheel={wheel}"]
+    given = [f"http_port={http}", f"grpc_port={grpc}", f"access={access}", f"wheel={wheel}"]
     out = tmp_path / "out"
     export("docker", bundle, out, name="reviews", given=given)
     read = read_dockerfile((out / "Dockerfile").read_text())
@@ -39,15 +42,22 @@ def test_the_command_of_the_image_serves(kind: str, tmp_path: Path) -> None:
     variables = environment(**{name: json.loads(value) for name, _, value in pairs})
     health = json.loads(one(read, "HEALTHCHECK").argument.partition("CMD ")[2])
     command = [*one(read, "ENTRYPOINT").words, *one(read, "CMD").words]
+    # `docker run --volume` mounts the key there; nothing else of the command is changed.
+    command = [str(key) if word == KEY_FILE else word for word in command]
+    shown = ["--key-file", str(key)] if access == "key" else []
     with running(command, out, variables) as process:
         wait_until(health, process, out)
         address = f"http://127.0.0.1:{http}"
-        code, told = compare(out, address, "reviews", out / "bundle" / "probes.npz")
+        probes = out / "bundle" / "probes.npz"
+        code, told = compare(out, address, "reviews", probes, *shown)
         assert (code, told.strip()) == (0, "8 probes, 0 differences")
-        # Answers of another model are told apart: the comparison can fail.
-        code, told = compare(out, address, "reviews", altered(bundle, tmp_path))
+        code, told = compare(out, address, "reviews", altered(bundle, tmp_path), *shown)
         assert code == 1, told
         assert "probe 3: output `scores` differs by more than" in told
         assert "8 probes, 1 differences" in told
+        if shown:
+            code, told = compare(out, address, "reviews", probes)
+            assert code != 0
+            assert "401" in told
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0

@@ -94,10 +94,11 @@ def _requirements(job: ExportJob, jettison: str) -> str:
 
 def _constraints(job: ExportJob) -> str:
     recorded, server = pins.recorded(job), pins.of_the_server()
+    known = {pins.pip_name(name) for name in recorded}
     lines = ["# As recorded when the model was certified (run.json of the bundle)."]
     lines += [f"{name}=={version}" for name, version in recorded.items()]
     lines.append("# As installed where this was exported.")
-    lines += [f"{name}=={version}" for name, version in server.items() if name not in recorded]
+    lines += [f"{name}=={version}" for name, version in server.items() if name not in known]
     return "\n".join(lines) + "\n"
 
 

@@ -36,21 +36,43 @@ def recorded(job: ExportJob) -> Mapping[str, str]:
 
 
 def of_the_server() -> Mapping[str, str]:
-    """The packages of the extra `serve` as they are installed here: name -> version."""
+    """Everything that `jettison[serve]` brings with it, as installed here: name -> version."""
     found: dict[str, str] = {}
-    for requirement in metadata.requires("jettison") or ():
-        named = re.match(r"[A-Za-z0-9._-]+", requirement)
-        if (
-            named is None
-            or named[0] == "jettison"
-            or not re.search(r"extra == .serve.", requirement)
-        ):
+    pending, seen = [("jettison", "serve")], set[tuple[str, str]]()
+    while pending:
+        name, extra = pending.pop()
+        if (name, extra) in seen:
             continue
+        seen.add((name, extra))
         try:
-            found[named[0]] = metadata.version(named[0])
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # It is not needed to write an export, only to run it.
+            continue  # It is for another system, or only needed to run an export, not to write it.
+        pending += _required(name, extra)
+    del found["jettison"]
     return dict(sorted(found.items()))
+
+
+def _required(name: str, extra: str) -> list[tuple[str, str]]:
+    """The packages that one requires, each once for every extra of it; an extra may be empty."""
+    required: list[tuple[str, str]] = []
+    for requirement in metadata.requires(name) or ():
+        named = re.match(r"([A-Za-z0-9._-]+)\s*(?:\[([^]]*)\])?", requirement)
+        condition = re.search(r"extra\s*==\s*['\"]([^'\"]+)", requirement)
+        if named is None or (condition is not None and condition[1] != extra):
+            continue
+        extras = [part.strip() for part in (named[2] or "").split(",")]
+        required += [(pip_name(named[1]), one) for one in ["", *extras]]
+    return required
+
+
+def pip_name(name: str) -> str:
+    """A package's name in the one spelling that pip compares.
+
+    >>> pip_name("PyYAML_ext")
+    'pyyaml-ext'
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def python_version(job: ExportJob) -> str:

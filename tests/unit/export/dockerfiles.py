@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INSTRUCTIONS = frozenset(
-    ["FROM", "LABEL", "ENV", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"]
+    [
+        "FROM",
+        "LABEL",
+        "ENV",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "USER",
+        "EXPOSE",
+        "STOPSIGNAL",
+        "HEALTHCHECK",
+        "ENTRYPOINT",
+        "CMD",
+    ]
 )
 
 
