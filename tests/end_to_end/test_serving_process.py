@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from tritonclient.grpc import InferenceServerClient
 
 from tests.serving_bundle import FEATURES, Made, make_bundle
 from tests.serving_process import ServeProcess, infer_body, metric, scores_of
@@ -77,6 +78,8 @@ def test_from_a_bundle_to_an_answer(bundles: Path, tmp_path: Path) -> None:
         assert answered_by([answer]) == {told["version"]}
         assert scores_of(answer).shape == (4, 4)
         assert httpx.get(f"{server.url}/v2/health/ready").status_code == 200
+        with InferenceServerClient(server.facts["grpc"]) as client:
+            assert client.is_model_ready("m", told["version"])
         assert [child.pid for child in server.family()] == [server.pid]
         assert server.end(signal.SIGTERM) == 0
         assert not server.ready_file.exists()

@@ -110,9 +110,10 @@ def watching_routes(repository: Repository, watch: Observability) -> APIRouter:
         return Response(body, headers={"content-type": content_type})
 
     @router.post("/v2/models/{name}/outcomes")
-    async def outcomes(name: str, request: Request) -> Response:
-        """What became true of rows that were answered before."""
-        monitor = repository.monitor(name)
+    @router.post("/v2/models/{name}/versions/{version}/outcomes")
+    async def outcomes(name: str, request: Request, version: str = "") -> Response:
+        """What became true of rows that this version answered before."""
+        monitor = repository.monitor(name, version)
         receipt = monitor.outcomes(parse_outcomes(read_json(await request.body())))
         return as_json(dataclasses.asdict(receipt))
 
