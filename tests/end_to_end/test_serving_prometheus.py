@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gzip
+import importlib.util
 import itertools
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -14,6 +17,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,9 @@ GOOD, BARE = "good", "bare"
 INTERVAL = "[8s]"
 FEWEST_ROWS = 260
 START_SECONDS = 20.0
+HTTP_TRACE, GRPC_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c"
+GZIP = b"\x1f\x8b"
+EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
 
 @dataclass
@@ -47,6 +54,41 @@ class Seen:
     batches: float = 0.0
     up: float = 0.0
     logs: list[dict[str, Any]] = field(default_factory=list)
+    spans: bytes = b""
+
+
+class Collector:
+    """Takes OpenTelemetry spans on a free port of this machine."""
+
+    def __enter__(self) -> Collector:
+        received: list[bytes] = []
+        self.received = received
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                received.append(gzip.decompress(body) if body[:2] == GZIP else body)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                """Prints nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    @property
+    def spans(self) -> bytes:
+        """All that was received."""
+        return b"".join(self.received)
 
 
 class Prometheus:
@@ -133,7 +175,7 @@ class Traffic:
     def _round(self, client: httpx.Client, rng: np.random.Generator, turn: int) -> None:
         rows = rng.normal(size=(8, FEATURES)).astype(np.float32)
         body = infer_body(rows) | {"id": f"request-{turn}"}
-        self._post(client, GOOD, "infer", body)
+        self._post(client, GOOD, "infer", body, HTTP_TRACE)
         if turn % 2 == 0:
             label = LABELS[turn % len(LABELS)]
             told = {"outcomes": [{"id": f"request-{turn - 2}", "row": 0, "label": label}]}
@@ -149,12 +191,17 @@ class Traffic:
     def _call(self, remote: Any, rows: np.ndarray) -> None:
         tensor = tritonclient.grpc.InferInput("x", rows.shape, "FP32")
         tensor.set_data_from_numpy(rows)
-        answer = remote.infer(GOOD, [tensor])
+        answer = remote.infer(
+            GOOD, [tensor], headers={"traceparent": f"00-{GRPC_TRACE}-00f067aa0ba902b7-01"}
+        )
         assert answer.as_numpy("scores").shape[0] == len(rows)
         self.counted[GOOD, "200", "grpc"] += 1
 
-    def _post(self, client: httpx.Client, model: str, verb: str, body: Any) -> None:
-        answer = client.post(f"/v2/models/{model}/{verb}", json=body)
+    def _post(
+        self, client: httpx.Client, model: str, verb: str, body: Any, trace: str = ""
+    ) -> None:
+        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"} if trace else {}
+        answer = client.post(f"/v2/models/{model}/{verb}", json=body, headers=headers)
         known = model if model in (GOOD, BARE) else "(unknown)"
         self.counted[known, str(answer.status_code), "http"] += 1
 
@@ -188,14 +235,31 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     original = place / f"{GOOD}-parts" / "model" / "model.onnx"
     words = [f"{GOOD}={good}", f"{BARE}={bare}", "--allow-uncertified"]
     words += ["--original", f"{GOOD}={original}", "--shadow-share", "1.0"]
-    with ServeProcess(place / "server", *words) as server:
+    with (
+        Collector() as collector,
+        ServeProcess(place / "server", *words, *_tracing(collector)) as server,
+    ):
         write_monitoring(place, server.url.removeprefix("http://"))
         configuration = place / "prometheus.yml"
         text = configuration.read_text()
         assert text.count("_interval: 5s") == 2
         configuration.write_text(text.replace("_interval: 5s", "_interval: 1s"))
         with Prometheus(place, configuration) as prometheus:
-            yield _watched(server, prometheus)
+            found = _watched(server, prometheus)
+        server.end(signal.SIGTERM)  # what waits to be sent is sent before the end
+        found.spans = collector.spans
+        yield found
+
+
+def _tracing(collector: Collector) -> list[str]:
+    return ["--trace-endpoint", collector.url] if _has_tracing() else []
+
+
+def _has_tracing() -> bool:
+    try:
+        return importlib.util.find_spec(EXPORTER) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _watched(server: ServeProcess, prometheus: Prometheus) -> Seen:
@@ -301,3 +365,13 @@ def test_requests_are_logged_without_their_contents(seen: Seen) -> None:
     for line in lines:
         assert {"request_id", "model", "version", "code", "ms", "protocol"} <= set(line)
         assert "data" not in json.dumps(line)
+
+
+def test_requests_of_both_protocols_leave_traces(seen: Seen) -> None:
+    """A collector received spans that continue the trace of each caller, with queue and compute."""
+    if not _has_tracing():
+        pytest.skip("NO OPENTELEMETRY: pip install 'jettison[tracing]' to try traces")
+    for trace in (HTTP_TRACE, GRPC_TRACE):
+        assert bytes.fromhex(trace) in seen.spans
+    for name in (b"infer good", b"queue", b"compute", b"jettison.batch_rows"):
+        assert name in seen.spans

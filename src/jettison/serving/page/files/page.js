@@ -306,6 +306,7 @@
       } catch (error) {
         problem(`The server does not answer (${error.message}). What you see is old.`);
         document.documentElement.classList.add("old");
+        setTiles(byId("totals"), [["Server", "no answer", "asking again"], ["In flight", "–", "requests now"]]);
       }
     }
     setTimeout(poll, POLL_MS);
