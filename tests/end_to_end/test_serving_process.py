@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from tritonclient.grpc import InferenceServerClient
+from tritonclient.grpc import InferenceServerClient, aio
+from tritonclient.utils import InferenceServerException
 
 from tests.serving_bundle import FEATURES, Made, make_bundle
 from tests.serving_process import ServeProcess, infer_body, metric, scores_of
@@ -137,6 +139,38 @@ def test_sigterm_answers_all_that_was_accepted(bundles: Path, tmp_path: Path) ->
         assert all(scores_of(answer).shape == (128, 4) for answer in answers)
         assert server.process.wait(60) == 0
         assert not any(process.is_running() for process in family)
+
+
+def test_sigterm_answers_all_that_was_accepted_over_grpc(bundles: Path, tmp_path: Path) -> None:
+    """Calls in flight are answered; a call that comes later is told that nobody is there."""
+    rows = np.tile(ROWS, (32, 1))
+
+    async def ask(server: ServeProcess) -> list[np.ndarray]:
+        tensor = aio.InferInput("x", list(rows.shape), "FP32")
+        tensor.set_data_from_numpy(rows)
+        async with aio.InferenceServerClient(server.facts["grpc"]) as client:
+            asked = [asyncio.create_task(client.infer("m", [tensor])) for _ in range(50)]
+            async with httpx.AsyncClient() as looking:
+                while True:
+                    text = (await looking.get(f"{server.url}/metrics")).text
+                    done = sum(task.done() for task in asked)
+                    if metric(text, "jettison_in_flight") + done >= 50:
+                        break
+                    await asyncio.sleep(0.01)
+            server.process.send_signal(signal.SIGTERM)
+            return [answer.as_numpy("scores") for answer in await asyncio.gather(*asked)]
+
+    words = [f"m={bundles / 'slow'}", "--deadline-seconds", "60", "--max-batch-rows", "8"]
+    with ServeProcess(tmp_path, *words) as server:
+        answers = asyncio.run(ask(server))
+        assert len(answers) == 50
+        assert all(np.allclose(scores, answers[0], atol=1e-5) for scores in answers)
+        assert server.process.wait(60) == 0
+        with (
+            InferenceServerClient(server.facts["grpc"]) as client,
+            pytest.raises(InferenceServerException),
+        ):
+            client.is_server_live()
 
 
 def test_sigterm_answers_on_connections_that_are_kept(bundles: Path, tmp_path: Path) -> None:
@@ -339,6 +373,28 @@ def test_not_open_to_others_by_accident(bundles: Path, tmp_path: Path) -> None:
     with ServeProcess(tmp_path / "meant", *words) as server:
         port = server.url.rpartition(":")[2]
         assert httpx.get(f"http://127.0.0.1:{port}/v2/health/ready").status_code == 200
+
+
+def test_encrypted(bundles: Path, tmp_path: Path) -> None:
+    """With a certificate and its key, the server speaks TLS and nothing else."""
+    certificate, key = str(tmp_path / "server.pem"), str(tmp_path / "server.key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        + ["-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True,
+        capture_output=True,
+    )
+    words = [f"m={bundles / 'first'}", "--no-grpc"]
+    words += ["--tls-certificate", certificate, "--tls-key", key]
+    with ServeProcess(tmp_path / "server", *words) as server:
+        assert server.url.startswith("https://")
+        trusting = ssl.create_default_context(cafile=certificate)
+        url = f"{server.url}/v2/models/m/infer"
+        assert httpx.post(url, json=infer_body(ROWS), verify=trusting).status_code == 200
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(url.replace("https", "http"))
+        assert server.end(signal.SIGTERM) == 0
 
 
 def test_a_signal_while_it_loads(bundles: Path, tmp_path: Path) -> None:
