@@ -55,6 +55,7 @@ class Seen:
     up: float = 0.0
     logs: list[dict[str, Any]] = field(default_factory=list)
     spans: bytes = b""
+    exposed: bytes = b""
 
 
 class Collector:
@@ -290,6 +291,7 @@ def _watched(server: ServeProcess, prometheus: Prometheus) -> Seen:
     seen.alerts = prometheus.ask("alerts")["alerts"]
     seen.rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
     seen.logs = server.logs
+    seen.exposed = httpx.get(f"{server.url}/metrics").content
     return seen
 
 
@@ -313,6 +315,14 @@ def test_every_panel_has_data(seen: Seen, name: str) -> None:
     values = [float(sample["value"][1]) for sample in seen.answers[name]]
     assert values, f"{name} gave nothing: {filled(expressions()[name])}"
     assert not np.isnan(values).all(), name
+
+
+def test_promtool_accepts_all_metrics_of_a_server_at_work(seen: Seen) -> None:
+    """Also those of the monitors: names, types, help and units are as Prometheus wants them."""
+    command = ["promtool", "check", "metrics"]
+    done = subprocess.run(command, input=seen.exposed, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+    assert b"_created" not in seen.exposed
 
 
 def test_the_numbers_of_the_panels_make_sense(seen: Seen) -> None:
