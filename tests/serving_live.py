@@ -153,7 +153,7 @@ class LiveServer:
         app = create_app(self.repository, self.watch, self.settings)
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
             self.port = listener.getsockname()[1]
-            http = uvicorn.Server(http_config(app, self.settings, interface="asgi3", loop="none"))
+            http = uvicorn.Server(http_config(app, self.settings, loop="none"))
             serving = asyncio.create_task(http.serve(sockets=[listener]))
             grpc = None
             if self.grpc_port is not None:

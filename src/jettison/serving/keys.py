@@ -14,10 +14,14 @@ class KeyCheck:
 
     A key never comes from a cookie or a browser's own memory of passwords: nothing that another
     site makes a browser send carries it.
+
+    Attributes:
+        is_asked: whether callers must show a key.
     """
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
+        self.is_asked = bool(key)
 
     def check(self, authorization: bytes, api_key: bytes) -> None:
         """Lets a caller in who shows the key, or anybody where there is none.

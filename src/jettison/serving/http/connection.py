@@ -111,5 +111,5 @@ def http_config(app: Callable[..., Any], settings: ServeSettings, **more: Any) -
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
-        **more,
+        **({"interface": "asgi3"} | more),
     )

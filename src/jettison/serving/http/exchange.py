@@ -102,6 +102,8 @@ class Exchange:
     @property
     def trace(self) -> tuple[str, str]:
         """The headers `traceparent` and `tracestate`."""
+        if b"traceparent" not in self.headers:
+            return "", ""
         return (
             self.headers.get(b"traceparent", b"").decode("latin-1"),
             self.headers.get(b"tracestate", b"").decode("latin-1"),
@@ -143,8 +145,8 @@ class Exchange:
         declared = self.headers.get(b"content-length")
         if declared is not None and int(declared) > limit:
             raise _too_large(limit)
-        encoding = self.headers.get(b"content-encoding", b"identity")
-        if encoding != b"identity":
+        encoding = self.headers.get(b"content-encoding")
+        if encoding is not None and encoding != b"identity":
             raise RequestRefused(
                 "malformed", f"bodies are read as they are; got content-encoding {_shown(encoding)}"
             )

@@ -59,13 +59,13 @@ class ModelCalls:
         self._predictor = Predictor(settings)
         self._signatures = Signatures()
 
-    async def infer(self, exchange: Exchange, name: str, version: str) -> None:
+    def infer(self, exchange: Exchange, name: str, version: str) -> Awaitable[None]:
         """Answers tensors with tensors."""
-        await self._call(exchange, name, version, self._infer)
+        return self._call(exchange, name, version, self._infer)
 
-    async def predict(self, exchange: Exchange, name: str, version: str) -> None:
+    def predict(self, exchange: Exchange, name: str, version: str) -> Awaitable[None]:
         """Answers rows as their owner has them with labels and scores."""
-        await self._call(exchange, name, version, self._predict)
+        return self._call(exchange, name, version, self._predict)
 
     async def _call(
         self,
@@ -78,7 +78,8 @@ class ModelCalls:
         ending.traceparent, ending.tracestate = exchange.trace
         self._watch.began()
         try:
-            self._keys.check(exchange.header(b"authorization"), exchange.header(b"x-api-key"))
+            if self._keys.is_asked:
+                self._keys.check(exchange.header(b"authorization"), exchange.header(b"x-api-key"))
             served = self._repository.get(name, version)
             ending.version = served.version
             await action(Target(exchange, served, version, ending))
@@ -94,9 +95,9 @@ class ModelCalls:
                 raise
             ending.code = CLIENT_GONE
         except JettisonError as error:
-            refused = RequestRefused("failed", str(error))
-            ending.refused(refused, self._watch)
-            await exchange.refuse(refused)
+            failed = RequestRefused("failed", str(error))
+            ending.refused(failed, self._watch)
+            await exchange.refuse(failed)
         finally:
             ending.request_id = exchange.request_id
             ending.tell(self._watch)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.errors import RequestRefused
-from jettison.serving.oip.signature import Signature
+from jettison.serving.oip.signature import Signature, Wanted
 from jettison.serving.requests import InferenceRequest, Priority
 from jettison.serving.signature import cast_inputs, checked
 
@@ -18,14 +18,6 @@ HIGHEST = 1
 LONGEST_ID = 128
 UNSUPPORTED = ("sequence_id", "shared_memory_region")
 """Parameters that change what an answer means: refused, not passed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One output that is to come back, and how."""
-
-    name: str
-    binary: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +76,8 @@ def scheduling(parameters: Mapping[str, object]) -> tuple[Priority, float | None
         RequestRefused: `malformed`, for other types of value, and for sequences and shared memory,
             which this server does not have.
     """
+    if not parameters:
+        return "normal", None
     for name in UNSUPPORTED:
         if name in parameters:
             raise RequestRefused(
@@ -115,11 +109,6 @@ def check_id(call_id: object) -> str:
     if not isinstance(call_id, str) or len(call_id) > LONGEST_ID:
         raise RequestRefused("malformed", f"`id` must be a text of at most {LONGEST_ID} characters")
     return call_id
-
-
-def all_outputs(signature: Signature, *, binary: bool) -> tuple[Wanted, ...]:
-    """Every output of the model, for a call that names none."""
-    return tuple(Wanted(name, binary) for name in signature.outputs)
 
 
 def check_input(name: object, signature: Signature) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -29,11 +29,31 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """One output that is to come back, and how."""
+
+    name: str
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
-    """The inputs and outputs of a model by name, in the order of the model."""
+    """What a model takes and gives.
+
+    Attributes:
+        inputs, outputs: by name, in the order of the model.
+        all_json, all_binary: every output, for a call that names none.
+    """
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    all_json: tuple[Wanted, ...] = field(init=False)
+    all_binary: tuple[Wanted, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, binary in (("all_json", False), ("all_binary", True)):
+            every = tuple(Wanted(output, binary) for output in self.outputs)
+            object.__setattr__(self, name, every)
 
     @classmethod
     def of(cls, model: Model) -> Signature:

@@ -19,6 +19,8 @@ from jettison.errors import RequestRefused
 from jettison.serving.oip.datatypes import BYTES, NUMPY_TYPES
 
 _LENGTH = struct.Struct("<I")
+PACKED = 4096
+"""Longest list of numbers that is packed in one call."""
 
 _ALLOWED: Mapping[str, frozenset[type]] = {
     "b": frozenset({bool}),
@@ -58,12 +60,23 @@ def from_values(name: str, datatype: str, shape: Sequence[int], data: object) ->
             f"{_shown(odd)}",
         )
     if dtype.kind == "f":
-        # A number beyond the range becomes infinite here, and is refused as such.
-        with np.errstate(over="ignore"):
-            return np.array(flat, dtype=dtype).reshape(shape)
+        return _floats(datatype, flat, types).reshape(shape)
     if dtype.kind in "iu":
         return _integers(name, datatype, flat).reshape(shape)
     return _filled(flat, dtype).reshape(shape)
+
+
+def _floats(datatype: str, flat: list[Any], types: set[type]) -> Array:
+    dtype = NUMPY_TYPES[datatype]
+    if types == {float} and len(flat) <= PACKED:
+        # Half the time of `np.array`; it refuses what is beyond the range.
+        try:
+            return np.frombuffer(struct.pack(f"{len(flat)}{dtype.char}", *flat), dtype)
+        except OverflowError:
+            pass
+    # A number beyond the range becomes infinite here, and is refused as such.
+    with np.errstate(over="ignore"):
+        return np.array(flat, dtype=dtype)
 
 
 def from_bytes(name: str, datatype: str, shape: Sequence[int], raw: memoryview) -> Array:

@@ -9,15 +9,13 @@ from jettison.domain.rows import Array
 from jettison.errors import RequestRefused
 from jettison.serving.oip.call import (
     InferCall,
-    Wanted,
-    all_outputs,
     check_id,
     check_input,
     check_output,
     scheduling,
 )
 from jettison.serving.oip.datatypes import BYTES, NUMPY_TYPES, datatype_of_array
-from jettison.serving.oip.signature import Signature
+from jettison.serving.oip.signature import Signature, Wanted
 from jettison.serving.oip.tensors import from_bytes, from_flat, to_bytes
 from jettison.serving.requests import Answer
 from jettison.serving.rpc.messages import messages
@@ -57,7 +55,7 @@ def read_call(message: Any, signature: Signature) -> InferCall:
     )
     return InferCall(
         arrays=_inputs(message, signature),
-        outputs=outputs or all_outputs(signature, binary=True),
+        outputs=outputs or signature.all_binary,
         call_id=check_id(message.id),
         priority=priority,
         timeout_seconds=timeout,

@@ -109,9 +109,9 @@ class Service:
             ending.refused(refused, self._watch)
             await _refuse(context, refused, given)
         except JettisonError as error:
-            refused = RequestRefused("failed", str(error))
-            ending.refused(refused, self._watch)
-            await _refuse(context, refused, given)
+            failed = RequestRefused("failed", str(error))
+            ending.refused(failed, self._watch)
+            await _refuse(context, failed, given)
         except asyncio.CancelledError:
             ending.code = CLIENT_GONE
             raise

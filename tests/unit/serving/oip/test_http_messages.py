@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from jettison.errors import RequestRefused
-from jettison.serving.oip.call import InferCall, Wanted
+from jettison.serving.oip.call import InferCall
 from jettison.serving.oip.http_messages import read_call, write_answer
-from jettison.serving.oip.signature import ANY, Signature, Tensor
+from jettison.serving.oip.signature import ANY, Signature, Tensor, Wanted
 
 SIGNATURE = Signature(
     inputs={"x": Tensor("x", "FP32", (ANY, 2)), "t": Tensor("t", "BYTES", (ANY, 1))},
