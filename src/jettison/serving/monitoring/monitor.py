@@ -160,8 +160,10 @@ class QualityMonitor:
             answers = np.concatenate([answer for answer, _ in alike])
             originals = np.concatenate([original for _, original in alike])
             for scorer, test in self._closeness:
+                before = test.n
                 for scored in scorer.score_each(answers, originals, None):
                     test.add(scored.candidate)
+                self._shadow_rows["metric undefined"] += len(answers) - (test.n - before)
             for margin in self._margins:
                 if not margin.needs_labels:
                     for scored in margin.scorer.score_each(answers, originals, None):
@@ -271,7 +273,7 @@ class QualityMonitor:
         for result in RESULTS:
             labels = {**self._labels, "result": result.replace(" ", "_")}
             yield Reading("jettison_quality_outcomes", labels, float(self._results[result]))
-        for result in ("compared", "not comparable"):
+        for result in ("compared", "not comparable", "metric undefined"):
             labels = {**self._labels, "result": result.replace(" ", "_")}
             yield Reading("jettison_quality_shadow_rows", labels, float(self._shadow_rows[result]))
         waiting = float(len(self._shadowed) + len(self._alone))

@@ -19,6 +19,10 @@ from jettison.serving.monitoring.outcomes import Label
 
 LARGEST_CLASS = 1_000_000
 
+UNDEFINED = (DataError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a plug-in raises on rows that it can't score. A fault in one must not reach a caller, whose
+answer is right all the same."""
+
 Floats = Array
 
 
@@ -96,7 +100,7 @@ class RowScorer:
         try:
             yield self._score(answers, originals, targets, range(len(answers)))
             return
-        except DataError:
+        except UNDEFINED:
             if len(answers) == 1:
                 return
         for place in range(len(answers)):
@@ -105,7 +109,7 @@ class RowScorer:
             target = None if targets is None else targets[row]
             try:
                 yield self._score(answers[row], original, target, range(place, place + 1))
-            except DataError:
+            except UNDEFINED:
                 continue  # The caller sees that its place is missing, and counts it.
 
     def _score(

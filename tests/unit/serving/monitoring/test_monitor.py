@@ -299,8 +299,28 @@ def test_a_row_that_spoils_a_metric_is_left_out_alone(bundle: Path) -> None:
     broken = Answer({"scores": np.full((1, 4), np.nan, np.float32)}, "original", 0.0, 0.0, 1)
     desk.monitor.observe(request, answer([0], VERSION), broken)
     assert desk.read("jettison_quality_agreement_rows") == [5.0]
+    assert desk.read("jettison_quality_shadow_rows", result="metric_undefined") == [1.0]
     desk.tell(Outcome("bad", "ant"))
     assert desk.read("jettison_quality_drop") == [-1.0]
+
+
+def test_a_metric_with_a_fault_reaches_no_caller(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plug-in that raises is counted; requests and posts go on."""
+
+    def score(*_: object) -> None:
+        raise IndexError("a fault of the plug-in")
+
+    monkeypatch.setattr("jettison.metrics.fidelity.Agreement.score", score)
+    monkeypatch.setattr("jettison.metrics.classification.Accuracy.score", score)
+    desk = Desk(bundle)
+    for i in range(40):
+        desk.ask(f"r{i}", [0], original=[0])
+    assert desk.tell(Outcome("r1", "ant")).joined == 1
+    assert desk.read("jettison_quality_shadow_rows", result="metric_undefined") == [40.0]
+    assert desk.read("jettison_quality_outcomes", result="metric_undefined") == [1.0]
+    assert desk.read("jettison_quality_margin_rows") == [0.0]
 
 
 def test_shifted_inputs_are_drift_and_the_usual_ones_are_not(bundle: Path) -> None:
