@@ -106,7 +106,7 @@ def watching_routes(repository: Repository, watch: Observability) -> APIRouter:
     @router.get("/metrics")
     async def metrics() -> Response:
         """All metrics, as Prometheus reads them."""
-        body, content_type = watch.expose()
+        body, content_type = await watch.exposed()
         return Response(body, headers={"content-type": content_type})
 
     @router.post("/v2/models/{name}/outcomes")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import jettison
-from jettison.serving.observability.detail import Meter, Reading
+from jettison.serving.observability.detail import JoulesRange, Meter, Reading
 from jettison.serving.observability.series import Series, SeriesTable
 from jettison.serving.observability.tally import Tally
 
@@ -35,12 +35,16 @@ class Exposition:
 
     Attributes:
         in_flight: requests that have begun and not ended.
+        meter: of energy, or `None`.
+        joules: what the meter says, where that was read already.
+        sources: of readings.
     """
 
     def __init__(self, series: SeriesTable) -> None:
         self._series = series
         self.in_flight = 0
         self.meter: Meter | None = None
+        self.joules: JoulesRange | None = None
         self.sources: list[Readings] = []
 
     def collect(self) -> Iterator[Metric]:
@@ -51,7 +55,7 @@ class Exposition:
         yield from self._now(series)
         yield from _models(series)
         if self.meter is not None:
-            yield from _energy(self.meter)
+            yield from _energy(self.meter.label, self.joules or self.meter.joules())
         yield from readings_families(r for source in self.sources for r in source())
 
     def _now(self, series: list[Series]) -> Iterator[Metric]:
@@ -151,7 +155,7 @@ def _models(series: list[Series]) -> Iterator[Metric]:
     yield from (info, batch, queue)
 
 
-def _energy(meter: Meter) -> Iterator[Metric]:
+def _energy(label: str, joules: JoulesRange) -> Iterator[Metric]:
     """Joules with their range; only the name of the rung where there is no figure at all."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
@@ -160,11 +164,10 @@ def _energy(meter: Meter) -> Iterator[Metric]:
         "Always 1: where figures of energy come from; measured only where a counter is read.",
         labels=("source",),
     )
-    source.add_metric([meter.label], 1)
+    source.add_metric([label], 1)
     yield source
-    if meter.label == UNAVAILABLE:
+    if label == UNAVAILABLE:
         return
-    joules = meter.joules()
     for name, text, value in (
         ("jettison_energy_joules", "Energy used, by source; best value.", joules.value),
         ("jettison_energy_low_joules", "Energy used, lower end of its range.", joules.low),
@@ -172,7 +175,7 @@ def _energy(meter: Meter) -> Iterator[Metric]:
     ):
         if not math.isnan(value):
             family = CounterMetricFamily(name, text, labels=("source",))
-            family.add_metric([meter.label], value)
+            family.add_metric([label], value)
             yield family
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -241,6 +243,29 @@ def test_energy_is_never_called_measured_by_itself() -> None:
     assert value(watch, "jettison_energy_joules_total", **source) == 10
     assert value(watch, "jettison_energy_low_joules_total", **source) == 5
     assert value(watch, "jettison_energy_high_joules_total", **source) == 20
+
+
+def test_a_slow_meter_is_read_beside_the_event_loop() -> None:
+    """A scrape that waits for its meter does not keep the loop from other work."""
+    go = threading.Event()
+
+    class SlowMeter(FixedMeter):
+        def joules(self) -> Joules:
+            assert go.wait(10)
+            return super().joules()
+
+    async def scraped() -> bytes:
+        watch = Observability()
+        watch.watch_energy(SlowMeter("estimated:cpu-seconds"))
+        scrape = asyncio.create_task(watch.exposed())
+        await asyncio.sleep(0)
+        go.set()  # only a loop that is free gets here
+        body, _ = await scrape
+        return body
+
+    assert b'jettison_energy_joules_total{source="estimated:cpu-seconds"} 10.0' in asyncio.run(
+        scraped()
+    )
 
 
 def test_readings_of_other_parts_are_shown_until_they_go() -> None:
