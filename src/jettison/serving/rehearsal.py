@@ -32,7 +32,7 @@ the least that can exchange rows."""
 ROUNDING = 1e-5
 """Difference between a row alone and in a batch that counts as none, as a fraction of the
 output's scale. Other shapes run other kernels, which add float32 in another order: 1e-7 to 1e-6.
-Static int8 moves by 2e-5, where a rounding tips over, and is batched only as certified."""
+Where a rounding of static int8 tips over, outputs move by 2e-5, and the certified size is the cap."""
 
 UNDER_LOAD = 0.75
 """Share of the deadline that the queue may fill: batches were timed while nothing else ran, and
