@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.serving.requests import InferenceRequest
-from jettison.serving.waiting import HIGH_IN_A_ROW, Taken, Ticket, Waiting
+from jettison.serving.waiting import HIGH_IN_A_ROW, LOOK_PAST, Taken, Ticket, Waiting
 
 
 @dataclass(frozen=True)
@@ -138,3 +138,13 @@ def test_normal_requests_get_their_share_under_a_flood(loop: asyncio.AbstractEve
     normal = [turn for turn, ticket in enumerate(leads) if not ticket.high]
     assert normal == list(range(HIGH_IN_A_ROW, 100, HIGH_IN_A_ROW + 1))
     assert [leads[turn].number for turn in normal] == list(range(20))
+
+
+def test_few_requests_are_passed_over_for_one_that_fits(loop: asyncio.AbstractEventLoop) -> None:
+    """However long the line, forming a batch looks past a bounded number of requests."""
+    for passed, rows in ((LOOK_PAST - 1, [3, 1]), (LOOK_PAST, [3])):
+        queue = Waiting(lambda _: None)
+        for number, size in enumerate([3, *[2] * passed, 1]):
+            queue.add(ticket_of(loop, number, Act("add", size, 0, False, 0)))
+        assert queue.take(4, 0.0).sizes == rows
+        assert queue.take(4, 0.0).sizes == [2, 2]

@@ -501,6 +501,33 @@ def test_a_batch_is_retried_only_once(classifier: Model) -> None:
     run(test())
 
 
+def test_nobody_who_left_is_asked_again_alone(classifier: Model) -> None:
+    """Of a batch that failed, those that were cancelled or too late meanwhile are not retried."""
+
+    async def test() -> None:
+        def failing(engine: Engine) -> Callable[[Batch], Awaitable[dict[str, Array]]]:
+            async def answer(batch: Batch) -> dict[str, Array]:
+                if len(batch["x"]) > 1:
+                    raise CandidateFailed("together")
+                return await engine.run(batch)
+
+            return answer
+
+        async with serve(classifier, BatchPolicy(8, 64), wrap=failing) as here:
+            here.seen.gate.clear()
+            gone, stays = here.send(features(1)), here.send(features(2))
+            late = here.send(features(3), deadline=time.monotonic() + 0.05)
+            await here.seen.begun.wait()
+            gone.cancel()
+            await asyncio.gather(late, return_exceptions=True)
+            _, answer, outcome = await here.release(gone, stays, late)
+            same(answer, await here.engine.run(features(2)))
+            assert refusal(outcome).reason == "deadline"
+            assert here.seen.seeds == [[1, 2, 3], [2]]
+
+    run(test())
+
+
 @pytest.mark.parametrize("fault", ["a row too few", "a row too many", "no rows", "no output"])
 def test_outputs_of_another_row_count_reach_no_caller(classifier: Model, fault: str) -> None:
     """Where outputs don't match the rows asked, the batch is an error, and each is asked alone."""

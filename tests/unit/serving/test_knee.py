@@ -87,30 +87,55 @@ def test_models_that_are_served_row_by_row_are_not_swept(
     assert set(found.seconds_by_rows) == {1}
 
 
+class Clocked(Engine):
+    """A real engine on a clock of its own: a call takes `fixed + each * rows` seconds."""
+
+    fixed = 0.0
+    each = 0.0
+    now = 0.0
+    largest = 0
+
+    async def run(self, batch: Batch) -> dict[str, np.ndarray]:
+        answer = await super().run(batch)
+        self.largest = max(self.largest, len(batch["x"]))
+        self.now += self.fixed + self.each * len(batch["x"])
+        return answer
+
+
+def clocked(
+    parts: tuple[Model, Rows], monkeypatch: pytest.MonkeyPatch, cost: tuple[float, float, float]
+) -> tuple[knee.Knee, Clocked]:
+    """Measures with calls that cost (fixed seconds, seconds per row), under a target."""
+    model, rows = parts
+
+    async def measure() -> tuple[knee.Knee, Clocked]:
+        engine = await load(model)
+        slow = Clocked(engine.model, engine._runner, engine._thread)
+        slow.fixed, slow.each, target = cost
+        monkeypatch.setattr(knee.time, "perf_counter", lambda: slow.now)
+        try:
+            return await measure_knee(slow, rows, 1024, target), slow
+        finally:
+            engine.close()
+
+    return asyncio.run(measure())
+
+
+def test_the_cap_keeps_the_target(
+    parts: tuple[Model, Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that would be quicker per row but takes longer than the target is not the cap."""
+    found, _ = clocked(parts, monkeypatch, (0.001, 0.0005, 0.01))
+    assert found.max_batch_rows == 16
+    assert found.seconds_by_rows[16] == pytest.approx(0.009)
+    assert found.seconds_by_rows[32] == pytest.approx(0.017)
+    assert max(found.seconds_by_rows) == 32
+
+
 def test_the_sweep_is_bounded_in_time(
     parts: tuple[Model, Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow model is run a few times and no more: a call that would not fit isn't begun."""
-    model, rows = parts
-    clock = [0.0]
-    calls: list[int] = []
-    monkeypatch.setattr(knee.time, "perf_counter", lambda: clock[0])
-
-    class Slow(Engine):
-        async def run(self, batch: Batch) -> dict[str, np.ndarray]:
-            answer = await super().run(batch)
-            calls.append(len(batch["x"]))
-            clock[0] += 0.5 * len(batch["x"])
-            return answer
-
-    async def measure() -> knee.Knee:
-        engine = await load(model)
-        slow = Slow(engine.model, engine._runner, engine._thread)
-        try:
-            return await measure_knee(slow, rows, 1024, 100.0)
-        finally:
-            engine.close()
-
-    found = asyncio.run(measure())
+    found, engine = clocked(parts, monkeypatch, (0.0, 0.5, 100.0))
     assert found.max_batch_rows == 1
-    assert clock[0] < 3 * knee.BUDGET_SECONDS + 3 * 0.5 * max(calls)
+    assert engine.now <= 2 * knee.BUDGET_SECONDS + 2 * 0.5 * engine.largest
