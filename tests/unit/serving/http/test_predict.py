@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jettison.serving.sources import ServedSource
 from tests.serving_bundle import FEATURES, LABELS
 from tests.serving_live import LiveServer
 
@@ -107,3 +110,18 @@ def test_the_loop_is_free_while_texts_are_encoded(live: LiveServer) -> None:
     finally:
         TokenizerEncoder.encode = original  # type: ignore[method-assign]
     assert [name.startswith("jettison-encoder") for name in names] == [True]
+
+
+def test_a_version_keeps_the_tokenizer_that_it_was_loaded_with(
+    text_bundle: Path, tmp_path: Path
+) -> None:
+    """Another bundle may take the folder; what is served goes on reading texts as certified."""
+    folder = tmp_path / "release"
+    shutil.copytree(text_bundle, folder)
+    told = {"rows": ["a good film"]}
+    with LiveServer([ServedSource("text", folder)], max_batch_rows=4) as server:
+        (folder / "encoder" / "tokenizer.json").write_text("another one", encoding="utf-8")
+        with server.client() as client:
+            reply = client.post(TEXT, json=told)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["predictions"][0]["label"] in ("bad", "good")
