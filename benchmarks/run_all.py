@@ -16,6 +16,8 @@ SCRIPTS = (
     ("serving",),
     ("soak",),
     ("loadgen_check",),
+    ("batcher_overhead",),
+    ("quality_watch",),
 )
 
 

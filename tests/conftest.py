@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, settings
 
 from jettison.domain.extension_points import Encoded
 from jettison.domain.rows import LENGTHS, Rows
+from jettison.worker_client import QUIET
+
+# Tests that open ONNX Runtime in this process tell nobody.
+os.environ.update(QUIET)
 
 # Two shared cores: how long an example takes says nothing about the code.
 settings.register_profile(

@@ -10,6 +10,7 @@ be changed.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from jettison.serving.observability import Observability
 from jettison.serving.repository import Repository
 from jettison.serving.settings import ServeSettings
 from jettison.serving.sources import ServedSource, key_from_file
+from jettison.worker_client import QUIET
+
+# Before a runtime is imported: its telemetry, and every library's way to the network, are off.
+os.environ.update(QUIET)
 
 HERE = Path(__file__).resolve().parent
 
