@@ -111,10 +111,27 @@ def _percentiles(turns: Turns) -> list[Row]:
         metric = f"{label} at {turns.rate:.0f}/s"
         rows += [
             Row(TITLE, "ours", metric, ours.value, ours.low, ours.high, "ms", ours.n, flags),
-            Row(TITLE, "LoadGen", metric, theirs, min(found), max(found), "ms", len(found),
-                "mean of its runs; the ends are the runs"),
-            Row(TITLE, "ours / LoadGen", label, ours.value / theirs, ours.low / max(found),
-                ours.high / min(found), "ratio", ours.n),
+            Row(
+                TITLE,
+                "LoadGen",
+                metric,
+                theirs,
+                min(found),
+                max(found),
+                "ms",
+                len(found),
+                "mean of its runs; the ends are the runs",
+            ),
+            Row(
+                TITLE,
+                "ours / LoadGen",
+                label,
+                ours.value / theirs,
+                ours.low / max(found),
+                ours.high / min(found),
+                "ratio",
+                ours.n,
+            ),
         ]
     return rows
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,8 +77,7 @@ def _options() -> argparse.Namespace:
 
 def minilm_case() -> Case:
     place = WORK / "minilm"
-    shutil.rmtree(place, ignore_errors=True)
-    model = models.minilm_model(place)
+    model = models.kept(place / "model.json", lambda: models.minilm_model(place / "parts"))
     models.bundle_of(model, place / "bundle", (1, 8))
     inputs = models.minilm_inputs(model, ROWS)
     path = model.artifact.path
@@ -190,7 +188,9 @@ def _references(case: Case, turns: Sequence[Turn]) -> dict[str, tuple[str, ...]]
 
 def _open_loops(field: Field, turns: Sequence[Turn]) -> list[Row]:
     """Poisson arrivals at 60 % of what the slower of two servers can do: ours and mosec's."""
-    capacity = {n: statistics.median(t.per_second for t in o) for n, o in rows.by_arm(turns).items()}
+    capacity = {
+        n: statistics.median(t.per_second for t in o) for n, o in rows.by_arm(turns).items()
+    }
     names = [n for n in ("jettison, HTTP binary", "mosec") if n in capacity]
     if len(names) < 2:
         return []

@@ -1,7 +1,7 @@
 """A soak: minutes at twice the capacity. Memory, refusals, deadlines, and each answer its own.
 
-    python -m benchmarks.soak                 10 minutes
-    python -m benchmarks.soak --minutes 1 --no-write
+python -m benchmarks.soak                 10 minutes
+python -m benchmarks.soak --minutes 1 --no-write
 """
 
 from __future__ import annotations
@@ -148,8 +148,16 @@ def _rates(outcome: Outcome) -> list[Row]:
         Row(TITLE, "jettison", "answered with 200", load.per_second, None, None, "1/s", n),
     ]
     rows += [
-        Row(TITLE, "jettison", f"answered with {status or 'nothing'}", count / n, None, None,
-            "fraction", n)
+        Row(
+            TITLE,
+            "jettison",
+            f"answered with {status or 'nothing'}",
+            count / n,
+            None,
+            None,
+            "fraction",
+            n,
+        )
         for status, count in sorted(counts.items())
         if status != 200
     ]
@@ -159,14 +167,39 @@ def _rates(outcome: Outcome) -> list[Row]:
         found = percentile(latency, share)
         metric = f"{label} of accepted requests"
         if found is None or flags:
-            rows.append(Row(TITLE, "jettison", metric, None, None, None, "ms", latency.size,
-                            "; ".join(flags)))
+            rows.append(
+                Row(
+                    TITLE,
+                    "jettison",
+                    metric,
+                    None,
+                    None,
+                    None,
+                    "ms",
+                    latency.size,
+                    "; ".join(flags),
+                )
+            )
         else:
-            rows.append(Row(TITLE, "jettison", metric, found.value, found.low, found.high, "ms",
-                            found.n, f"deadline {DEADLINE_SECONDS * 1e3:.0f} ms"))
+            rows.append(
+                Row(
+                    TITLE,
+                    "jettison",
+                    metric,
+                    found.value,
+                    found.low,
+                    found.high,
+                    "ms",
+                    found.n,
+                    f"deadline {DEADLINE_SECONDS * 1e3:.0f} ms",
+                )
+            )
     late = int((latency > DEADLINE_SECONDS * 1e3).sum())
-    rows.append(_count("accepted requests answered after their deadline, client's clock", late,
-                       latency.size))
+    rows.append(
+        _count(
+            "accepted requests answered after their deadline, client's clock", late, latency.size
+        )
+    )
     return rows
 
 
@@ -179,30 +212,65 @@ def _answers(outcome: Outcome, differing: int) -> list[Row]:
     return [
         _count("answers that belong to another request", identity.wrong, accepted),
         _count("answers that differ from the row alone", differing, len(identity.kept)),
-        _count("requests answered more than once", identity.several_times + load.unasked,
-               load.status.size),
+        _count(
+            "requests answered more than once",
+            identity.several_times + load.unasked,
+            load.status.size,
+        ),
         _count("requests never answered", load.unanswered, load.status.size),
         _count("429 without Retry-After", identity.without_retry, identity.statuses[429]),
-        _count("requests that the server counted and the client did not, or the reverse",
-               int(apart), load.status.size),
+        _count(
+            "requests that the server counted and the client did not, or the reverse",
+            int(apart),
+            load.status.size,
+        ),
     ]
 
 
 def _memory(outcome: Outcome) -> list[Row]:
     points = np.array(outcome.points, dtype=np.float64)
     if len(points) < 10:
-        return [Row(TITLE, "jettison", "growth of memory", None, None, None, "MiB/min",
-                    len(points), "too short to say")]
+        return [
+            Row(
+                TITLE,
+                "jettison",
+                "growth of memory",
+                None,
+                None,
+                None,
+                "MiB/min",
+                len(points),
+                "too short to say",
+            )
+        ]
     minutes = (points[:, 0] - points[0, 0]) / 60.0
     mebibytes = points[:, 1] / 2**20
     settled = minutes >= SETTLE_SHARE * minutes[-1]
     slope = stats.theilslopes(mebibytes[settled], minutes[settled])
     n = int(settled.sum())
     return [
-        Row(TITLE, "jettison", "growth of memory after the first fifth", float(slope[0]),
-            float(slope[2]), float(slope[3]), "MiB/min", n, "Theil-Sen"),
-        Row(TITLE, "jettison", "peak memory (sum of RSS)", float(mebibytes.max()), None, None,
-            "MiB", len(points), f"{mebibytes[0]:.0f} MiB at the start"),
+        Row(
+            TITLE,
+            "jettison",
+            "growth of memory after the first fifth",
+            float(slope[0]),
+            float(slope[2]),
+            float(slope[3]),
+            "MiB/min",
+            n,
+            "Theil-Sen",
+        ),
+        Row(
+            TITLE,
+            "jettison",
+            "peak memory (sum of RSS)",
+            float(mebibytes.max()),
+            None,
+            None,
+            "MiB",
+            len(points),
+            f"{mebibytes[0]:.0f} MiB at the start",
+        ),
     ]
 
 

@@ -108,6 +108,8 @@ class Connection(asyncio.Protocol):
             else:
                 done(reply)
         self._whole.clear()
+        if not self.open:
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Is called by the event loop."""

@@ -67,19 +67,16 @@ async def closed_loop(target: Target, clients: int, seconds: float) -> Load:
     Raises:
         OSError: if nobody listens.
     """
-    connections = [await connect(target.address) for _ in range(clients)]
-    closing = _ClosedLoop(target, time.perf_counter() + seconds)
+    closing = _ClosedLoop(target, clients)
+    await closing.open()
     begun = time.perf_counter()
-    for connection in connections:
-        closing.next(connection)
-    await closing.finished(clients)
+    await closing.play(begun + seconds)
     elapsed = time.perf_counter() - begun
-    for connection in connections:
-        connection.close()
+    await close_all(closing.connections)
     return closing.recorder.load(
         "closed",
         elapsed,
-        unasked=sum(c.unasked for c in connections),
+        unasked=sum(c.unasked for c in closing.connections),
         unanswered=closing.under_way,
     )
 
@@ -87,20 +84,41 @@ async def closed_loop(target: Target, clients: int, seconds: float) -> Load:
 class _ClosedLoop:
     """Callbacks of a closed loop: no task and no future per request."""
 
-    def __init__(self, target: Target, end: float) -> None:
+    def __init__(self, target: Target, clients: int) -> None:
         self.recorder = Recorder()
+        self.connections: list[Connection] = []
         self.under_way = 0
         self._target = target
         self._requests = _numbered(target.requests)
-        self._end = end
-        self._stopped = 0
+        self._playing = clients
+        self._end = 0.0
         self._all_stopped = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def next(self, connection: Connection) -> None:
+    async def open(self) -> None:
+        for _ in range(self._playing):
+            self.connections.append(await connect(self._target.address))
+
+    async def play(self, end: float) -> None:
+        """Returns when every client has its last answer, or patience ends."""
+        self._end = end
+        for connection in tuple(self.connections):
+            self._next(connection)
+        try:
+            async with asyncio.timeout(end - time.perf_counter() + PATIENCE_SECONDS):
+                await self._all_stopped.wait()
+        except TimeoutError:
+            return  # what was not answered is counted in `under_way`
+
+    def _next(self, connection: Connection) -> None:
         sent = time.perf_counter()
-        if sent >= self._end or not connection.open:
-            self._stopped += 1
-            self._all_stopped.set()
+        if sent >= self._end:
+            self._stop()
+            return
+        if not connection.open:
+            task = asyncio.ensure_future(self._open_again())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
             return
         number, request = next(self._requests)
         self.under_way += 1
@@ -109,20 +127,24 @@ class _ClosedLoop:
             self.under_way -= 1
             self.recorder.add(sent, sent, reply.received, reply.status)
             self._target.check(number, reply)
-            self.next(connection)
+            self._next(connection)
 
         connection.send(request, done)
 
-    async def finished(self, clients: int) -> None:
-        """Returns when every client stopped, or patience ends."""
-        limit = max(self._end - time.perf_counter(), 0.0) + PATIENCE_SECONDS
+    async def _open_again(self) -> None:
+        """A client whose connection was closed opens another; one that can't, stops."""
         try:
-            async with asyncio.timeout(limit):
-                while self._stopped < clients:
-                    self._all_stopped.clear()
-                    await self._all_stopped.wait()
-        except TimeoutError:
-            return  # what was not answered is counted in `under_way`
+            connection = await connect(self._target.address)
+        except OSError:
+            self._stop()
+            return
+        self.connections.append(connection)
+        self._next(connection)
+
+    def _stop(self) -> None:
+        self._playing -= 1
+        if not self._playing:
+            self._all_stopped.set()
 
 
 async def open_loop(target: Target, rate: float, seconds: float, seed: int = 0) -> Load:
@@ -149,10 +171,18 @@ async def open_loop(target: Target, rate: float, seconds: float, seed: int = 0) 
         await _sleep_until(scheduled)
         opening.arrive(scheduled)
     await opening.finished()
-    pool.close()
+    await pool.close()
     return opening.recorder.load(
         "open", seconds, unasked=pool.unasked, unanswered=len(arrivals) - opening.finished_count
     )
+
+
+async def close_all(connections: Iterable[Connection]) -> None:
+    """Closes connections, and lets the event loop close their sockets."""
+    for connection in connections:
+        connection.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def _sleep_until(instant: float) -> None:
@@ -202,9 +232,8 @@ class _Pool:
         self._all.append(connection)
         return connection
 
-    def close(self) -> None:
-        for connection in self._all:
-            connection.close()
+    async def close(self) -> None:
+        await close_all(self._all)
 
 
 class _OpenLoop:
@@ -251,9 +280,7 @@ class _OpenLoop:
             return
         self._send(connection, what, request)
 
-    def _send(
-        self, connection: Connection, what: tuple[int, float, float], request: bytes
-    ) -> None:
+    def _send(self, connection: Connection, what: tuple[int, float, float], request: bytes) -> None:
         def done(reply: Reply) -> None:
             self._finish(what, reply)
             self._pool.give(connection)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.load.connection import Address, ask, connect, get
-from benchmarks.load.loops import run
+from benchmarks.load.loops import close_all, run
 
 LINE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -53,7 +53,7 @@ async def _scrape(address: Address, path: str) -> list[Sample]:
     try:
         reply = await ask(connection, get(path))
     finally:
-        connection.close()
+        await close_all([connection])
     if reply.status != 200:
         raise ValueError(f"{path} of port {address.port} answered with status {reply.status}")
     return parse(reply.body.decode())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load.connection import Address, Connection, Reply, connect
-from benchmarks.load.loops import exact_loop
+from benchmarks.load.loops import close_all, exact_loop
 
 CONNECTIONS = 64
 NANOSECONDS_PER_MS = 1e6
@@ -87,8 +87,7 @@ class HttpSystem:
         self._idle = [await connect(self._address) for _ in range(CONNECTIONS)]
 
     async def _close(self) -> None:
-        for connection in self._idle:
-            connection.close()
+        await close_all(self._idle)
 
     def _arrive(self, number: int) -> None:
         if self._idle:
@@ -155,12 +154,12 @@ def _nothing(samples: Any) -> None:
 
 
 def read_summary(text: str) -> Verdict:
-    """Reads LoadGen's verdict and percentiles from its summary.
+    r"""Reads LoadGen's verdict and percentiles from its summary.
 
     Raises:
         ValueError: if there is no verdict in it.
 
-    >>> found = read_summary("Result is : VALID\\n99.00 percentile latency (ns)   : 2000000")
+    >>> found = read_summary("Result is : VALID\n99.00 percentile latency (ns)   : 2000000")
     >>> found.verdict, found.percentiles_ms
     ('VALID', {0.99: 2.0})
     """
@@ -168,6 +167,4 @@ def read_summary(text: str) -> Verdict:
     if verdict is None:
         raise ValueError("the summary of LoadGen holds no verdict")
     found = re.findall(r"^([\d.]+) percentile latency \(ns\)\s*:\s*(\d+)", text, re.M)
-    return Verdict(
-        verdict[1], {float(p) / 100.0: int(ns) / NANOSECONDS_PER_MS for p, ns in found}
-    )
+    return Verdict(verdict[1], {float(p) / 100.0: int(ns) / NANOSECONDS_PER_MS for p, ns in found})

@@ -78,7 +78,7 @@ class Load:
     @property
     def accepted(self) -> npt.NDArray[np.bool_]:
         """Which requests were answered with 200, shape (n,)."""
-        return self.status == 200
+        return np.equal(self.status, 200)
 
     @property
     def latency(self) -> Floats:
@@ -163,7 +163,7 @@ def percentile(latencies: Floats, share: float) -> Interval | None:
     if n < samples_needed(share):
         return None
     ordered = np.sort(latencies)
-    low, high = stats.binom.ppf([0.025, 0.975], n, share)
+    low, high = (stats.binom.ppf(tail, n, share) for tail in (0.025, 0.975))
     return Interval(
         float(np.quantile(ordered, share)),
         float(ordered[max(int(low) - 1, 0)]),

@@ -15,7 +15,7 @@ class Inference(litserve.LitAPI):
         """Opens the model in the worker."""
         self.network = plain_session.Network()
 
-    def decode_request(self, request: dict[str, Any]) -> Any:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]
         """Body to row."""
         return self.network.named(request)
 

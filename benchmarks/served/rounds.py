@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.load import rpc
 from benchmarks.load.connection import Reply, ask, connect
-from benchmarks.load.loops import Target, closed_loop, open_loop, run
+from benchmarks.load.loops import Target, close_all, closed_loop, open_loop, run
 from benchmarks.load.recording import Floats, Load
 from benchmarks.served.arms import Arm, Array, Case
 from benchmarks.served.servers import HOST, NotStarted, RawRunner, Server
@@ -112,7 +112,7 @@ def _once(server: Server, arm: Arm, request: bytes) -> Reply:
         try:
             return await ask(connection, request)
         finally:
-            connection.close()
+            await close_all([connection])
 
     return run(one())
 

@@ -97,7 +97,9 @@ def server_rows(title: str, field: Field) -> list[Row]:
     return rows
 
 
-def open_rows(title: str, name: str, loads: Sequence[Load], rate: float, batch_ms: float) -> list[Row]:
+def open_rows(
+    title: str, name: str, loads: Sequence[Load], rate: float, batch_ms: float
+) -> list[Row]:
     """Latency of an open loop; void where the generator was late.
 
     Args:

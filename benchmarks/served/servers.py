@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from benchmarks.load.connection import Address, ask, connect
-from benchmarks.load.loops import run
+from benchmarks.load.loops import close_all, run
 from benchmarks.load.process_tree import ProcessTree
 
 START_SECONDS = 120.0
@@ -121,7 +121,7 @@ async def _first_answer(recipe: Recipe) -> int:
     except TimeoutError:
         return 0
     finally:
-        connection.close()
+        await close_all([connection])
 
 
 def _last_line(log: Path) -> str:

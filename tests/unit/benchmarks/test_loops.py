@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import pytest
 pytest.importorskip("httptools", reason="NO HTTPTOOLS: pip install 'jettison[serve]'")
 
 from benchmarks.load import connection as connections
-from benchmarks.load.connection import Address, Connection, Reply, ask, connect, get, post
-from benchmarks.load.loops import Target, closed_loop, exact_loop, open_loop, run
+from benchmarks.load.connection import Address, Reply, ask, connect, get, post
+from benchmarks.load.loops import Target, close_all, closed_loop, exact_loop, open_loop, run
 from benchmarks.load.plain_server import running
+from benchmarks.load.recording import Load
 
 REQUEST = post("/", b"hello", {})
 STALL_SECONDS = 1.0
@@ -82,8 +84,13 @@ def test_each_answer_is_handed_on_with_its_number() -> None:
     assert sorted(seen) == list(range(load.status.size))
 
 
-async def _odd_server(answer: bytes, *, close: bool) -> tuple[asyncio.Server, Address]:
+@asynccontextmanager
+async def odd_server(answer: bytes, *, close: bool = False) -> AsyncIterator[Address]:
+    """Sends the same bytes whatever is asked."""
+    writers: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
@@ -91,7 +98,11 @@ async def _odd_server(answer: bytes, *, close: bool) -> tuple[asyncio.Server, Ad
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, Address("127.0.0.1", server.sockets[0].getsockname()[1])
+    yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+    server.close()
+    for writer in writers:
+        writer.close()
+    await asyncio.sleep(0.01)
 
 
 def test_a_second_answer_to_one_request_is_counted() -> None:
@@ -99,12 +110,11 @@ def test_a_second_answer_to_one_request_is_counted() -> None:
 
     async def twice() -> int:
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-        server, address = await _odd_server(answer * 2, close=False)
-        one = await connect(address)
-        await ask(one, get("/"))
-        await asyncio.sleep(0)
-        one.close()
-        server.close()
+        async with odd_server(answer * 2) as address:
+            one = await connect(address)
+            await ask(one, get("/"))
+            await asyncio.sleep(0.01)
+            await close_all([one])
         return one.unasked
 
     assert run(twice()) == 1
@@ -115,11 +125,9 @@ def test_a_broken_connection_is_an_answer_too(answer: bytes) -> None:
     """No answer, half of one or nonsense: the request ends as broken, not never."""
 
     async def broken() -> Reply:
-        server, address = await _odd_server(answer, close=True)
-        one = await connect(address)
-        reply = await ask(one, get("/"))
-        server.close()
-        return reply
+        async with odd_server(answer, close=True) as address:
+            one = await connect(address)
+            return await ask(one, get("/"))
 
     assert run(broken()).status == connections.BROKEN
 
@@ -132,12 +140,11 @@ def test_answers_in_pieces_and_chunks_are_whole() -> None:
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Name: Value\r\n\r\n"
             b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
         )
-        server, address = await _odd_server(answer, close=False)
-        one = await connect(address)
-        reply = await ask(one, get("/"))
-        one.close()
-        server.close()
-        return reply
+        async with odd_server(answer) as address:
+            one = await connect(address)
+            reply = await ask(one, get("/"))
+            await close_all([one])
+            return reply
 
     reply = run(chunks())
     assert (reply.body, reply.headers["x-name"]) == (b"abcde", "Value")
@@ -147,15 +154,30 @@ def test_a_connection_takes_one_request_at_a_time() -> None:
     """Sending while an answer is awaited is a mistake of the caller."""
 
     async def both() -> None:
-        server, address = await _odd_server(b"", close=False)
-        one: Connection = await connect(address)
-        one.send(get("/"), lambda reply: None)
-        with pytest.raises(RuntimeError, match="busy"):
+        async with odd_server(b"") as address:
+            one = await connect(address)
             one.send(get("/"), lambda reply: None)
-        one.close()
-        server.close()
+            with pytest.raises(RuntimeError, match="busy"):
+                one.send(get("/"), lambda reply: None)
+            await close_all([one])
 
     run(both())
+
+
+def test_clients_go_on_when_the_server_closes_connections() -> None:
+    """Each answer ends its connection; both loops open others and count every answer."""
+
+    async def both() -> tuple[Load, Load]:
+        answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+        async with odd_server(answer, close=True) as address:
+            target = Target(address, (REQUEST,))
+            return await closed_loop(target, 3, 0.3), await open_loop(target, 200, 0.3)
+
+    closed, opened = run(both())
+    assert closed.status.size > 3
+    for load in (closed, opened):
+        assert load.counts() == {200: load.status.size}
+        assert load.unanswered == 0
 
 
 def test_timers_of_the_event_loop_are_exact() -> None:

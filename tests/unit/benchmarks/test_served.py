@@ -32,7 +32,12 @@ def turn(arm: str, number: int, answered: int, cpu_seconds: float, **more: objec
     """A turn of one second."""
     given = {"failed": 0, "busy": False, "latency": np.full(answered, 0.01)} | more
     return Turn(
-        arm, number, answered, seconds=1.0, cpu_seconds=cpu_seconds, **given  # type: ignore[arg-type]
+        arm,
+        number,
+        answered,
+        seconds=1.0,
+        cpu_seconds=cpu_seconds,
+        **given,  # type: ignore[arg-type]
     )
 
 
@@ -73,7 +78,9 @@ def test_the_summary_of_loadgen_is_read() -> None:
 
 def test_metrics_are_summed_by_label() -> None:
     """Comments are left out, labels with commas and quotes are read."""
-    page = '# HELP a_total x\na_total{code="200",m="a,b"} 2\na_total{code="200",m="\\"c"} 3.0\nb 1\n'
+    page = (
+        '# HELP a_total x\na_total{code="200",m="a,b"} 2\na_total{code="200",m="\\"c"} 3.0\nb 1\n'
+    )
     samples = metrics_page.parse(page)
     assert metrics_page.by_label(samples, "a_total", "code") == {"200": 5.0}
     assert samples[1].labels["m"] == '\\"c'
