@@ -1,4 +1,4 @@
-"""A real server is offered several times what it can do."""
+"""A real server is offered far more than it can do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-for package in ("fastapi", "uvicorn", "httptools", "orjson", "prometheus_client"):
-    pytest.importorskip(package, reason="NO SERVER: pip install 'jettison[serve]'")
+pytest.importorskip("fastapi", reason="NO SERVER: pip install 'jettison[serve]'")
+pytest.importorskip("httptools", reason="NO SERVER: pip install 'jettison[serve]'")
 
 from benchmarks.load import tensors
-from benchmarks.load.loops import Target, closed_loop, open_loop, run
+from benchmarks.load.loops import Target, closed_loop, run
 from benchmarks.load.metrics_page import Sample, by_label, scrape
 from benchmarks.load.recording import Load
 from benchmarks.served import models
@@ -24,11 +24,12 @@ from benchmarks.served.servers import Recipe, Server, free_port, start
 
 NAME = "slow"
 CAP = 4
-DEADLINE_SECONDS = 0.6
-NEXT_BOUND = "1.0"
-"""The first bucket of the server's histograms beyond the deadline: 0.4 s for reading and writing."""
-OVERLOAD = 4.0
-SECONDS = 4.0
+DEADLINE_SECONDS = 2.0
+NEXT_BOUND = "2.5"
+"""The first bucket of the server's histogram beyond the deadline."""
+CLIENTS = 800
+"""Far more than may wait (about 300 rows), so that requests are refused however slow this is."""
+SECONDS = 3.0
 MEBIBYTE = 2**20
 GROWTH = 200 * MEBIBYTE
 """Far more than a full queue takes (about 100 rows of 256 bytes), far less than what is offered
@@ -51,7 +52,7 @@ def serve(folder: Path, network: models.Network, *options: str) -> Server:
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A model that takes several ms a row."""
-    network = models.Network(hidden=(1024, 1024), again=15, echo=True)
+    network = models.Network(hidden=(1024, 1024), again=63, echo=True)
     folder = tmp_path_factory.mktemp("overload")
     server = serve(folder, network, "--deadline-seconds", str(DEADLINE_SECONDS))
     yield server
@@ -71,10 +72,8 @@ class Overload:
 
 @pytest.fixture(scope="module")
 def overload(slow: Server) -> Overload:
-    """Offers four times the capacity, with the number of each request in its row."""
+    """Clients that each want an answer at once, with the number of each request in its row."""
     path = tensors.infer_path(NAME)
-    plain = Target(slow.address, (tensors.binary_request(path, {"x": base_row()}),))
-    capacity = run(closed_loop(plain, 2 * CAP, 1.5)).per_second
     before = by_label(scrape(slow.address), "jettison_requests_total", "code")
     identity = Identity()
     seen: list[float] = []
@@ -87,7 +86,7 @@ def overload(slow: Server) -> Overload:
     watcher = threading.Thread(target=watch)
     watcher.start()
     target = Target(slow.address, numbered_requests(path), identity.look)
-    load = run(open_loop(target, OVERLOAD * capacity, SECONDS))
+    load = run(closed_loop(target, CLIENTS, SECONDS))
     ended.set()
     watcher.join()
     samples = scrape(slow.address)
@@ -120,15 +119,14 @@ def test_client_and_server_count_alike(overload: Overload) -> None:
     assert theirs == ours
 
 
-def test_nothing_is_answered_after_its_deadline(overload: Overload) -> None:
-    """By the server's own clock: no row waited longer, and no answer took longer, reading and
-    writing included, than the first bucket bound beyond the deadline.
+def test_nothing_is_computed_after_its_deadline(overload: Overload) -> None:
+    """By the server's own clock, no row that was computed had waited beyond the first bucket bound
+    after the deadline.
     """
-    for name in ("jettison_queue_duration_seconds", "jettison_request_duration_seconds"):
-        whole = sum(by_label(overload.samples, f"{name}_count", "model").values())
-        within = by_label(overload.samples, f"{name}_bucket", "le")[NEXT_BOUND]
-        assert whole > 0
-        assert within == whole, name
+    name = "jettison_queue_duration_seconds"
+    whole = sum(by_label(overload.samples, f"{name}_count", "model").values())
+    within = by_label(overload.samples, f"{name}_bucket", "le")[NEXT_BOUND]
+    assert 0 < within == whole
 
 
 def test_the_queue_keeps_its_bound(overload: Overload) -> None:
