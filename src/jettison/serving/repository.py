@@ -20,7 +20,7 @@ from jettison.serving.sources import ServedSource
 from jettison.serving.versions import ServedVersion
 
 if TYPE_CHECKING:
-    from jettison.serving.monitoring import QualityMonitor, Reading
+    from jettison.serving.monitoring import Outcome, OutcomeReceipt, QualityMonitor, Reading
     from jettison.serving.observability import Observability
 
 logger = logging.getLogger("jettison.serving.repository")
@@ -71,6 +71,29 @@ class Repository:
         """
         lineup = self._lineup(name)
         return lineup.monitors[lineup.get(version).version]
+
+    def outcomes(self, name: str, items: Sequence[Outcome], version: str = "") -> OutcomeReceipt:
+        """Tells each version what became true of the rows that it answered.
+
+        Args:
+            name: one of `names()`.
+            items: what is known now.
+            version: the one that answered; empty for whichever remembers the request.
+
+        Raises:
+            RequestRefused: `unknown`, or `not ready` while it is being loaded.
+        """
+        from jettison.serving.monitoring.outcomes import together
+
+        stable = self.monitor(name, version)
+        canary = self._lineup(name).canary
+        if version or canary is None:
+            return stable.outcomes(items)
+        other = self.monitor(name, canary.version)
+        theirs = [item for item in items if other.remembers(item.request_id)]
+        ours = [item for item in items if not other.remembers(item.request_id)]
+        told = ((stable, ours), (other, theirs))
+        return together([monitor.outcomes(some) for monitor, some in told if some])
 
     def canary_weight(self, name: str) -> float:
         """Share of the requests that the second version of a name gets; 0 without one."""

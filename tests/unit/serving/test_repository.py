@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jettison.errors import CheckFailed, RequestRefused, UsageError
+from jettison.serving.monitoring import Outcome
 from jettison.serving.observability import Observability
 from jettison.serving.repository import Repository
 from jettison.serving.requests import InferenceRequest
@@ -196,6 +197,21 @@ def test_a_canary_gets_its_share(bundle: Path, other_bundle: Path) -> None:
             (await repository.infer("m", request(), stable.version)).version for _ in range(30)
         }
         assert named == {stable.version}
+
+    served(source, work)
+
+
+def test_outcomes_reach_the_version_that_answered(bundle: Path, other_bundle: Path) -> None:
+    """Whoever posts labels need not know which version answered; unknown ids are counted once."""
+    source = ServedSource("m", bundle, canary=str(other_bundle), canary_weight=0.5)
+
+    async def work(repository: Repository) -> None:
+        names = [f"r{i}" for i in range(40)]
+        answers = [await repository.infer("m", request(name=name, rows=1)) for name in names]
+        assert len({answer.version for answer in answers}) == 2
+        receipt = repository.outcomes("m", [Outcome(name, 0) for name in [*names, "never"]])
+        assert (receipt.received, receipt.joined) == (41, 40)
+        assert receipt.refused == {"unknown id": 1}
 
     served(source, work)
 

@@ -112,9 +112,10 @@ def watching_routes(repository: Repository, watch: Observability) -> APIRouter:
     @router.post("/v2/models/{name}/outcomes")
     @router.post("/v2/models/{name}/versions/{version}/outcomes")
     async def outcomes(name: str, request: Request, version: str = "") -> Response:
-        """What became true of rows that this version answered before."""
-        monitor = repository.monitor(name, version)
-        receipt = monitor.outcomes(parse_outcomes(read_json(await request.body())))
+        """What became true of rows that were answered before."""
+        repository.monitor(name, version)
+        items = parse_outcomes(read_json(await request.body()))
+        receipt = repository.outcomes(name, items, version)
         return as_json(dataclasses.asdict(receipt))
 
     return router

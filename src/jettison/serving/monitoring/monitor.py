@@ -170,6 +170,10 @@ class QualityMonitor:
                         none: list[list[str]] = [[] for _ in scored.candidate]
                         margin.take(scored, none, whole=True)
 
+    def remembers(self, request_id: str) -> bool:
+        """Whether an answer given under this id is still known here."""
+        return any(memory.find(request_id) for memory in (self._shadowed, self._alone))
+
     def outcomes(self, items: Sequence[Outcome]) -> OutcomeReceipt:
         """Joins outcomes with the answers that are remembered, and counts them.
 

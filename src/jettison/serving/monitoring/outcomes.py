@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -57,6 +58,21 @@ class OutcomeReceipt:
     refused: Mapping[str, int]
     unwatched_groups: int = 0
     notes: tuple[str, ...] = ()
+
+
+def together(receipts: Sequence[OutcomeReceipt]) -> OutcomeReceipt:
+    """Adds up the receipts of the versions that shared one post."""
+    refused: Counter[str] = Counter()
+    for receipt in receipts:
+        refused.update(receipt.refused)
+    return OutcomeReceipt(
+        received=sum(r.received for r in receipts),
+        joined=sum(r.joined for r in receipts),
+        paired=sum(r.paired for r in receipts),
+        refused=dict(refused),
+        unwatched_groups=sum(r.unwatched_groups for r in receipts),
+        notes=tuple(dict.fromkeys(note for r in receipts for note in r.notes)),
+    )
 
 
 def parse_outcomes(payload: object) -> tuple[Outcome, ...]:
