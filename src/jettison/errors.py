@@ -142,9 +142,7 @@ class RequestRefused(JettisonError):
         retry_after_seconds: when asking again may help; `None` where it won't.
     """
 
-    def __init__(
-        self, reason: str, message: str, retry_after_seconds: float | None = None
-    ) -> None:
+    def __init__(self, reason: str, message: str, retry_after_seconds: float | None = None) -> None:
         self.reason = reason
         self.status = REFUSALS[reason]
         self.retry_after_seconds = retry_after_seconds
