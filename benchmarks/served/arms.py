@@ -150,6 +150,14 @@ def empty(case: Case, name: str, requests: tuple[bytes, ...], answer_bytes: int)
     return recipe, (Arm(name, name, requests, None),)
 
 
+def ceiling(case: Case, name: str, requests: tuple[bytes, ...]) -> Made:
+    """The least that answers: beside it one sees where the generator itself is the limit."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.load.plain_server", str(port)]
+    recipe = Recipe(name, command, {}, Path.cwd(), port, requests[0])
+    return recipe, (Arm(name, name, requests, None),)
+
+
 def mosec(case: Case, python: Path, folder: Path) -> Made:
     """Raw bytes in and out."""
     port = free_port()

@@ -12,15 +12,13 @@ import numpy as np
 from benchmarks.load import rpc
 from benchmarks.load.connection import Reply, ask, connect
 from benchmarks.load.loops import Target, close_all, closed_loop, open_loop, run
+from benchmarks.load.neighbours import Neighbours
 from benchmarks.load.recording import Floats, Load
 from benchmarks.served.arms import Arm, Array, Case
 from benchmarks.served.servers import HOST, NotStarted, RawRunner, Server
-from jettison import machine
 
 RAW = "raw, in process"
 WARM_SECONDS = 0.5
-GENERATOR_AND_SERVER = 2
-"""Cores that a turn may use before anything else counts as others'."""
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 
 
@@ -155,10 +153,9 @@ def play(field: Field, plan: Plan) -> list[Turn]:
 
 
 def _raw_turn(field: Field, number: int, seconds: float) -> Turn:
-    meter = machine.ContentionMeter([field.raw.pid])
+    neighbours = Neighbours(field.raw.cpu_seconds)
     found = field.raw.timed(seconds)
-    contention = meter.stop(0, 0)
-    cores = machine.describe_device().cores
+    busy = neighbours.busy()
     return Turn(
         RAW,
         number,
@@ -167,7 +164,7 @@ def _raw_turn(field: Field, number: int, seconds: float) -> Turn:
         float(found["seconds"]),
         float(found["cpu_seconds"]),
         np.array([float(found["call_seconds"])]),
-        machine.is_busy(contention, 1, cores),
+        busy,
     )
 
 
@@ -176,14 +173,13 @@ def _turn(field: Field, arm: Arm, number: int, seconds: float) -> Turn:
     server.tree.resume()
     try:
         _ask_all(server, arm, field.case.clients, WARM_SECONDS)
-        meter = machine.ContentionMeter([server.tree.process.pid])
+        neighbours = Neighbours(server.tree.cpu_seconds)
         used = server.tree.cpu_seconds()
         load = _ask_all(server, arm, field.case.clients, seconds)
         spent = server.tree.cpu_seconds() - used
-        contention = meter.stop(0, 0)
+        busy = neighbours.busy()
     finally:
         server.tree.pause()
-    cores = machine.describe_device().cores
     return Turn(
         arm.name,
         number,
@@ -192,7 +188,7 @@ def _turn(field: Field, arm: Arm, number: int, seconds: float) -> Turn:
         load.seconds,
         spent,
         load.latency,
-        machine.is_busy(contention, min(GENERATOR_AND_SERVER, cores), cores),
+        busy,
     )
 
 

@@ -74,8 +74,8 @@ def server_rows(title: str, field: Field) -> list[Row]:
     rows: list[Row] = []
     load = field.raw.load_seconds
     for name, server in field.servers.items():
-        if "empty" in name:
-            continue
+        if any(arm.server == name and arm.read is None for arm in field.arms):
+            continue  # it has no model
         over = server.ready_seconds - load
         memory = server.tree.memory()
         rows += [

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
+import psutil
+
 from benchmarks.load.connection import Address, ask, connect
 from benchmarks.load.loops import close_all, run
 from benchmarks.load.process_tree import ProcessTree
@@ -149,10 +151,10 @@ class RawRunner:
         self._answers = cast(IO[str], self._process.stdout)
         self.load_seconds = float(self._read()["load_seconds"])
 
-    @property
-    def pid(self) -> int:
-        """Of its process."""
-        return self._process.pid
+    def cpu_seconds(self) -> float:
+        """User and system seconds of its process so far."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def timed(self, seconds: float) -> Mapping[str, Any]:
         """Runs full batches; gives `rows`, `seconds`, `cpu_seconds`, `call_seconds`."""
