@@ -26,6 +26,10 @@ UNMEASURED_SECONDS = 1.0
 NEWEST = 0.1
 """Weight of the newest batch in the running mean of seconds per row."""
 
+HEADROOM = 0.8
+"""Share of the time to its deadline that a request's wait may be predicted to take. The bound on
+the queue was set on an idle machine; under load the same cores also read and write requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
@@ -91,6 +95,7 @@ class Batcher:
         self._worker: asyncio.Task[None] | None = None
         self._draining = False
         self._seconds_per_row = 0.0
+        self._turn_began = 0.0
 
     @property
     def waiting_rows(self) -> int:
@@ -163,10 +168,19 @@ class Batcher:
                 f"{ahead} rows wait already and at most {most} may; ask again later",
                 self.retry_after_seconds(),
             )
+        wait = self._seconds_per_row * ahead
+        if ahead and wait > HEADROOM * (request.deadline - now):
+            return RequestRefused(
+                "full",
+                f"{ahead} rows wait already, which takes about {wait:.2g} s at the pace of now; "
+                "ask again later",
+                self.retry_after_seconds(),
+            )
         return None
 
     async def _work(self) -> None:
         """Computes until nothing waits."""
+        self._turn_began = time.monotonic()
         try:
             while self._waiting.rows:
                 if self._hold is not None and not self._draining:
@@ -210,8 +224,11 @@ class Batcher:
             answers = self._grouping.split(outputs, taken.parts, taken.sizes)
         except Exception as error:  # noqa: BLE001 - a model may raise anything; its caller gets it
             return error
-        seconds = time.monotonic() - begun
-        self._note_pace(seconds / taken.rows)
+        ended = time.monotonic()
+        seconds = ended - begun
+        # The pace counts what lies between two batches too: a caller waits for all of it.
+        self._note_pace((ended - self._turn_began) / taken.rows)
+        self._turn_began = ended
         waits = [begun - ticket.accepted for ticket in taken.tickets]
         self._observer.batch(taken.rows, waits, seconds)
         for ticket, arrays, size, wait in zip(taken.tickets, answers, taken.sizes, waits):
@@ -224,6 +241,7 @@ class Batcher:
         return None
 
     def _note_pace(self, seconds_per_row: float) -> None:
+        """Keeps a running mean of the seconds that a row takes while rows wait."""
         before = self._seconds_per_row or seconds_per_row
         self._seconds_per_row = before + NEWEST * (seconds_per_row - before)
 
