@@ -49,7 +49,7 @@ def check_refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
     said = [line for line in done.stderr.splitlines() if line.startswith("jettison: ")]
     assert len(said) == 1
     assert re.search(reason, said[0], re.IGNORECASE)
-    assert "ree some space" in said[0] or "Give this user the right" in said[0]
+    assert "ree some" in said[0] or "Give this user the right" in said[0]
 
 
 def check_whole(output: Path) -> None:
@@ -127,7 +127,7 @@ def mount(place: Path, *options: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["16k", "100k", "300k", "2m", "6m"])
+@pytest.mark.parametrize("size", ["16k", "100k", "300k", "2m"])
 def test_a_full_disk(small: Given, disk: Path, tmp_path: Path, size: str) -> None:
     """Wherever the space runs out, the run ends with one message, and what is there is whole."""
     subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
