@@ -24,7 +24,7 @@ CLIENTS = 32
 ROUNDS = 5
 SECONDS = 1.0
 LOWEST_SHARE = 0.08
-"""About 0.25 is reached (benchmarks/results/serving.json, docs/decisions/0061): a third of that is a
+"""About 0.18 is reached (benchmarks/results/serving.json, docs/decisions/0061): a third of that is a
 fault, whatever else the machine does."""
 IDLE_SECONDS = 4.0
 LARGEST_IDLE_CORES = 0.05
