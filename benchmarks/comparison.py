@@ -107,7 +107,7 @@ def compare(
     )
     rows += _certificate_rows(title, record)
     rows += _against_best_peer(title, prepared, variants, rows, folder)
-    rows += _overhead(title, record)
+    rows += trial_shares(title, record)
     return Comparison(record, rows)
 
 
@@ -323,7 +323,7 @@ def _against_best_peer(
     ]
 
 
-def _overhead(title: str, record: RunRecord) -> list[Row]:
+def trial_shares(title: str, record: RunRecord) -> list[Row]:
     """Where the time of the trials went; trials that failed to build count in the whole."""
     trials = record.trials
     whole = sum(t.seconds for t in trials)

@@ -26,6 +26,7 @@ TITLES = {
     "adult": "Forests on Adult, single rows",
     "memory": "Memory on a model of 268 MB",
     "startup": "Start-up",
+    "trial_shares": "Where the time of a search goes",
     "certification": "Error rates and power of the certificate",
     "serving": "The server beside its peers",
     "soak": "The server at twice its capacity",
