@@ -56,7 +56,10 @@ class TerminalProgress:
         self._bars.stop()
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """Closes the stage before and opens this one."""
+        """Closes the stage before and opens this one; told again, it only learns its total."""
+        if self._task is not None and name == self._name:
+            self._bars.update(self._task, total=total)
+            return
         self._finish()
         self._name, self._started = name, time.monotonic()
         self._task = self._bars.add_task(name, total=total)
