@@ -3,6 +3,7 @@
     python examples/adult_forest.py [folder with adult-train.csv.gz and adult-test.csv.gz]
 
 The forest is fitted on the training file; the test file gives the rows for search and certificate.
+It takes a while: the original answers a row in about 20 ms, and each of 16,281 rows is asked.
 """
 
 from __future__ import annotations
