@@ -19,7 +19,11 @@ FOLDER = Path(jettison.serving.rpc.__file__).parent
 
 def test_the_descriptor_is_made_of_the_proto_file(tmp_path: Path) -> None:
     """Compiling the proto file again gives the descriptor that is shipped."""
-    pytest.importorskip("grpc_tools")
+    pytest.importorskip(
+        "grpc_tools",
+        reason="NO PROTOC: pip install grpcio-tools (in an environment of its own: it pins protobuf "
+        "below 7) to compile the .proto again and compare it with the stored descriptor",
+    )
     made = tmp_path / "made.binpb"
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{FOLDER}"]
     command += [f"--descriptor_set_out={made}", "open_inference.proto"]
