@@ -195,7 +195,8 @@ def test_children_count_and_the_sum_never_falls() -> None:
     alive = meter.joules().value
     child.communicate("\n", timeout=30)
     ended = meter.joules().value
-    assert alive >= 0.29
+    # The kernel hands out processor time in ticks of 10 ms, rounded down for user and system each.
+    assert alive >= 0.25
     assert ended >= alive
 
 
