@@ -123,6 +123,7 @@ REFUSALS: Mapping[str, int] = {
     "key": 401,
     "unknown": 404,
     "too large": 413,
+    "host": 421,
     "full": 429,
     "guardrail": 422,
     "failed": 500,

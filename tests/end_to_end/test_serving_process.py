@@ -206,7 +206,7 @@ def test_a_second_signal_ends_at_once(bundles: Path, tmp_path: Path) -> None:
     with ServeProcess(tmp_path, f"m={bundles / 'first'}", "--no-grpc") as server:
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as slow:
-            head = b"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{"
+            head = b"POST /v2/models/m/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{"
             slow.sendall(head)
             time.sleep(0.2)
             server.process.send_signal(signal.SIGINT)

@@ -28,6 +28,10 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
     tls_client_ca: Annotated[
         str, typer.Option(help="PEM file: callers must show a certificate that it signed.")
     ] = "",
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option("--allowed-host", help="Name that callers call it by; repeatable."),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Of one call; 0: as certified.")] = 0,
     max_batch_rows: Annotated[int, typer.Option(help="Rows of a batch; 0: measured.")] = 0,
     latency_target_ms: Annotated[
@@ -81,6 +85,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         tls_certificate=tls_certificate,
         tls_key=tls_key,
         tls_client_ca=tls_client_ca,
+        allowed_hosts=tuple(allowed_host or ()),
         max_body_bytes=int(max_body_mb * MEBIBYTE),
         max_connections=max_connections,
         read_seconds=read_seconds,

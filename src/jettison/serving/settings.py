@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from jettison.errors import ConfigError
 
 MEBIBYTE = 1024 * 1024
 LARGEST_PORT = 65_535
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class ServeSettings:
         no_key: listen beyond loopback without a key, on purpose.
         tls_certificate, tls_key: PEM files; both or none.
         tls_client_ca: PEM file; callers must show a certificate that it signed.
+        allowed_hosts: names by which callers may call this server (the `Host` header), for one
+            behind a proxy; empty: on loopback without a key, only names of this machine.
         max_body_bytes: of one request.
         max_connections: open at once, over HTTP.
         read_seconds: a client that has not sent its whole request by then is cut off.
@@ -50,6 +54,7 @@ class ServeSettings:
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = 64 * MEBIBYTE
     max_connections: int = 4096
     read_seconds: float = 10.0
@@ -135,11 +140,17 @@ def _tls(settings: ServeSettings) -> list[str]:
 
 
 def _exposure(settings: ServeSettings) -> list[str]:
+    problems = [
+        f"`allowed_hosts`: `{name}` is no name of a host; give it without scheme, port and path"
+        for name in settings.allowed_hosts
+        if not HOST_NAME.fullmatch(name)
+    ]
     if settings.key and settings.no_key:
-        return ["a key and `no_key` exclude each other; give one"]
+        return [*problems, "a key and `no_key` exclude each other; give one"]
     if settings.is_loopback or settings.key or settings.no_key:
-        return []
+        return problems
     return [
+        *problems,
         f"{settings.host} can be reached from other machines, and there is no key: give "
-        "--key-file, or say --no-key if anyone may ask (127.0.0.1 stays on this machine)"
+        "--key-file, or say --no-key if anyone may ask (127.0.0.1 stays on this machine)",
     ]

@@ -15,6 +15,7 @@ from jettison.serving.http.exchange import (
     Send,
     error_body,
 )
+from jettison.serving.http.hosts import HostCheck
 from jettison.serving.http.model_calls import ModelCalls
 from jettison.serving.http.routes import make_routes
 from jettison.serving.keys import KeyCheck
@@ -43,6 +44,8 @@ class Application:
         self, repository: Repository, watch: Observability, settings: ServeSettings
     ) -> None:
         self._settings = settings
+        self._watch = watch
+        self._hosts = HostCheck(settings)
         self._keys = KeyCheck(settings.key)
         self._ids = RequestIds()
         self._calls = ModelCalls(repository, watch, settings, self._keys)
@@ -54,6 +57,12 @@ class Application:
         around it would cost half a microsecond.
         """
         exchange = Exchange(scope, receive, send, self._ids)
+        if self._hosts.is_on:
+            try:
+                self._hosts.check(scope["headers"])
+            except RequestRefused as refused:
+                self._watch.rejected("", refused.reason)
+                return exchange.refuse(refused)
         path: str = scope["path"]
         if path.startswith(MODELS):
             whose, _, verb = path[len(MODELS) :].rpartition("/")

@@ -29,6 +29,7 @@ CODES: Mapping[str, grpc.StatusCode] = {
     "malformed": grpc.StatusCode.INVALID_ARGUMENT,
     "guardrail": grpc.StatusCode.INVALID_ARGUMENT,
     "key": grpc.StatusCode.UNAUTHENTICATED,
+    "host": grpc.StatusCode.PERMISSION_DENIED,
     "unknown": grpc.StatusCode.NOT_FOUND,
     "too large": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "full": grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -42,7 +42,7 @@ def connect(server: LiveServer) -> socket.socket:
 
 def head(more: str = "", path: str = INFER) -> bytes:
     """The head of a request, without the line that ends it."""
-    return f"POST {path} HTTP/1.1\r\nhost: x\r\n{more}".encode()
+    return f"POST {path} HTTP/1.1\r\nhost: localhost\r\n{more}".encode()
 
 
 def read_all(connection: socket.socket) -> bytes:
