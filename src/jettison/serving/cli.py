@@ -63,6 +63,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
     shadow_share: Annotated[float, typer.Option(help="Of the requests, for the shadow.")] = 0.05,
     no_page: Annotated[bool, typer.Option("--no-page", help="Show no page at /.")] = False,
     trace_endpoint: Annotated[str, typer.Option(help="OTLP address for traces.")] = "",
+    trace_share: Annotated[float, typer.Option(help="Of the requests, for traces.")] = 1.0,
     access_lines: Annotated[
         float, typer.Option(help="Log lines of requests a second at most; 0: none.")
     ] = 20.0,
@@ -99,6 +100,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         shadow_share=shadow_share,
         page=not no_page,
         trace_endpoint=trace_endpoint,
+        trace_share=trace_share,
         access_lines_per_second=access_lines,
         ready_file=ready_file,
     )

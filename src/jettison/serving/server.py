@@ -101,7 +101,7 @@ def _observed(settings: ServeSettings) -> Iterator[Observability]:
 
     rate = settings.access_lines_per_second
     endpoint = settings.trace_endpoint
-    tracing = Tracing(exporting_to(endpoint)) if endpoint else None
+    tracing = Tracing(exporting_to(endpoint), settings.trace_share) if endpoint else None
     watch = Observability(tracing, AccessLog(rate) if rate else None)
     watch.watch_energy(best_meter())
     try:

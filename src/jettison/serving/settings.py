@@ -42,6 +42,7 @@ class ServeSettings:
         shadow_share: share of the requests that the shadow answers too.
         page: whether `/` shows the page.
         trace_endpoint: OTLP address for traces; empty for none.
+        trace_share: share of the requests without a trace of their own that get one.
         access_lines_per_second: log lines of answers at most, and as many of refusals; 0 for none.
         ready_file: written with the addresses once the server is ready; empty for none.
     """
@@ -69,6 +70,7 @@ class ServeSettings:
     shadow_share: float = 0.05
     page: bool = True
     trace_endpoint: str = ""
+    trace_share: float = 1.0
     access_lines_per_second: float = 20.0
     ready_file: str = ""
 
@@ -118,8 +120,9 @@ def _numbers(settings: ServeSettings) -> list[str]:
             problems.append(
                 f"`{name}` must be 0 (found out) or more; got {getattr(settings, name)}"
             )
-    if not 0.0 <= settings.shadow_share <= 1.0:
-        problems.append(f"`shadow_share` must be from 0 to 1; got {settings.shadow_share}")
+    for name in ("shadow_share", "trace_share"):
+        if not 0.0 <= getattr(settings, name) <= 1.0:
+            problems.append(f"`{name}` must be from 0 to 1; got {getattr(settings, name)}")
     return problems
 
 

@@ -94,9 +94,15 @@ class Replica:
     async def _start(self) -> None:
         wanted = self._settings
         key = key_from_file(Path(wanted.key_file)) if wanted.key_file else ""
-        # Ray owns the sockets; these settings only rule what is accepted and how it is batched.
+        # Ray owns the sockets and says who reaches them, under any name; these settings only rule
+        # what is accepted and how it is batched.
         settings = ServeSettings(
-            key=key, grpc_port=None, page=False, allow_uncertified=wanted.allow_uncertified
+            host="0.0.0.0",
+            key=key,
+            no_key=not key,
+            grpc_port=None,
+            page=False,
+            allow_uncertified=wanted.allow_uncertified,
         )
         watch = Observability()
         source = ServedSource(wanted.name, Path(self._bundle))

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from jettison.errors import MissingDependency
 from jettison.serving.observability import Detail, Observability
-from jettison.serving.observability.tracing import Tracing, exporting_to
+from jettison.serving.observability.tracing import Tracing, exporting_to, is_sampled
 from jettison.serving.requests import Answer
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -101,6 +101,30 @@ def test_the_share_of_requests_without_a_trace_can_be_zero() -> None:
     """Then only callers who bring a trace get one."""
     assert spans_of(Detail(answer=ANSWER), share=0.0) == {}
     assert spans_of(Detail(traceparent=f"00-{TRACE}-{PARENT}-01", answer=ANSWER), share=0.0)
+
+
+def test_a_share_is_decided_by_the_id_alone() -> None:
+    """About that share of ids is traced, the same every time, and all of it at a larger share."""
+    ids = [f"order-{number}" for number in range(2000)]
+    tenth = [one for one in ids if is_sampled(one, 0.1)]
+    assert 140 < len(tenth) < 260
+    assert tenth == [one for one in ids if is_sampled(one, 0.1)]
+    assert all(is_sampled(one, 0.3) for one in tenth)
+    left = next(one for one in ids if not is_sampled(one, 0.1))
+    assert set(spans_of(Detail(tenth[0], answer=ANSWER), share=0.1)) == {
+        "infer m",
+        "queue",
+        "compute",
+    }
+    assert spans_of(Detail(left, answer=ANSWER), share=0.1) == {}
+
+
+def test_the_caller_decides_at_any_share() -> None:
+    """With a trace of its own a request is traced if its flag is set, and else not."""
+    sampled, not_sampled = (f"00-{TRACE}-{PARENT}-0{flag}" for flag in (1, 0))
+    for share in (0.0, 0.5, 1.0):
+        assert spans_of(Detail("a", traceparent=sampled, answer=ANSWER), share=share)
+        assert not spans_of(Detail("a", traceparent=not_sampled, answer=ANSWER), share=share)
 
 
 def test_a_server_without_tracing_loads_no_opentelemetry() -> None:
