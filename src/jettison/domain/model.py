@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jettison.domain.encoder import Encoder
 from jettison.domain.record import file_digest
+from jettison.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,28 @@ class Artifact:
     def path(self) -> Path:
         """The file that is opened first."""
         return Path(self.folder) / self.files[0]
+
+    def whole_path(self) -> Path:
+        """The file that is opened first, once all files are known to be there, of the right sizes.
+
+        Raises:
+            ModelError: if a file is missing, or the sizes are not those that were recorded.
+        """
+        size = 0
+        for name in self.files:
+            path = Path(self.folder) / name
+            if not path.is_file():
+                raise ModelError(
+                    f"`{path}` is missing: the model in `{self.folder}` was moved or deleted; "
+                    "restore the file, or load the model again"
+                )
+            size += path.stat().st_size
+        if size != self.size_bytes:
+            raise ModelError(
+                f"the files in `{self.folder}` hold {size} bytes, but {self.size_bytes} were "
+                "recorded: they were changed; restore them, or load the model again"
+            )
+        return self.path
 
     @classmethod
     def of(cls, format_name: str, folder: str | Path, files: tuple[str, ...]) -> Artifact:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jettison.domain.model import Artifact
-from jettison.errors import ModelError
 from jettison.graphs.onnx_storage import copy_model, save_model
 
 
@@ -22,21 +21,7 @@ class OnnxFile:
         Raises:
             ModelError: if a file is missing, or the sizes are not those that were recorded.
         """
-        size = 0
-        for name in artifact.files:
-            path = Path(artifact.folder) / name
-            if not path.is_file():
-                raise ModelError(
-                    f"`{path}` is missing: the model in `{artifact.folder}` was moved or deleted; "
-                    "restore the file, or load the model again"
-                )
-            size += path.stat().st_size
-        if size != artifact.size_bytes:
-            raise ModelError(
-                f"the files in `{artifact.folder}` hold {size} bytes, but {artifact.size_bytes} "
-                "were recorded: they were changed; restore them, or load the model again"
-            )
-        return artifact.path
+        return artifact.whole_path()
 
     def save(self, native: Any, folder: Path) -> Artifact:
         """Writes an `onnx.ModelProto`, or copies the graph at a `Path`, into `folder`.
