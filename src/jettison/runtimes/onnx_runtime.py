@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_kernels import Kernel, layer_costs
+from jettison.numerics.fixed_batches import fixed_batch, pieces
 
 PROVIDER = "CPUExecutionProvider"
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
@@ -61,7 +62,7 @@ class OnnxRunner:
     def __init__(self, model: Model, path: Path, serving: ServingProfile) -> None:
         self._path = path
         self._serving = serving
-        self._fixed = _fixed_batch(model)
+        self._fixed = fixed_batch(model)
         self._session = open_session(path, session_options(serving))
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = [entry.name for entry in self._session.get_inputs()]
@@ -74,9 +75,9 @@ class OnnxRunner:
         """
         if not self._fixed:
             return self._call(self._session, batch)
-        pieces = [self._call(self._session, piece) for piece in _pieces(batch, self._fixed)]
+        parts = [self._call(self._session, piece) for piece in pieces(batch, self._fixed)]
         rows = len(next(iter(batch.values())))
-        return {name: np.concatenate([p[name] for p in pieces])[:rows] for name in self._outputs}
+        return {name: np.concatenate([p[name] for p in parts])[:rows] for name in self._outputs}
 
     def providers(self) -> Mapping[str, int]:
         """Counts the nodes that ran on each provider in one profiled call on made-up zeros."""
@@ -95,7 +96,7 @@ class OnnxRunner:
 
         A control-flow node (`If`) carries no time of its own: the nodes inside it are listed.
         """
-        piece = next(_pieces(batch, self._fixed)) if self._fixed else batch
+        piece = next(pieces(batch, self._fixed)) if self._fixed else batch
         spent: dict[tuple[str, str], float] = {}
         for event in self._profiled(piece, calls=PROFILED_CALLS):
             operator = str(event["args"].get("op_name", ""))
@@ -173,28 +174,6 @@ def failures() -> tuple[type[Exception], ...]:
         if isinstance(value, type) and issubclass(value, Exception)
     ]
     return (*own, RuntimeError, ValueError)
-
-
-def _fixed_batch(model: Model) -> int:
-    """Gives the batch size that the graph was saved with, or 0 if it is free."""
-    if "fixed-batch" not in model.traits:
-        return 0
-    first = model.inputs[0].shape[0]
-    return first if isinstance(first, int) else 1
-
-
-def _pieces(batch: Batch, size: int) -> Iterator[dict[str, Array]]:
-    """Cuts a batch into pieces of exactly `size` rows; the last row fills up the last piece."""
-    rows = len(next(iter(batch.values())))
-    for start in range(0, rows, size):
-        piece = {name: array[start : start + size] for name, array in batch.items()}
-        short = size - min(size, rows - start)
-        if short:
-            piece = {
-                name: np.concatenate([array, np.repeat(array[-1:], short, axis=0)])
-                for name, array in piece.items()
-            }
-        yield piece
 
 
 def _zeros(shape: Sequence[int | str | None], kind: str) -> Array:
