@@ -13,6 +13,7 @@ from typing import Any
 from jettison import config, registry
 from jettison.domain.configuration import Configuration
 from jettison.domain.disk_faults import explained
+from jettison.domain.extension_points import Technique
 from jettison.domain.files import exclusive_lock
 from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
@@ -115,9 +116,9 @@ def prepare(
             model, splits.fitting.rows, configuration.serving, work / "profile", _raw(splits)
         )
         starts, failed = _starts(model, splits, configuration, work)
-        if starts[-1].techniques:
-            inside = profiling.layers(starts[-1].model, splits.fitting.rows, configuration.serving)
-            profile = dataclasses.replace(profile, layers=inside or profile.layers)
+        # A baseline that shows no layers is shown by those of its first conversion.
+        shown = profile.layers or next((s.layers for s in starts if s.layers), ())
+        profile = dataclasses.replace(profile, layers=shown)
     with watch.stage("plan"):
         space = plan.plan(
             starts,
@@ -185,25 +186,48 @@ def _labelled(splits: Splits) -> bool:
 def _starts(
     model: Model, splits: Splits, configuration: Configuration, work: Path
 ) -> tuple[tuple[plan.Start, ...], tuple[Refusal, ...]]:
-    """Makes each crossing between formats once, because only its result tells its traits."""
+    """Makes each chain of crossings between formats once: only its result tells its traits."""
     starts = [plan.Start((), model)]
     failed: list[Refusal] = []
-    chosen = configuration.search.techniques or registry.names("techniques")
-    homes = {registry.get("runtimes", n).home for n in registry.names("runtimes")}
-    for name in chosen:
-        technique = registry.get("techniques", name)
-        crossing = technique.conversion and technique.removes & homes
-        if not crossing or not technique.requires <= model.traits:
-            continue
-        if registry.absent_packages(technique):
-            continue
-        runtime = registry.home_runtime(technique.adds)
-        recipe = Recipe((Step(name, configuration.settings.get(name, {})),), Step(runtime.name))
-        try:
-            made = applying.apply(
-                model, recipe, splits.fitting, work / "artifacts", configuration.serving
-            )
-            starts.append(plan.Start((name,), made.model))
-        except CandidateFailed as failure:
-            failed.append(Refusal(name, str(failure)))
+    crossings = _crossings(configuration)
+    # The list grows while it is read: what one crossing made is where the next one may begin.
+    for start in starts:
+        for name, technique in crossings.items():
+            if name in start.techniques or not technique.requires <= start.model.traits:
+                continue
+            chain = (*start.techniques, name)
+            steps = tuple(Step(n, configuration.settings.get(n, {})) for n in chain)
+            recipe = Recipe(steps, Step(registry.home_runtime(technique.adds).name))
+            try:
+                made = applying.apply(
+                    model, recipe, splits.fitting, work / "artifacts", configuration.serving
+                )
+                layers = profiling.layers(made.model, splits.fitting.rows, configuration.serving)
+                starts.append(plan.Start(chain, made.model, layers))
+            except CandidateFailed as failure:
+                failed.append(Refusal(name, str(failure)))
     return tuple(starts), tuple(failed)
+
+
+def _crossings(configuration: Configuration) -> dict[str, Technique]:
+    """The techniques that leave one format for another, if they and what runs it are wanted."""
+    runtimes = {n: registry.get("runtimes", n) for n in registry.names("runtimes")}
+    wanted = configuration.search.runtimes or tuple(runtimes)
+    usable = {n for n in wanted if n in runtimes and not registry.absent_packages(runtimes[n])}
+    homes = {runtime.home for runtime in runtimes.values()}
+    found: dict[str, Technique] = {}
+    for name in configuration.search.techniques or registry.names("techniques"):
+        technique = registry.get("techniques", name)
+        if not technique.conversion or not technique.removes & homes:
+            continue
+        if not registry.absent_packages(technique):
+            found[name] = technique
+    return {
+        name: technique
+        for name, technique in found.items()
+        # What nothing here runs may still be a step on the way to another format.
+        if any(runtimes[n].requires <= technique.adds | technique.requires for n in usable)
+        or any(
+            technique.adds & other.requires for other in found.values() if other is not technique
+        )
+    }

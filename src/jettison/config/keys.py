@@ -114,10 +114,17 @@ DATA_KEYS = (
         str,
         _FILE,
         _DATA["source"],
-        "One file, divided by unit: 5 % fitting (at most 512 rows), 15 % selection, the rest "
+        "One file, divided by unit: 5 % fitting (at most `fitting_rows`), 15 % selection, the rest "
         "sealed for certification. Empty: one file per use below, or a run without data.",
     ),
-    Key("data", "fitting", str, _FILE, _DATA["fitting"], "Calibration rows; no target needed."),
+    Key(
+        "data",
+        "fitting",
+        str,
+        _FILE,
+        _DATA["fitting"],
+        "Calibration rows; targets are used where they are there.",
+    ),
     Key("data", "selection", str, _FILE, _DATA["selection"], "Rows that the search looks at."),
     Key(
         "data",
@@ -168,6 +175,15 @@ DATA_KEYS = (
         "How much a row counts. Empty: all rows count the same.",
     ),
     Key("data", "seed", _Seed, _SEED, _DATA["seed"], "Of the division into the three uses."),
+    Key(
+        "data",
+        "fitting_rows",
+        Annotated[int, Ge(1), Le(10_000_000)],
+        "a whole number from 1 to 10000000",
+        _DATA["fitting_rows"],
+        "Most rows that techniques fit on. Calibration needs no more than the default; pruning "
+        "and fine-tuning gain from thousands. The surplus of one source is sealed.",
+    ),
 )
 
 SEARCH_KEYS = (

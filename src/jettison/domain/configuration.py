@@ -33,6 +33,7 @@ class DataSection:
         target, unit, weight: column names; empty when there is none.
         groups: sensitive features or contexts, by column.
         seed: of the division.
+        fitting_rows: most rows that techniques fit on; the surplus of one source is sealed.
     """
 
     source: str = ""
@@ -45,6 +46,7 @@ class DataSection:
     unit: str = ""
     weight: str = ""
     seed: int = 7
+    fitting_rows: int = 512
 
 
 @dataclass(frozen=True, slots=True)

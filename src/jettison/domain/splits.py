@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from jettison.domain.encoder import Encoder
 from jettison.domain.rows import Array, Rows
 
-
-@dataclass(frozen=True, slots=True)
-class FittingData:
-    """Calibration rows: ranges and curvature. No labels; a technique may read all of it.
-
-    Attributes:
-        rows: at most 512 encoded rows.
-        seed: of every random choice that a technique makes.
-    """
-
-    rows: Rows
-    seed: int = 0
+TARGETS = "_targets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +39,38 @@ class Labels:
             for value in np.unique(values):
                 masks[f"{column}={value}"] = values == value
         return masks
+
+
+@dataclass(frozen=True, slots=True)
+class FittingData:
+    """Calibration rows: ranges and curvature. A technique may read all of it.
+
+    Attributes:
+        rows: encoded rows, as many as `data.fitting_rows` allows (512).
+        seed: of every random choice that a technique makes.
+        target_digest: SHA-256 of the right answers that lie beside the rows; empty without any.
+    """
+
+    rows: Rows
+    seed: int = 0
+    target_digest: str = ""
+
+    @property
+    def labels(self) -> Labels | None:
+        """The right answers, shape (n,), or `None`: every technique must do without as well."""
+        if not self.target_digest:
+            return None
+        path = Path(self.rows.folder) / f"{TARGETS}.npy"
+        return Labels(np.load(path, allow_pickle=False)[: self.rows.n])
+
+    @classmethod
+    def of(cls, rows: Rows, seed: int, targets: Array | None) -> FittingData:
+        """Puts the right answers, shape (n,) of int64 or float64, beside the rows."""
+        if targets is None:
+            return cls(rows, seed)
+        np.save(Path(rows.folder) / f"{TARGETS}.npy", targets)
+        told = hashlib.sha256(np.ascontiguousarray(targets).tobytes()).hexdigest()
+        return cls(rows, seed, told)
 
 
 @dataclass(frozen=True, slots=True)

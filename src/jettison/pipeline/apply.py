@@ -99,6 +99,7 @@ def artifact_key(
         "encoder": model.encoder.digest,
         "fitting": fitting.rows.digest,
         "fitting rows": fitting.rows.n,
+        "fitting targets": fitting.target_digest,
         "seed": fitting.seed,
         "steps": [{"name": s.name, "settings": dict(s.settings)} for s in steps],
         "sources": [registry.source_digest("techniques", step.name) for step in steps],

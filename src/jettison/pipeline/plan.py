@@ -12,7 +12,7 @@ from jettison import registry
 from jettison.domain.configuration import SearchSection
 from jettison.domain.extension_points import Runtime, Technique
 from jettison.domain.model import Model
-from jettison.domain.profile import Profile
+from jettison.domain.profile import LayerCost, Profile
 from jettison.domain.recipe import (
     Advice,
     Choices,
@@ -39,10 +39,16 @@ class Start:
     Attributes:
         techniques: the conversions that led here, in order; empty for the untouched model.
         model: with the traits that were found, not only those that were promised.
+        layers: as its own runtime shows them; empty where it shows none.
     """
 
     techniques: tuple[str, ...]
     model: Model
+    layers: tuple[LayerCost, ...] = ()
+
+    def profiled(self, baseline: Profile) -> Profile:
+        """The profile of the baseline, with the layers of this model where they are known."""
+        return dataclasses.replace(baseline, layers=self.layers) if self.layers else baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ def plan(
 
     Args:
         starts: the untouched model first, then each conversion of it.
-        profile: of the baseline; its layers are those of the last start that shows any.
+        profile: of the baseline. Each plug-in is asked about the last start that it could begin
+            from, with the layers of that start.
         wishes: of the user.
         failed: conversions that were tried and could not be carried out.
 
@@ -75,15 +82,18 @@ def plan(
     refused.update({failure.name: failure.reason for failure in failed})
     techniques = {n: t for n, t in techniques.items() if n not in refused}
     potentials = _potentials(techniques, starts, profile, refused)
+    _leave_out_what_cannot_gain(potentials, techniques, wishes.search, refused)
     kept = {name: technique for name, technique in techniques.items() if name in potentials}
     routes = tuple(dict.fromkeys(_routes(starts, kept, runtimes)))
     for name in kept:
         if not any(name in route.techniques for route in routes):
             refused[name] = _why_never(name, kept, runtimes, starts)
     used = {n for route in routes for n in (*route.techniques, route.runtime)}
-    model = starts[-1].model
     plugins: dict[str, Technique | Runtime] = {**kept, **runtimes}
-    spaces = {n: plugins[n].search_space(model, profile) for n in sorted(used)}
+    spaces: dict[str, Ranges] = {}
+    for name in sorted(used):
+        start = _last_for(plugins[name], starts) or starts[-1]
+        spaces[name] = plugins[name].search_space(start.model, start.profiled(profile))
     ranges, fixed = _narrow(spaces, wishes)
     home = registry.home_runtime(starts[0].model.traits).name
     return SearchSpace(
@@ -122,6 +132,23 @@ def _usable(plugins: dict[str, P], refused: dict[str, str]) -> dict[str, P]:
     return usable
 
 
+def _leave_out_what_cannot_gain(
+    potentials: dict[str, Potential],
+    techniques: Mapping[str, Technique],
+    search: SearchSection,
+    refused: dict[str, str],
+) -> None:
+    """Drops what can make nothing faster or smaller here, unless the user named it.
+
+    Conversions stay: what they lead to may gain.
+    """
+    for name, potential in list(potentials.items()):
+        hopeless = potential.speedup <= 1.0 and potential.size_ratio >= 1.0
+        if hopeless and not techniques[name].conversion and name not in search.techniques:
+            del potentials[name]
+            refused[name] = f"{potential.reason}; name it in `search.techniques` to try it"
+
+
 def _potentials(
     techniques: Mapping[str, Technique],
     starts: Sequence[Start],
@@ -131,13 +158,13 @@ def _potentials(
     """Asks each technique at the last start whose traits it can begin from."""
     found: dict[str, Potential] = {}
     for name, technique in techniques.items():
-        fitting = [s for s in starts if technique.requires <= s.model.traits]
-        if not fitting:
+        start = _last_for(technique, starts)
+        if start is None:
             lacking = sorted(technique.requires - starts[-1].model.traits)
             told = "; ".join(f"`{trait}` ({TRAITS[trait]})" for trait in lacking)
             refused[name] = f"this model lacks what it needs: {told}"
             continue
-        answer = technique.potential(fitting[-1].model, profile)
+        answer = technique.potential(start.model, start.profiled(profile))
         if isinstance(answer, Refusal):
             refused[name] = answer.reason
         else:
@@ -145,33 +172,57 @@ def _potentials(
     return found
 
 
+def _last_for(plugin: Technique | Runtime, starts: Sequence[Start]) -> Start | None:
+    """The last start whose traits it can begin from."""
+    return next((s for s in reversed(starts) if plugin.requires <= s.model.traits), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What a walk over legal orders needs to know at each step.
+
+    Attributes:
+        starts: by the crossings that made them.
+        techniques, runtimes: that may be used.
+        homes: the traits of all formats; a technique that removes one of them is a crossing.
+    """
+
+    starts: Mapping[tuple[str, ...], Start]
+    techniques: Mapping[str, Technique]
+    runtimes: Mapping[str, Runtime]
+    homes: frozenset[str]
+
+    def extend(self, crossed: tuple[str, ...], path: tuple[str, ...]) -> Iterator[Route]:
+        """Gives the routes that go on from here, depth first.
+
+        A crossing between formats was made before planning, for only its result tells which
+        traits it finds. Techniques that come before it change these as they say.
+
+        Args:
+            crossed: the crossings so far.
+            path: these and all other techniques, in order.
+        """
+        others = [self.techniques[name] for name in path if name not in crossed]
+        traits = traits_after(self.starts[crossed].model.traits, others)
+        for runtime in self.runtimes.values():
+            if runtime.requires <= traits:
+                yield Route(path, runtime.name)
+        for name, technique in self.techniques.items():
+            if name in path or illegality(traits, (technique,)) is not None:
+                continue
+            if (*crossed, name) in self.starts:
+                yield from self.extend((*crossed, name), (*path, name))
+            elif not (technique.conversion and technique.removes & self.homes):
+                yield from self.extend(crossed, (*path, name))
+
+
 def _routes(
     starts: Sequence[Start], techniques: Mapping[str, Technique], runtimes: Mapping[str, Runtime]
 ) -> Iterator[Route]:
-    """Walks every legal order, depth first, from every start."""
-    for start in starts:
-        yield from _extend(start, (), techniques, runtimes)
-
-
-def _extend(
-    start: Start,
-    after: tuple[Technique, ...],
-    techniques: Mapping[str, Technique],
-    runtimes: Mapping[str, Runtime],
-) -> Iterator[Route]:
-    traits = traits_after(start.model.traits, after)
-    names = (*start.techniques, *(t.name for t in after))
-    homes = {runtime.home for runtime in runtimes.values()}
-    for runtime in runtimes.values():
-        if runtime.requires <= traits:
-            yield Route(names, runtime.name)
-    for technique in techniques.values():
-        # A crossing between formats begins a start of its own, made before planning: only its
-        # result tells which traits it found.
-        if technique.name in names or (technique.conversion and technique.removes & homes):
-            continue
-        if illegality(traits, (technique,)) is None:
-            yield from _extend(start, (*after, technique), techniques, runtimes)
+    """Walks every legal order, from the untouched model through every chain of crossings."""
+    made = {start.techniques: start for start in starts}
+    homes = frozenset(registry.get("runtimes", n).home for n in registry.names("runtimes"))
+    return _Walk(made, techniques, runtimes, homes).extend((), ())
 
 
 def _why_never(

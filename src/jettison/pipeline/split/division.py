@@ -12,8 +12,6 @@ from jettison.domain.rows import Array
 
 FITTING_SHARE = 0.05
 SELECTION_SHARE = 0.15
-FITTING_ROWS = 512
-"""Calibration needs no more; the surplus is worth more when sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def place(seed: int, key: str) -> float:
     return int.from_bytes(first) / 2**64
 
 
-def divide(units: Sequence[str], seed: int) -> Array:
+def divide(units: Sequence[str], seed: int, most_fitting: int) -> Array:
     """Assigns each row to fitting (0), selection (1) or certification (2).
 
     A unit stands at a fixed point: below 5 % it is fitting, below 20 % selection. Rows that are
@@ -51,6 +49,7 @@ def divide(units: Sequence[str], seed: int) -> Array:
     Args:
         units: per row, the unit, or the digest of the row where it is its own unit.
         seed: of the places.
+        most_fitting: fitting rows beyond which whole units are worth more when sealed.
 
     Returns:
         Array of shape (n,) of int8.
@@ -64,7 +63,7 @@ def divide(units: Sequence[str], seed: int) -> Array:
     fitting = _first_below(order, places, FITTING_SHARE)
     rest = order[len(fitting) :]
     selection = _first_below(rest, places, FITTING_SHARE + SELECTION_SHARE)
-    within = np.cumsum(sizes[fitting]) <= FITTING_ROWS
+    within = np.cumsum(sizes[fitting]) <= most_fitting
     within[:1] = True
     sides[fitting[within]] = 0
     sides[selection] = 1
@@ -77,7 +76,11 @@ def _first_below(order: Array, places: Array, end: float) -> Array:
 
 
 def settle(
-    sides: Array, digests: Sequence[str], units: Sequence[str] | None, ranks: Sequence[str]
+    sides: Array,
+    digests: Sequence[str],
+    units: Sequence[str] | None,
+    ranks: Sequence[str],
+    most_fitting: int,
 ) -> Division:
     """Gives the rows of each use, without any that would be seen on two sides.
 
@@ -86,6 +89,7 @@ def settle(
         digests: per row, of its encoded inputs.
         units: per row, or `None` when each row is its own unit.
         ranks: per row, a hash of seed and contents, which orders the rows.
+        most_fitting: rows that techniques may fit on.
     """
     order = sorted(range(len(sides)), key=lambda row: ranks[row])
     seen: set[tuple[str, str]] = set()
@@ -105,8 +109,8 @@ def settle(
                 mine.append(row)
                 met.add(digests[row])
         if side == 0:
-            cut = max(0, len(mine) - FITTING_ROWS)
-            mine = mine[:FITTING_ROWS]
+            cut = max(0, len(mine) - most_fitting)
+            mine = mine[:most_fitting]
         for row in mine:
             seen.update(_marks(row, digests, units))
         kept.append(mine)

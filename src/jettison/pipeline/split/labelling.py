@@ -37,6 +37,20 @@ def label_rows(table: Example, section: DataSection, model: Model, where: str) -
     )
 
 
+def check_several_classes(labels: Labels, where: str) -> None:
+    """Refuses rows that can't judge a classifier.
+
+    Raises:
+        DataError: if all rows are of one class.
+    """
+    targets = labels.targets
+    if targets is not None and targets.dtype.kind == "i" and len(np.unique(targets)) == 1:
+        raise DataError(
+            f"every row of {where} has the same target (class {targets[0]}); quality can't be "
+            "judged on one class only: add rows of other classes"
+        )
+
+
 def take_labels(labels: Labels, index: Array) -> Labels:
     """Takes some rows."""
     return Labels(
@@ -150,13 +164,7 @@ def _targets(table: Example, name: str, model: Model, where: str) -> Array:
     values = _column(table, name, "target", where)
     if model.task == "regression":
         return _numbers(values, name, where)
-    classes = _classes(values, name, model, where)
-    if len(np.unique(classes)) == 1:
-        raise DataError(
-            f"every row of {where} has the same target {values[0]!r} (column `{name}`); quality "
-            "can't be judged on one class only: add rows of other classes"
-        )
-    return classes
+    return _classes(values, name, model, where)
 
 
 def _numbers(values: Array, name: str, where: str) -> Array:

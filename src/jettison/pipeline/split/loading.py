@@ -30,7 +30,12 @@ from jettison.pipeline.split.encoding import (
     take_rows,
     write_encoded,
 )
-from jettison.pipeline.split.labelling import join_labels, label_rows, take_labels
+from jettison.pipeline.split.labelling import (
+    check_several_classes,
+    join_labels,
+    label_rows,
+    take_labels,
+)
 from jettison.pipeline.split.notes import notes_about
 from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file, read_object
@@ -77,14 +82,18 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
     with storage(folder), _cleared(folder) as scratch:
         pool = encode_tables(bound, model, tables, scratch)
         ranks = _ranks(pool.digests, labels, section.seed)
-        sides = _sides(tables, labels, pool.digests, section.seed)
+        sides = _sides(tables, labels, pool.digests, section)
         units = None if labels.units is None else labels.units.tolist()
-        division = settle(sides, pool.digests, units, ranks)
+        division = settle(sides, pool.digests, units, ranks, section.fitting_rows)
         _check_none_empty(division, tables)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
         keys = _raw_keys(section, tables, fed_columns(bound, columns), division.certification)
         splits = _write(pool, labels, division, ranks, keys, (section, folder))
+        if _answers_known(section, tables):
+            answers = take_labels(labels, division.fitting).targets
+            fitting = FittingData.of(splits.fitting.rows, section.seed, answers)
+            splits = dataclasses.replace(splits, fitting=fitting)
     notes = notes_about(section, tables, division, labels, splits.certification)
     return dataclasses.replace(
         splits, encoder=bound, raw=str((folder / "raw").resolve()), notes=notes
@@ -142,24 +151,32 @@ def _tables(section: DataSection, live: Mapping[str, Any]) -> dict[str, Example]
 
 
 def _labels(section: DataSection, model: Model, tables: Mapping[str, Example]) -> Labels:
-    """Labels of all rows in order. A fitting file of its own needs none and gets placeholders."""
+    """Labels of all rows in order. A fitting file of its own needs none and gets fillers."""
     parts = []
     for use, table in tables.items():
         where = f"`{use}`"
         if use != "fitting":
             parts.append(label_rows(table, section, model, where))
+            check_several_classes(parts[-1], where)
             continue
         unit = section.unit if section.unit in table.columns else ""
-        bare = label_rows(table, DataSection(unit=unit), model, where)
+        target = section.target if section.target in table.columns else ""
+        bare = label_rows(table, DataSection(unit=unit, target=target), model, where)
+        filler = np.zeros(table.n, dtype=np.int64) if section.target else None
         parts.append(
             Labels(
-                targets=np.zeros(table.n, dtype=np.int64) if section.target else None,
+                targets=filler if bare.targets is None else bare.targets,
                 groups={name: np.full(table.n, "") for name in section.groups},
                 units=_own_units(bare, table.n) if section.unit else None,
                 weights=np.zeros(table.n) if section.weight else None,
             )
         )
     return join_labels(parts)
+
+
+def _answers_known(section: DataSection, tables: Mapping[str, Example]) -> bool:
+    """Whether the fitting rows have targets of their own."""
+    return "fitting" not in tables or section.target in tables["fitting"].columns
 
 
 def _own_units(labels: Labels, n: int) -> Array:
@@ -178,7 +195,7 @@ def _ranks(digests: Sequence[str], labels: Labels, seed: int) -> list[str]:
 
 
 def _sides(
-    tables: Mapping[str, Example], labels: Labels, digests: Sequence[str], seed: int
+    tables: Mapping[str, Example], labels: Labels, digests: Sequence[str], section: DataSection
 ) -> Array:
     if "source" not in tables:
         return np.concatenate([np.full(t.n, USES.index(use)) for use, t in tables.items()])
@@ -190,7 +207,7 @@ def _sides(
             f"the data has {distinct} {what}, too few to divide into fitting, selection and "
             f"certification; at least {FEWEST_UNITS} are needed, and a certificate needs hundreds"
         )
-    return divide(units, seed)
+    return divide(units, section.seed, section.fitting_rows)
 
 
 def _check_none_empty(division: Division, tables: Mapping[str, Example]) -> None:

@@ -11,7 +11,7 @@ from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.domain.splits import CertificationSet, Labels
-from jettison.pipeline.split.division import FITTING_ROWS, Division
+from jettison.pipeline.split.division import Division
 from jettison.pipeline.split.labelling import missing_rows, text_of
 
 TINY_GROUP = 59
@@ -35,14 +35,14 @@ def notes_about(
 ) -> tuple[str, ...]:
     """One sentence for each thing that was done, or that looks odd but is allowed."""
     return (
-        *_left_out(division),
+        *_left_out(division, section.fitting_rows),
         *_targets(division, labels),
         *_groups(labels, certification),
         *_undeclared_units(section, tables),
     )
 
 
-def _left_out(division: Division) -> Iterator[str]:
+def _left_out(division: Division, most: int) -> Iterator[str]:
     if division.copies:
         yield (
             f"{division.copies} rows for certification repeat the encoded inputs of another and "
@@ -54,10 +54,7 @@ def _left_out(division: Division) -> Iterator[str]:
             "in a split that is used earlier."
         )
     if division.cut:
-        yield (
-            f"{division.cut} fitting rows beyond the {FITTING_ROWS} that calibration uses were "
-            "left out."
-        )
+        yield (f"{division.cut} fitting rows beyond the {most} of `fitting_rows` were left out.")
 
 
 def _targets(division: Division, labels: Labels) -> Iterator[str]:

@@ -107,6 +107,32 @@ def test_files_named_per_use_are_taken_as_they_are(tmp_path: Path) -> None:
     assert any(note.startswith("7 rows were left out") for note in made.notes)
 
 
+def test_fitting_rows_carry_their_targets_where_they_are_known(tmp_path: Path) -> None:
+    """Rows and targets stay together; without targets, techniques are told that there are none."""
+    parts = {"fitting": table(40, seed=1), "selection": table(100, seed=2)}
+    section = dataclasses.replace(SECTION, unit="")
+    made = load_data(section, model(), tmp_path / "known", parts).fitting
+    assert made.labels is not None
+    assert made.labels.targets is not None
+    answers = dict(zip(parts["fitting"]["a"].tolist(), parts["fitting"]["y"].tolist()))
+    told = [answers[row[0]] for row in made.rows.column("x").tolist()]
+    assert made.labels.targets.tolist() == [("no", "yes").index(name) for name in told]
+    assert set(told) == {"no", "yes"}
+    del parts["fitting"]["y"]
+    bare = load_data(section, model(), tmp_path / "unknown", parts).fitting
+    assert bare.labels is None
+    assert bare.target_digest == ""
+
+
+def test_more_fitting_rows_are_kept_where_the_user_wants_them(tmp_path: Path) -> None:
+    """`fitting_rows` caps what techniques fit on."""
+    parts = {"fitting": table(40, seed=1), "selection": table(100, seed=2)}
+    section = dataclasses.replace(SECTION, unit="", fitting_rows=16)
+    made = load_data(section, model(), tmp_path, parts)
+    assert made.fitting.rows.n == 16
+    assert any("24 fitting rows beyond the 16 of `fitting_rows`" in note for note in made.notes)
+
+
 def test_without_a_sealed_file_nothing_can_be_certified(tmp_path: Path) -> None:
     """Two files give no certification set; three words say which are needed."""
     parts = {"fitting": table(40, seed=1), "selection": table(100, seed=2)}

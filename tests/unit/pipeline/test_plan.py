@@ -1,0 +1,151 @@
+"""Plan: chains of crossings, techniques before a crossing, and what is left out with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from jettison import machine
+from jettison.domain.configuration import SearchSection
+from jettison.domain.device import ServingProfile
+from jettison.domain.encoder import Encoder
+from jettison.domain.extension_points import Technique
+from jettison.domain.model import Artifact, Model, TensorSpec
+from jettison.domain.profile import LayerCost, Profile, StageCost
+from jettison.domain.recipe import Potential, Ranges, Refusal
+from jettison.domain.traits import traits_after
+from jettison.pipeline import plan
+from jettison.registry import get
+
+
+class Made:
+    """A technique that only says what it needs and does."""
+
+    conversion = False
+    packages: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        requires: str,
+        adds: str = "",
+        removes: str = "",
+        *,
+        conversion: bool = False,
+        potential: Potential | Refusal | None = None,
+    ) -> None:
+        self.name = ""
+        self.requires = frozenset(requires.split())
+        self.adds = frozenset(adds.split())
+        self.removes = frozenset(removes.split())
+        self.conversion = conversion
+        self.asked: list[tuple[LayerCost, ...]] = []
+        self._potential = potential or Potential(2.0, 0.5, "made up")
+
+    def search_space(self, model: Model, profile: Profile) -> Ranges:
+        return {}
+
+    def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
+        self.asked.append(profile.layers)
+        return self._potential
+
+
+TORCH = frozenset({"torch", "float32", "dense", "matmul"})
+
+
+def model_with(traits: frozenset[str]) -> Model:
+    """A model of which only the traits matter."""
+    spec = TensorSpec("x", "float32", ("batch", 4))
+    artifact = Artifact("none", "/nowhere", ("m",), "0" * 64, 10)
+    encoder = Encoder("arrays", {}, "", (), (), "")
+    return Model(artifact, traits, (spec,), (spec,), "x", "regression", encoder)
+
+
+def layer(operator: str) -> LayerCost:
+    return LayerCost("one", operator, 1, 1, 4, 1.0)
+
+
+@pytest.fixture
+def doors(monkeypatch: pytest.MonkeyPatch) -> dict[str, Made]:
+    """Pruning, a crossing, and int8 after it, in place of the registered techniques."""
+    made = {
+        "masks": Made("torch float32 dense", "sparse", "dense"),
+        "channels": Made("torch float32 dense"),
+        "cross": Made("torch", "onnx standard-operators", "torch", conversion=True),
+        "eight": Made("onnx float32", "int8", "float32"),
+    }
+    for name, technique in made.items():
+        technique.name = name
+    real = get
+
+    def found(family: str, name: str) -> object:
+        return made[name] if family == "techniques" else real(family, name)
+
+    monkeypatch.setattr(plan.registry, "get", found)
+    monkeypatch.setattr(
+        plan.registry,
+        "names",
+        lambda family: tuple(made) if family == "techniques" else ("onnx_runtime", "torch_eager"),
+    )
+    return made
+
+
+def planned(doors: Mapping[str, Made], *named: str, cross: bool = True) -> plan.SearchSpace:
+    """The plan for a torch model and, if wanted, its crossing to ONNX."""
+    starts = [plan.Start((), model_with(TORCH), (layer("Linear"),))]
+    if cross:
+        # A stage is anything with these four words.
+        steps: list[Technique] = [doors["cross"]]  # type: ignore[list-item]
+        after = traits_after(TORCH, steps) | {"attention"}
+        starts.append(plan.Start(("cross",), model_with(after), (layer("MatMul"),)))
+    profile = Profile(
+        machine.describe_device(),
+        ServingProfile(),
+        (StageCost("model", 1.0, 1.0),),
+        (layer("Linear"),),
+        1e9,
+        0.02,
+        10,
+    )
+    wishes = plan.Wishes(SearchSection(techniques=named), {}, {})
+    return plan.plan(starts, profile, wishes)
+
+
+def test_techniques_on_torch_weights_come_before_the_crossing_and_int8_after(
+    doors: dict[str, Made],
+) -> None:
+    """Structure, then masks, then the format, then 8 bits: by traits alone."""
+    routes = {r.techniques for r in planned(doors).routes if r.runtime == "onnx_runtime"}
+    assert ("channels", "masks", "cross", "eight") in routes
+    assert ("cross", "eight") in routes
+    order = {name: place for place, name in enumerate(("channels", "masks", "cross", "eight"))}
+    for route in routes:
+        places = [order[name] for name in route]
+        assert places == sorted(places)
+
+
+def test_a_crossing_that_was_not_made_is_not_walked(doors: dict[str, Made]) -> None:
+    """What a failed conversion would have led to stands in no route."""
+    routes = planned(doors, cross=False).routes
+    assert routes
+    assert all("cross" not in r.techniques and r.runtime == "torch_eager" for r in routes)
+
+
+def test_each_technique_is_asked_about_the_layers_of_its_own_format(
+    doors: dict[str, Made],
+) -> None:
+    """A torch technique sees torch layers, one for ONNX those of the converted graph."""
+    planned(doors)
+    assert doors["masks"].asked == [(layer("Linear"),)]
+    assert doors["eight"].asked == [(layer("MatMul"),)]
+
+
+def test_what_can_gain_nothing_is_left_out_unless_it_is_named(doors: dict[str, Made]) -> None:
+    """Neither faster nor smaller here: refused with the reason and the way to try it."""
+    doors["masks"]._potential = Potential(1.0, 1.0, "zeros are computed with all the same")
+    space = planned(doors)
+    assert all("masks" not in r.techniques for r in space.routes)
+    [refusal] = [r for r in space.refused if r.name == "masks"]
+    assert "zeros are computed with all the same; name it in `search.techniques`" in refusal.reason
+    named = planned(doors, "masks", "cross")
+    assert ("masks", "cross") in {r.techniques for r in named.routes}
