@@ -1,0 +1,279 @@
+"""Makes a PyTorch module narrower: fewer channels, attention heads and hidden neurons.
+
+Importing this file imports torch and torch_pruning; plug-ins import it inside the methods that
+need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jettison.domain.rows import Array
+from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.torch_batchnorm import recalibrate
+from jettison.graphs.torch_channels import ChannelGroup, ChannelMap
+from jettison.graphs.torch_gates import (
+    GRADIENT_IMPORTANCES,
+    NORM_IMPORTANCES,
+    RowLoss,
+    gate_gradients,
+    importance_of_gates,
+    norms,
+)
+from jettison.graphs.torch_macs import layer_macs
+from jettison.graphs.torch_reconstruct import can_refit, refit, watch_moments
+from jettison.numerics.width_allocation import LayerShape, cost, keep_widths
+
+__all__ = ["Narrowed", "NarrowingPlan", "narrow"]
+
+Batches = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowingPlan:
+    """How to make a module narrower.
+
+    Attributes:
+        removed: share of the cost that goes, above 0 and below 1.
+        of: what the cost is: `macs` (multiply-accumulates) or `channels` (their number).
+        importance: `fisher`, `taylor`, `group_l1` or `l1`.
+        evenly: every group loses the same share, instead of one ranking over all groups.
+        round_to: widths are multiples of this (heads are never split).
+        rounds: importance is found anew and a part is removed this many times.
+        refit_readers: fit the layers that read removed channels by least squares.
+        layers: comma-separated patterns of layers that may become narrower; empty means all.
+    """
+
+    removed: float
+    of: str = "macs"
+    importance: str = "fisher"
+    evenly: bool = False
+    round_to: int = 1
+    rounds: int = 1
+    refit_readers: bool = True
+    layers: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks what a person may have typed.
+
+        Raises:
+            CandidateFailed: for a value outside of what is allowed.
+        """
+        if not 0.0 < self.removed < 1.0:
+            raise CandidateFailed(
+                f"the share to remove must be above 0 and below 1; got {self.removed}"
+            )
+        allowed = (*GRADIENT_IMPORTANCES, *NORM_IMPORTANCES)
+        if self.importance not in allowed:
+            raise CandidateFailed(
+                f"importance must be one of {', '.join(allowed)}; got {self.importance!r}"
+            )
+        if self.of not in ("macs", "channels"):
+            raise CandidateFailed(f"a share is of `macs` or of `channels`; got {self.of!r}")
+        if self.round_to < 1 or self.rounds < 1:
+            raise CandidateFailed(
+                f"round_to and rounds must be at least 1; got {self.round_to} and {self.rounds}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What became narrower.
+
+    Attributes:
+        widths: first layer of each group -> units before and after.
+        macs_before, macs_after: of one row, in all layers with weights.
+        spared: layers whose channels stay, with the reason.
+        refitted: layers whose weights were fitted again.
+        recalibrated: BatchNorm layers whose statistics were recomputed.
+    """
+
+    widths: Mapping[str, tuple[int, int]]
+    macs_before: int
+    macs_after: int
+    spared: Mapping[str, str]
+    refitted: int = 0
+    recalibrated: int = 0
+
+
+def narrow(module: Any, plan: NarrowingPlan, batches: Batches, loss: RowLoss | None) -> Narrowed:
+    """Removes the channels that the loss feels least; changes the module.
+
+    Its inputs and outputs stay as they are. BatchNorm statistics are recomputed on the batches.
+
+    Args:
+        module: in eval mode, called with tensors by name.
+        plan: how.
+        batches: fitting rows in order, input name -> tensor of shape (n, ...), on its device.
+        loss: of rows, for importances by gradients.
+
+    Raises:
+        NothingChanged: if no channel can be removed, or none was with these settings.
+        CandidateFailed: if the module can't be traced, or gradients can't be had.
+    """
+    if not batches:
+        raise CandidateFailed("making a model narrower needs fitting rows; none were given")
+    inputs = {name: tensor[:4] for name, tensor in batches[0].items()}
+    before = sum(layer_macs(module, inputs).values())
+    widths: dict[str, tuple[int, int]] = {}
+    done = Narrowed(widths, before, before, {})
+    for number in range(plan.rounds):
+        channels = ChannelMap(module, inputs, plan.layers)
+        if not channels.groups:
+            raise NothingChanged(_nothing(channels))
+        # Equal factors: each round keeps the same share of what the round before left.
+        share = (1.0 - plan.removed) ** ((number + 1) / plan.rounds)
+        step = _one_round(module, channels, plan, share, (batches, inputs, loss), widths)
+        done = Narrowed(
+            widths,
+            before,
+            sum(layer_macs(module, inputs).values()),
+            channels.spared,
+            step,
+            recalibrate(module, batches),
+        )
+    if all(was == now for was, now in widths.values()):
+        raise NothingChanged(
+            f"removing {plan.removed:.0%} of {plan.of} takes no whole step of {plan.round_to} "
+            "channels from any layer; remove more, or round to fewer"
+        )
+    return done
+
+
+def _one_round(
+    module: Any,
+    channels: ChannelMap,
+    plan: NarrowingPlan,
+    share: float,
+    rows: tuple[Batches, Mapping[str, Any], RowLoss | None],
+    widths: dict[str, tuple[int, int]],
+) -> int:
+    batches, inputs, loss = rows
+    groups = channels.groups
+    first = [widths.get(group.name, (group.units, 0))[0] for group in groups]
+    layers = _shapes(layer_macs(module, inputs), groups, plan.of)
+    # The share is one of the model as it was; `layers` cost what they cost now.
+    now = [group.units for group in groups]
+    whole = _at_first(layers, now, first)
+    scores = _scores(module, groups, plan, batches, loss)
+    weighed = _weighed(scores, layers, groups, plan)
+    kept = keep_widths(
+        weighed,
+        layers,
+        min(1.0, share * whole / max(cost(layers, now, now), 1e-30)),
+        [1 if group.block > 1 else min(plan.round_to, group.units) for group in groups],
+    )
+    chosen = [
+        np.sort(np.argsort(-np.asarray(values), kind="stable")[:width])
+        for values, width in zip(scores, kept, strict=True)
+    ]
+    for group, units, width in zip(groups, first, kept, strict=True):
+        widths[group.name] = (units, int(width))
+    return _remove(module, channels, chosen, batches, refit_readers=plan.refit_readers)
+
+
+def _at_first(layers: Sequence[LayerShape], now: Sequence[int], first: Sequence[int]) -> float:
+    """What the layers would cost at the widths of the original model."""
+    return cost(layers, first, now)
+
+
+def _shapes(
+    macs: Mapping[str, int], groups: Sequence[ChannelGroup], of: str
+) -> tuple[LayerShape, ...]:
+    if of == "channels":
+        return tuple(LayerShape(float(g.channels), (i,)) for i, g in enumerate(groups))
+    belongs: dict[str, list[int]] = {name: [] for name in macs}
+    for number, group in enumerate(groups):
+        for member in (*group.makers, *group.readers):
+            if member.name in belongs:
+                belongs[member.name].append(number)
+    return tuple(LayerShape(float(macs[name]), tuple(where)) for name, where in belongs.items())
+
+
+def _scores(
+    module: Any,
+    groups: Sequence[ChannelGroup],
+    plan: NarrowingPlan,
+    batches: Batches,
+    loss: RowLoss | None,
+) -> list[Array]:
+    if plan.importance in NORM_IMPORTANCES:
+        return [norms(plan.importance, group).cpu().numpy() for group in groups]
+    if loss is None:
+        raise CandidateFailed(
+            f"importance `{plan.importance}` needs a loss, and this task has none; use `group_l1`"
+        )
+    gates = gate_gradients(module, groups, batches, loss)
+    return [importance_of_gates(plan.importance, values).cpu().numpy() for values in gates]
+
+
+def _weighed(
+    scores: Sequence[Array],
+    layers: Sequence[LayerShape],
+    groups: Sequence[ChannelGroup],
+    plan: NarrowingPlan,
+) -> list[Array]:
+    """Scores that can be compared between groups."""
+    if plan.evenly:
+        return [np.argsort(np.argsort(values)) / len(values) for values in scores]
+    if plan.importance in NORM_IMPORTANCES:
+        return [np.asarray(values) for values in scores]
+    # In units of the loss: what is lost for each multiplication saved.
+    saved = [
+        sum(layer.cost * layer.groups.count(number) for layer in layers) / group.units
+        for number, group in enumerate(groups)
+    ]
+    return [np.asarray(values) / max(s, 1e-30) for values, s in zip(scores, saved, strict=True)]
+
+
+def _remove(
+    module: Any,
+    channels: ChannelMap,
+    chosen: Sequence[Array],
+    batches: Batches,
+    *,
+    refit_readers: bool,
+) -> int:
+    """Removes what is not chosen; gives the number of layers that were fitted again."""
+    touched = [
+        (group, [int(unit) for unit in units])
+        for group, units in zip(channels.groups, chosen, strict=True)
+        if len(units) < group.units
+    ]
+    fits = _fits(touched) if refit_readers else {}
+    moments = watch_moments(module, list(fits), batches) if fits else {}
+    for group, units in touched:
+        gone = sorted(set(range(group.units)) - set(units))
+        channels.remove(group, gone)
+    for layer, (kept, weight) in fits.items():
+        refit(layer, moments[layer], kept.to(weight.device), weight)
+    return len(fits)
+
+
+def _fits(touched: Sequence[tuple[ChannelGroup, list[int]]]) -> dict[Any, tuple[Any, Any]]:
+    """Layers to fit again -> the input channels that they keep, and their weights before.
+
+    A layer that also makes removed channels of another group would need its new rows first, so
+    such a layer keeps its weights.
+    """
+    import torch
+
+    makes = {member.layer for group, _ in touched for member in group.makers}
+    fits: dict[Any, tuple[Any, Any]] = {}
+    for group, units in touched:
+        stay = torch.tensor(group.channels_of(units))
+        for member in group.readers:
+            if member.layer in makes or not can_refit(member.layer):
+                continue
+            kept = member.positions[torch.isin(member.roots, stay)].sort().values
+            fits[member.layer] = (kept, member.layer.weight.detach().clone())
+    return fits
+
+
+def _nothing(channels: ChannelMap) -> str:
+    reasons = "; ".join(f"`{name}`: {why}" for name, why in list(channels.spared.items())[:3])
+    return f"no layer of this model can become narrower: {reasons or 'it has no convolution or linear layer'}"

@@ -1,0 +1,188 @@
+"""What a short training run minimises: labels, the original's answers, or its inner values.
+
+Importing this file imports torch; plug-ins import it inside the methods that need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional
+
+from jettison.errors import CandidateFailed
+
+__all__ = [
+    "CrossEntropy",
+    "Distillation",
+    "HiddenCosine",
+    "Objective",
+    "SquaredError",
+    "Weighted",
+    "chosen",
+]
+
+
+class Objective(Protocol):
+    """A mean loss over a batch."""
+
+    def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """Runs the module and gives a scalar tensor.
+
+        Args:
+            module: called with `inputs` by name.
+            inputs: input name -> tensor of shape (n, ...).
+            targets: shape (n,), or `None` without labels.
+        """
+        ...
+
+
+def chosen(answer: Any, place: int) -> Any:
+    """The output that quality reads: `place` in a tuple, or the only tensor."""
+    return answer[place] if isinstance(answer, tuple) else answer
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropy:
+    """Cross entropy of scores with class labels.
+
+    Attributes:
+        place: of the scores in the answer.
+        smoothing: share of each label spread over all classes.
+    """
+
+    place: int = 0
+    smoothing: float = 0.0
+
+    def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """Gives the mean over the batch, in nats."""
+        scores = chosen(module(**inputs), self.place)
+        return functional.cross_entropy(scores.float(), targets, label_smoothing=self.smoothing)
+
+
+@dataclass(frozen=True, slots=True)
+class SquaredError:
+    """Mean squared difference from the targets, or from the original's answers without them.
+
+    Attributes:
+        teacher: the original; used where `targets` is `None`.
+        place: of the answer.
+    """
+
+    teacher: Any = None
+    place: int = 0
+
+    def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """Gives the mean over the batch."""
+        answer = chosen(module(**inputs), self.place).float()
+        wanted = targets
+        if wanted is None:
+            with torch.no_grad():
+                wanted = chosen(self.teacher(**inputs), self.place).float()
+        return functional.mse_loss(answer, wanted.to(answer.dtype).reshape(answer.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """Divergence from the original's class probabilities (Hinton et al. 2015, section 2).
+
+    T^2 * KL(softmax(teacher / T) || softmax(student / T)); the factor keeps its gradients as
+    large as those of the labels at every temperature.
+
+    Attributes:
+        teacher: the original in eval mode.
+        temperature: T.
+        place: of the scores in the answer.
+    """
+
+    teacher: Any
+    temperature: float = 4.0
+    place: int = 0
+
+    def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """Gives the mean over the batch, in nats; labels are not read."""
+        with torch.no_grad():
+            wanted = chosen(self.teacher(**inputs), self.place).float() / self.temperature
+        scores = chosen(module(**inputs), self.place).float() / self.temperature
+        divergence = functional.kl_div(
+            scores.log_softmax(1), wanted.log_softmax(1), reduction="batchmean", log_target=True
+        )
+        return divergence * self.temperature**2
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenCosine:
+    """1 - cosine between what a layer answers in the changed and in the original model.
+
+    The hidden-state loss of DistilBERT (Sanh et al. 2019, section 3). Embeddings are the case
+    with no layers: then the answers themselves are compared.
+
+    Attributes:
+        teacher: the original in eval mode.
+        layers: names of layers that both models have with the same number of channels.
+        place: of the answer, for models without `layers`.
+    """
+
+    teacher: Any
+    layers: tuple[str, ...] = ()
+    place: int = 0
+
+    def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """Gives the mean over the batch and the layers; labels are not read.
+
+        Raises:
+            CandidateFailed: if a layer answers with another width than in the original.
+        """
+        with torch.no_grad():
+            wanted = self._values(self.teacher, inputs)
+        values = self._values(module, inputs)
+        losses = [
+            1 - functional.cosine_similarity(one.float(), two.float(), dim=-1).mean()
+            for one, two in zip(values, wanted, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+    def _values(self, module: Any, inputs: Mapping[str, Any]) -> list[Any]:
+        if not self.layers:
+            return [chosen(module(**inputs), self.place)]
+        seen: dict[str, Any] = {}
+
+        def hook(name: str) -> Any:
+            def keep(layer: Any, read: Any, output: Any) -> None:
+                seen[name] = output[0] if isinstance(output, tuple) else output
+
+            return keep
+
+        handles = [
+            module.get_submodule(name).register_forward_hook(hook(name)) for name in self.layers
+        ]
+        try:
+            module(**inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [seen[name] for name in self.layers]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A weighted sum of objectives; each runs the module itself."""
+
+    parts: Sequence[tuple[float, Objective]]
+
+    def __post_init__(self) -> None:
+        """Refuses weights that can't be meant.
+
+        Raises:
+            CandidateFailed: if there is no part, or a weight is negative.
+        """
+        if not self.parts or any(weight < 0 for weight, _ in self.parts):
+            raise CandidateFailed("an objective needs parts with weights of 0 or more")
+
+    def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """Gives the weighted sum over the batch."""
+        return sum(
+            weight * part(module, inputs, targets) for weight, part in self.parts if weight > 0
+        )
