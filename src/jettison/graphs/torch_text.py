@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
+from jettison.domain.model import TensorSpec
 from jettison.errors import ModelError
 from jettison.graphs.huggingface_files import is_classifier, model_files, read_config
 from jettison.graphs.pooling import Pooling, read_pooling, write_pooling
+from jettison.graphs.torch_signature import Signature
 
 __all__ = ["TextModel", "open_text_model", "save_text_model"]
 
@@ -52,6 +54,13 @@ class TextModel(torch.nn.Module):  # type: ignore[misc]
         if self.pooling is None:
             return answer.logits
         return _pool(answer.last_hidden_state, attention_mask, self.pooling)
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and output, with free batch and sequence: what an export of this module needs."""
+        names = ["input_ids", "attention_mask"] + ["token_type_ids"] * self.takes_segments
+        inputs = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in names)
+        return Signature(inputs, ("logits",) if self.pooling is None else ("embedding",))
 
     @property
     def takes_segments(self) -> bool:
