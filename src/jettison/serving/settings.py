@@ -29,7 +29,7 @@ class ServeSettings:
         allowed_hosts: names by which callers may call this server (the `Host` header), for one
             behind a proxy; empty: on loopback without a key, only names of this machine.
         max_body_bytes: of one request.
-        max_connections: open at once, over HTTP.
+        max_connections: open at once over HTTP; calls at once over gRPC.
         read_seconds: a client that has not sent its whole request by then is cut off.
         deadline_seconds: longest that a request may take when it names no shorter time.
         latency_target_seconds: the batch cap is measured so that one batch takes no longer.

@@ -10,6 +10,7 @@ from grpc import aio
 
 from jettison.errors import UsageError
 from jettison.serving.observability import Observability
+from jettison.serving.rpc.arrival import in_time
 from jettison.serving.rpc.messages import SERVICE, messages, methods
 from jettison.serving.rpc.service import Service
 from jettison.serving.settings import ServeSettings
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from jettison.serving.repository import Repository
 
 UNLIMITED = -1
+LARGEST = 2**31 - 1
+
+IDLE_SECONDS = 300
+"""A connection without a call is closed after so long; clients open another by themselves."""
+
+AGE_SECONDS = 1800
+"""So old a connection takes no new calls; what runs on it may end. Callers behind a balancer are
+spread anew, and whoever keeps a connection busy with nothing does not keep it for good."""
+
+SILENCE_SECONDS, ANSWER_SECONDS = 60, 20
+"""After so long without a byte the peer is asked whether it is there, and must answer in time."""
 
 
 async def start_grpc(
@@ -36,7 +48,8 @@ async def start_grpc(
     server = aio.server(
         options=_options(settings), maximum_concurrent_rpcs=settings.max_connections
     )
-    server.add_generic_rpc_handlers((_handler(Service(repository, watch, settings)),))
+    service = Service(repository, watch, settings)
+    server.add_generic_rpc_handlers((_handler(service, settings.read_seconds),))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.grpc_port or 0}"
     try:
@@ -54,21 +67,31 @@ async def start_grpc(
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:
+    longest = settings.read_seconds + settings.deadline_seconds
     return [
         # Two servers on one port would share its calls without a word.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", UNLIMITED),
-        ("grpc.server_handshake_timeout_ms", round(settings.read_seconds * 1000)),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(settings.read_seconds)),
+        ("grpc.max_connection_idle_ms", _milliseconds(IDLE_SECONDS)),
+        ("grpc.max_connection_age_ms", _milliseconds(AGE_SECONDS)),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(longest)),
+        ("grpc.keepalive_time_ms", _milliseconds(SILENCE_SECONDS)),
+        ("grpc.keepalive_timeout_ms", _milliseconds(ANSWER_SECONDS)),
     ]
 
 
-def _handler(service: Service) -> Any:
+def _milliseconds(seconds: float) -> int:
+    return min(round(seconds * 1000), LARGEST)
+
+
+def _handler(service: Service, read_seconds: float) -> Any:
     classes = messages()
     answers = service.methods()
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(
-            answers[name],
+        name: grpc.stream_unary_rpc_method_handler(
+            in_time(answers[name], read_seconds),
             request_deserializer=classes[request].FromString,
             response_serializer=classes[response].SerializeToString,
         )

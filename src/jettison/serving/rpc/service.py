@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,6 +17,7 @@ from jettison.serving.oip.ending import CLIENT_GONE, OK, Ending
 from jettison.serving.oip.metadata import model_metadata, repository_index, server_metadata
 from jettison.serving.oip.signature import Signatures
 from jettison.serving.request_ids import RequestIds
+from jettison.serving.rpc.arrival import Method
 from jettison.serving.rpc.conversion import plain_parameters, read_call, write_answer
 from jettison.serving.rpc.messages import messages
 from jettison.serving.settings import ServeSettings
@@ -43,8 +44,6 @@ CODES: Mapping[str, grpc.StatusCode] = {
 OFF_LOOP_BYTES = 256 * 1024
 OPEN = frozenset({"ServerLive", "ServerReady"})
 CHANGES = frozenset({"RepositoryModelLoad", "RepositoryModelUnload"})
-
-Method = Callable[[Any, Any], Awaitable[Any]]
 
 
 class Service:
