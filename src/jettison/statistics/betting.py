@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +30,7 @@ from scipy.optimize import brentq
 
 from jettison.statistics.intervals import Interval
 
-__all__ = ["EPOCH", "BettingTest", "shared_alpha"]
+__all__ = ["EPOCH", "BettingState", "BettingTest", "shared_alpha"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -45,6 +46,29 @@ SHARES = 0.95 * 1.5 ** -np.arange(12.0)
 
 _LOWEST = -1.0 + 1e-9
 _PRECISION = 1e-8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BettingState:
+    """All that a test knows, so that it can go on elsewhere.
+
+    Attributes:
+        margin, alpha, resolution: of the test.
+        counts: of each multiple of 1 / resolution from -1 to 1, shape (2 resolution + 1,).
+        starts: of each open account, in outcomes.
+        before: the counts before each account, shape (accounts, 2 resolution + 1).
+        total: sum of the drops.
+        log_most: log of the most money ever held.
+    """
+
+    margin: float
+    alpha: float
+    resolution: int
+    counts: Counts
+    starts: Counts
+    before: Counts
+    total: float
+    log_most: float
 
 
 class BettingTest:
@@ -76,6 +100,7 @@ class BettingTest:
         self.margin = margin
         self.alpha = alpha
         self._resolution = resolution
+        self._seed = seed
         self._random = np.random.default_rng(seed)
         self._values = np.arange(-resolution, resolution + 1) / resolution
         self._growth = _growth(self._values, margin)
@@ -120,8 +145,7 @@ class BettingTest:
 
     def _open(self) -> None:
         """Opens a fresh account; closes the one whose neighbours are closest in age."""
-        epoch = self.n // EPOCH
-        stake = 0.5 * 6.0 / (math.pi * epoch) ** 2
+        stake = _stake(self.n)
         self._cash = max(0.0, self._cash - stake)
         self._starts.append(self.n)
         self._stakes = np.append(self._stakes, math.log(stake))
@@ -133,6 +157,43 @@ class BettingTest:
             del self._starts[closed]
             self._stakes = np.delete(self._stakes, closed)
             self._before = np.delete(self._before, closed, axis=0)
+
+    def state(self) -> BettingState:
+        """A copy of all that is known now."""
+        return BettingState(
+            self.margin,
+            self.alpha,
+            self._resolution,
+            self._life.copy(),
+            np.array(self._starts, np.int64),
+            self._before.copy(),
+            self._total,
+            self._log_most,
+        )
+
+    def resume(self, state: BettingState) -> None:
+        """Goes on where another test of the same margin, alpha and resolution stood.
+
+        Args:
+            state: of that test. Values between two multiples are rounded by other random numbers
+                from here on than there; the test is as valid.
+
+        Raises:
+            ValueError: if the state is of another test, or contradicts itself; nothing is changed.
+        """
+        _check(state, self)
+        n = int(state.counts.sum())
+        self._cash = 0.5
+        for end in range(EPOCH, n + 1, EPOCH):
+            self._cash = max(0.0, self._cash - _stake(end))
+        opened = [0.5, *(_stake(int(start)) for start in state.starts[1:])]
+        self._life, self._before = state.counts.copy(), state.before.copy()
+        self._starts = [int(start) for start in state.starts]
+        self._stakes = np.log(np.array(opened))
+        self._total, self.n = state.total, n
+        self._log_most = max(state.log_most, self._log_money())
+        self._random = np.random.default_rng([self._seed, n])
+        self._shown = (0, 0.0, Interval(math.nan, -1.0, 1.0, 0))
 
     def _log_money(self) -> float:
         wealth = self._stakes + _log_wealth(self._life - self._before, self._growth)
@@ -189,6 +250,37 @@ def shared_alpha(alpha: float, parts: Mapping[str, float]) -> dict[str, float]:
     """
     whole = sum(parts.values())
     return {name: alpha * weight / whole for name, weight in parts.items()}
+
+
+def _stake(start: int) -> float:
+    """What the account that is opened after so many outcomes gets of the money."""
+    return 0.5 * 6.0 / (math.pi * (start // EPOCH)) ** 2
+
+
+def _check(state: BettingState, test: BettingTest) -> None:
+    """Refuses a state that this test could not have come to.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    own = test.state()
+    for name in ("margin", "alpha", "resolution"):
+        told, wanted = getattr(state, name), getattr(own, name)
+        if told != wanted:
+            raise ValueError(f"it is about {name} {told}, and this test about {wanted}")
+    counts, starts, before = state.counts, state.starts, state.before
+    if counts.shape != own.counts.shape or before.shape != (len(starts) or 1, len(counts)):
+        raise ValueError(f"its counts have shapes {counts.shape} and {before.shape}")
+    n = int(counts.sum())
+    rows = np.vstack([before, counts])
+    if (rows < 0).any() or (np.diff(rows, axis=0) < 0).any() or starts[0] != 0:
+        raise ValueError("its counts fall")
+    if not np.array_equal(before.sum(axis=1), starts) or starts[-1] != n // EPOCH * EPOCH:
+        raise ValueError(f"its accounts do not fit {n} outcomes")
+    if (starts % EPOCH).any() or len(starts) > ACCOUNTS + 1:
+        raise ValueError(f"its accounts start at {starts.tolist()}")
+    if not abs(state.total) <= n or not 0.0 <= state.log_most < math.inf:
+        raise ValueError(f"its sum is {state.total} and its money {state.log_most}")
 
 
 def _growth(values: Floats, margin: float) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -111,6 +112,62 @@ def test_bounded_differences_are_rounded_without_bias() -> None:
     kept = float((test._life * test._values).sum() / test.n)
     assert kept == pytest.approx(float(drops.mean()), abs=3e-5)
     assert test.mean == pytest.approx(float(drops.mean()))
+
+
+@pytest.mark.parametrize("n", [0, 1, EPOCH - 1, EPOCH, 7 * EPOCH + 3, 40 * EPOCH])
+def test_who_goes_on_from_a_state_comes_to_the_same(n: int) -> None:
+    """A test that is stopped and resumed holds the same money as one that never stopped."""
+    drops = losses(n + 2 * EPOCH, 0.015, 0.05, seed=4)
+    whole, first, second = (BettingTest(0.01, 0.05) for _ in range(3))
+    whole.add(drops[:n])
+    first.add(drops[:n])
+    second.resume(first.state())
+    for test in (whole, second):
+        test.add(drops[n:])
+    assert second.n == whole.n
+    assert second.evidence == whole.evidence
+    assert second.p_value == whole.p_value
+    assert second.interval() == whole.interval()
+
+
+def test_an_alarm_survives_its_state() -> None:
+    """What was broken is broken after a resume, also when better outcomes followed."""
+    first, second = BettingTest(0.01, 0.05, 4), BettingTest(0.01, 0.05, 4)
+    first.add([1.0] * 60)
+    first.add([-1.0] * 900)
+    second.resume(first.state())
+    assert first.broken
+    assert second.broken
+    assert second.evidence < 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"margin": 0.02}, "margin 0.02"),
+        ({"alpha": 0.01}, "alpha"),
+        ({"resolution": 2}, "resolution"),
+        ({"total": np.nan}, "sum"),
+        ({"total": 1e9}, "sum"),
+        ({"log_most": -1.0}, "money"),
+        ({"log_most": np.inf}, "money"),
+        ({"counts": np.array([0, 5, 0])}, "fall"),
+        ({"counts": np.array([0, 5, 0, 0])}, "shapes"),
+        ({"starts": np.array([0, 400])}, "accounts"),
+        ({"starts": np.array([0, EPOCH, EPOCH])}, "shapes"),
+        ({"before": np.zeros((2, 3), np.int64)}, "accounts"),
+        ({"before": np.full((2, 3), -1)}, "fall"),
+    ],
+)
+def test_a_state_that_contradicts_itself_is_refused(change: dict[str, object], told: str) -> None:
+    """Of another test, or damaged: it says what is wrong, and the test stays as it was."""
+    first, second = BettingTest(0.01, 0.05), BettingTest(0.01, 0.05)
+    first.add(losses(EPOCH + 20, 0.01, 0.05, seed=5))
+    second.add([1.0, 0.0])
+    before = second.evidence
+    with pytest.raises(ValueError, match=told):
+        second.resume(dataclasses.replace(first.state(), **change))
+    assert (second.n, second.evidence) == (2, before)
 
 
 @pytest.mark.parametrize("bad", [1.1, float("nan"), float("inf")])
