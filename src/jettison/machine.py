@@ -38,6 +38,8 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
+    "nncf",
     "torch",
     "transformers",
     "tokenizers",

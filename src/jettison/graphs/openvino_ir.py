@@ -87,6 +87,11 @@ def write_ir(graph: Any, folder: Path) -> tuple[str, ...]:
     return FILES
 
 
+def names_of(ports: Any) -> set[str]:
+    """All names of some inputs or outputs of a graph; one port may have several."""
+    return {name for port in ports for name in port.get_names()}
+
+
 def reason_of(error: Exception) -> str:
     """The last lines of an OpenVINO error: those before them name places in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

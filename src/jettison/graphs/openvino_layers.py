@@ -16,6 +16,8 @@ WORDS: Mapping[str, str] = {
     "Convolution": "Conv",
     "ConvolutionBackpropData": "ConvTranspose",
     "FullyConnected": "MatMul",
+    "FullyConnectedCompressed": "MatMul",
+    "FullyConnectedQuantizedLegacy": "MatMul",
     "GroupConvolution": "Conv",
     "GroupConvolutionBackpropData": "ConvTranspose",
 }
@@ -64,11 +66,18 @@ class Weighted:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One kernel that ran: its name, its OpenVINO type, its microseconds over all calls."""
+    """One kernel that ran.
+
+    Attributes:
+        name: as OpenVINO tells it; operator: its OpenVINO type.
+        microseconds: over all calls.
+        made_of: names of the operators that were fused into it.
+    """
 
     name: str
     operator: str
     microseconds: float
+    made_of: tuple[str, ...] = ()
 
 
 def weighted_layers(graph: Any) -> tuple[Weighted, ...]:
@@ -99,13 +108,12 @@ def layer_costs(
     """
     graph = fixed_shapes(read_ir(path), shapes)
     stored = {layer.name: layer for layer in weighted_layers(graph)}
-    behind = {follower: name for name in stored for follower in _followers(graph, name)}
     spent: dict[str, float] = {}
     operators: dict[str, str] = {}
     for kernel in kernels:
         # A kernel that takes in a bias is named after the addition.
-        name = kernel.name if kernel.name in stored else behind.get(kernel.name, kernel.name)
-        name = name if name not in spent or name in stored else kernel.name
+        inside = (name for name in (kernel.name, *kernel.made_of) if name in stored)
+        name = next(inside, kernel.name)
         spent[name] = spent.get(name, 0.0) + kernel.microseconds
         known = stored[name].operator if name in stored else kernel.operator
         operators[name] = WORDS.get(known, known)
@@ -167,14 +175,3 @@ def _macs(node: Any, weights: Any, size: int) -> int | None:
         return outputs * size // int(shape.to_shape()[-1])
     channels = int(shape.to_shape()[1])
     return outputs * (size // channels)
-
-
-def _followers(graph: Any, name: str) -> Iterator[str]:
-    """The names of what reads an operator and adds or scales, which is fused into its kernel."""
-    node = next(n for n in graph.get_ordered_ops() if n.get_friendly_name() == name)
-    for _ in range(2):
-        readers = [i.get_node() for i in node.output(0).get_target_inputs()]
-        if len(readers) != 1:
-            return
-        node = readers[0]
-        yield node.get_friendly_name()

@@ -104,9 +104,8 @@ class OpenvinoRunner:
         """Counts the kernels of each precision: `openvino-cpu i8` are those that run in 8 bits."""
         counts: dict[str, int] = {}
         for node in self._compiled.get_runtime_model().get_ordered_ops():
-            facts = node.get_rt_info()
-            if str(facts["layerType"].value) not in NO_KERNEL:
-                key = f"openvino-cpu {facts['runtimePrecision'].value}"
+            if _told(node, "layerType") not in NO_KERNEL:
+                key = f"openvino-cpu {_told(node, 'runtimePrecision')}"
                 counts[key] = counts.get(key, 0) + 1
         return counts
 
@@ -126,7 +125,14 @@ class OpenvinoRunner:
                 took = event.real_time.total_seconds() * 1e6
                 if took > 0.0:
                     spent[key] = spent.get(key, 0.0) + took
-        kernels = [Kernel(name, kind, took) for (name, kind), took in spent.items()]
+        made_of = {
+            node.get_friendly_name(): _told(node, "originalLayersNames").split(",")
+            for node in watched.get_runtime_model().get_ordered_ops()
+        }
+        kernels = [
+            Kernel(name, kind, took, tuple(made_of.get(name, ())))
+            for (name, kind), took in spent.items()
+        ]
         rows = self._fixed or 1
         shapes = {name: (rows, *piece[name].shape[1:]) for name in self._inputs}
         return layer_costs(self._path, kernels, shapes)
@@ -223,6 +229,11 @@ def compiled(path: Path, wanted: Mapping[str, Any]) -> Any:
 def reads_sparse(device: Device) -> bool:
     """Whether OpenVINO has kernels here that read weights without their zeros."""
     return SPARSE_KERNELS in device.features
+
+
+def _told(node: Any, fact: str) -> str:
+    """What the compiled graph tells of a node, such as its precision."""
+    return str(node.get_rt_info()[fact].value)
 
 
 def _joined(parts: list[dict[str, Array]], rows: int) -> dict[str, Array]:

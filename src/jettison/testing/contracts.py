@@ -36,7 +36,17 @@ from jettison.domain.splits import FittingData
 from jettison.domain.traits import TRAITS
 from jettison.registry import Family
 
-HEAVY = ("torch", "onnxruntime", "sklearn", "transformers", "optuna", "pandas", "skl2onnx")
+HEAVY = (
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "sklearn",
+    "transformers",
+    "optuna",
+    "pandas",
+    "skl2onnx",
+)
 UNITS = ("_ms", "_s", "_bytes", "_j", "_per_s")
 
 
