@@ -74,10 +74,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A setting that takes one of a few values; `default` is the one to try first."""
+    """A setting that takes one of a few values; `default` is the one to try first.
+
+    Attributes:
+        values: what the search tries.
+        default: one of them.
+        others: whether the user may give another value of the default's type.
+    """
 
     values: tuple[Scalar, ...]
     default: Scalar
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

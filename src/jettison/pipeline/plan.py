@@ -303,6 +303,9 @@ def _meet(allowed: Range, wish: Range | None) -> Range:
 def within(allowed: Range, value: Scalar) -> bool:
     """Whether a fixed value lies in a range."""
     match allowed:
+        case Choices(others=True, default=default):
+            alike = (float, int) if isinstance(default, float) else (type(default),)
+            return type(value) in alike
         case Choices(values=values):
             return any(value == v and isinstance(value, type(v)) for v in values)
         case IntegerRange(low=low, high=high):
@@ -314,9 +317,15 @@ def within(allowed: Range, value: Scalar) -> bool:
 def describe(allowed: Range) -> str:
     """Says in words what a range allows."""
     match allowed:
-        case Choices(values=values):
-            return "one of " + ", ".join(repr(v) for v in values)
+        case Choices(values=values, others=others):
+            named = ", ".join(repr(v) for v in values)
+            return f"{named}, or another {_kind(values[0])}" if others else f"one of {named}"
         case IntegerRange(low=low, high=high):
             return f"a whole number from {low} to {high}"
         case FloatRange(low=low_f, high=high_f):
             return f"from {low_f:g} to {high_f:g}"
+
+
+def _kind(value: Scalar) -> str:
+    words = {bool: "yes or no", int: "whole number", float: "number", str: "text"}
+    return words[type(value)]

@@ -13,9 +13,10 @@ from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Technique
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.profile import LayerCost, Profile, StageCost
-from jettison.domain.recipe import Potential, Ranges, Refusal
+from jettison.domain.recipe import Choices, Potential, Ranges, Refusal
 from jettison.domain.traits import traits_after
 from jettison.pipeline import plan
+from jettison.pipeline.plan import describe, within
 from jettison.registry import get
 
 
@@ -149,3 +150,19 @@ def test_what_can_gain_nothing_is_left_out_unless_it_is_named(doors: dict[str, M
     assert "zeros are computed with all the same; name it in `search.techniques`" in refusal.reason
     named = planned(doors, "masks", "cross")
     assert ("masks", "cross") in {r.techniques for r in named.routes}
+
+
+@pytest.mark.parametrize(
+    ("value", "inside"), [("fc1", True), (3, False), (True, False), ("", True)]
+)
+def test_others(value: object, inside: bool) -> None:
+    """A choice that is open to others takes any value of its kind, and says so."""
+    allowed = Choices(("",), "", others=True)
+    assert within(allowed, value) is inside
+    assert describe(allowed) == "'', or another text"
+
+
+def test_others_whole_number_for_a_number() -> None:
+    """A whole number may stand for a number, as in TOML files; yes and no may not."""
+    allowed = Choices((0.0,), 0.0, others=True)
+    assert [within(allowed, value) for value in (1, 0.5, True)] == [True, True, False]
