@@ -11,6 +11,9 @@ from typing import Any
 from jettison.config.keys import REQUIRED, SECTIONS, Key, keys_of
 from jettison.config.toml_lines import KeyPath
 
+NUMBERS = frozenset({"weights", "mean", "std", "size"})
+"""Lists in which a value may stand twice."""
+
 Known = Mapping[str, Sequence[str]]
 """Plug-in family -> registered names."""
 
@@ -95,7 +98,11 @@ def _checked(key: Key, given: Mapping[str, Any], path: KeyPath, mistakes: Mistak
         mistakes.add(path, f"{called(path)} must be {key.allowed}; got {_shown(value)}")
         return key.default
     names = dict(enumerate(value)) if isinstance(value, list) else {"": value}
-    if isinstance(value, list) and len(set(map(str, value))) < len(value) and key.name != "weights":
+    if (
+        isinstance(value, list)
+        and len(set(map(str, value))) < len(value)
+        and key.name not in NUMBERS
+    ):
         mistakes.add(path, f"{called(path)} names something twice: {_shown(value)}; name it once")
     if key.family:
         for place, name in names.items():

@@ -5,192 +5,28 @@ The reader checks against this table, `jettison init` writes it, and the referen
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from jettison.config.input_keys import DATA_KEYS, IMAGE_KEYS, MODEL_KEYS
+from jettison.config.key import LARGEST_SEED, REQUIRED, SEED, Key, Names, Seed, Text, defaults_of
 from jettison.domain.certificate import Requirement
-from jettison.domain.configuration import (
-    Configuration,
-    DataSection,
-    ModelSection,
-    SearchSection,
-)
+from jettison.domain.configuration import Configuration, SearchSection
 from jettison.domain.device import ServingProfile
 
-REQUIRED = "required"
-"""Stands for the default of a key that must be given."""
+__all__ = ["KEYS", "LARGEST_SEED", "REQUIRED", "SECTIONS", "Key", "keys_of"]
 
-LARGEST_SEED = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key.
-
-    Attributes:
-        section: the table that it stands in; empty at the top of the file.
-        name: as written.
-        check: the annotated type that a value must have.
-        allowed: the same in words, after «must be».
-        default: the value when it is absent, or `REQUIRED`.
-        meaning: one or two sentences.
-        family: the plug-in family that its names must belong to, or empty.
-    """
-
-    section: str
-    name: str
-    check: Any
-    allowed: str
-    default: Any
-    meaning: str
-    family: str = ""
-
-
-def _defaults(record: type[Any]) -> dict[str, Any]:
-    """The defaults that the frozen type declares, so that no default is written twice."""
-    return {
-        field.name: list(field.default) if isinstance(field.default, tuple) else field.default
-        for field in dataclasses.fields(record)
-        if field.default is not dataclasses.MISSING
-    }
-
-
-_MODEL = _defaults(ModelSection)
-_DATA = _defaults(DataSection)
-_SEARCH = _defaults(SearchSection)
-_SERVING = _defaults(ServingProfile)
-_REQUIRE = _defaults(Requirement)
-_TOP = _defaults(Configuration)
-
-_Text = Annotated[str, MinLen(1)]
-_Names = list[_Text]
-_Seed = Annotated[int, Ge(0), Le(LARGEST_SEED)]
-_SEED = f"a whole number from 0 to {LARGEST_SEED}"
-_COLUMN = "a column name, or an empty text"
-_FILE = "the path of a .parquet, .csv, .tsv (also .gz) or .npz file, or an empty text"
-
-MODEL_KEYS = (
-    Key(
-        "model",
-        "source",
-        _Text,
-        "a path",
-        REQUIRED,
-        "An ONNX file, a Hugging Face folder, or a scikit-learn file (.skops).",
-    ),
-    Key(
-        "model",
-        "task",
-        Literal["", "classification", "regression", "embedding", "text-classification"],
-        '"classification", "regression", "embedding", or empty to find out',
-        _MODEL["task"],
-        "What the model does. Empty: found out from its files.",
-    ),
-    Key(
-        "model",
-        "trust_pickle",
-        bool,
-        "true or false",
-        _MODEL["trust_pickle"],
-        "Allow a pickle to be loaded. A pickle runs code: only for files that you made yourself.",
-    ),
-    Key(
-        "model",
-        "max_length",
-        Annotated[int, Ge(0), Le(1_000_000)],
-        "a whole number from 0 to 1000000",
-        _MODEL["max_length"],
-        "Tokens kept of a text. 0: what the model's own files say.",
-    ),
-)
-
-DATA_KEYS = (
-    Key(
-        "data",
-        "source",
-        str,
-        _FILE,
-        _DATA["source"],
-        "One file, divided by unit: 5 % fitting (at most `fitting_rows`), 15 % selection, the rest "
-        "sealed for certification. Empty: one file per use below, or a run without data.",
-    ),
-    Key(
-        "data",
-        "fitting",
-        str,
-        _FILE,
-        _DATA["fitting"],
-        "Calibration rows; targets are used where they are there.",
-    ),
-    Key("data", "selection", str, _FILE, _DATA["selection"], "Rows that the search looks at."),
-    Key(
-        "data",
-        "certification",
-        str,
-        _FILE,
-        _DATA["certification"],
-        "Rows that are sealed and seen once. Empty: the run ends uncertified.",
-    ),
-    Key(
-        "data",
-        "inputs",
-        _Names,
-        "a list of column names",
-        _DATA["inputs"],
-        "Columns that feed the model. Empty: found out from the model's own names.",
-    ),
-    Key(
-        "data",
-        "target",
-        str,
-        _COLUMN,
-        _DATA["target"],
-        "The right answer of each row. Empty: no labels; quality is agreement with the original.",
-    ),
-    Key(
-        "data",
-        "groups",
-        _Names,
-        "a list of column names",
-        _DATA["groups"],
-        "Columns whose values are groups that must each stay within max_drop_group.",
-    ),
-    Key(
-        "data",
-        "unit",
-        str,
-        _COLUMN,
-        _DATA["unit"],
-        "Whom a row comes from (author, patient): one unit never stands on two sides.",
-    ),
-    Key(
-        "data",
-        "weight",
-        str,
-        _COLUMN,
-        _DATA["weight"],
-        "How much a row counts. Empty: all rows count the same.",
-    ),
-    Key("data", "seed", _Seed, _SEED, _DATA["seed"], "Of the division into the three uses."),
-    Key(
-        "data",
-        "fitting_rows",
-        Annotated[int, Ge(1), Le(10_000_000)],
-        "a whole number from 1 to 10000000",
-        _DATA["fitting_rows"],
-        "Most rows that techniques fit on. Calibration needs no more than the default; pruning "
-        "and fine-tuning gain from thousands. The surplus of one source is sealed.",
-    ),
-)
+_SEARCH = defaults_of(SearchSection)
+_SERVING = defaults_of(ServingProfile)
+_REQUIRE = defaults_of(Requirement)
+_TOP = defaults_of(Configuration)
 
 SEARCH_KEYS = (
     Key(
         "search",
         "techniques",
-        _Names,
+        Names,
         "a list of technique names",
         _SEARCH["techniques"],
         "Techniques to try (`jettison list techniques`). Empty: all that are usable here.",
@@ -199,7 +35,7 @@ SEARCH_KEYS = (
     Key(
         "search",
         "runtimes",
-        _Names,
+        Names,
         "a list of runtime names",
         _SEARCH["runtimes"],
         "Runtimes to try (`jettison list runtimes`). Empty: all that are usable here.",
@@ -208,7 +44,7 @@ SEARCH_KEYS = (
     Key(
         "search",
         "minimise",
-        Annotated[_Names, MinLen(1)],
+        Annotated[Names, MinLen(1)],
         "a list of at least one cost name",
         _SEARCH["minimise"],
         "The first is the cost that decides; the others only shape the front that is shown.",
@@ -238,7 +74,7 @@ SEARCH_KEYS = (
         _SEARCH["shortlist"],
         "Candidates that certification may test.",
     ),
-    Key("search", "seed", _Seed, _SEED, _SEARCH["seed"], "Of the sampler and every technique."),
+    Key("search", "seed", Seed, SEED, _SEARCH["seed"], "Of the sampler and every technique."),
 )
 
 SERVING_KEYS = (
@@ -331,7 +167,7 @@ REQUIRE_KEYS = (
     Key(
         "require",
         "gated_groups",
-        _Names,
+        Names,
         'a list of groups such as "sex=Female", of the columns in data.groups',
         "every group",
         "Groups that must hold for the model to ship; the others are listed as not certified.",
@@ -348,7 +184,7 @@ TOP_KEYS = (
         "When rows are too few to decide about a group: ship nothing, or ship with that group "
         "named as not certified.",
     ),
-    Key("", "output", _Text, "a path", _TOP["output"], "Folder of the run and of its bundle."),
+    Key("", "output", Text, "a path", _TOP["output"], "Folder of the run and of its bundle."),
     Key(
         "",
         "ledger",
@@ -362,6 +198,7 @@ TOP_KEYS = (
 KEYS: tuple[Key, ...] = (
     *TOP_KEYS,
     *MODEL_KEYS,
+    *IMAGE_KEYS,
     *DATA_KEYS,
     *SEARCH_KEYS,
     *SERVING_KEYS,
@@ -370,6 +207,7 @@ KEYS: tuple[Key, ...] = (
 
 SECTIONS: dict[str, str] = {
     "model": "What is optimised.",
+    "image": "How images become the model's input; give this table only for a model of images.",
     "data": "Rows to calibrate on, to search with, and to certify on.",
     "search": "What is tried, for how long, and what must get smaller.",
     "serving": "How the model will be served. Never searched.",

@@ -24,13 +24,14 @@ from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import (
     Configuration,
     DataSection,
+    ImageSection,
     ModelSection,
     SearchSection,
 )
 from jettison.domain.device import ServingProfile
+from jettison.domain.function_source import ENDING, split_function
 from jettison.errors import ConfigError
 
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _TASKS = {"text-classification": "classification"}
 
 
@@ -96,6 +97,7 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
     checked_sections(values, mistakes)
     top = checked_table("", {k: v for k, v in values.items() if k in _TOP_NAMES}, (), mistakes)
     model = checked_table("model", values.get("model", {}), ("model",), mistakes)
+    image = _image(values["image"], mistakes) if "image" in values else None
     data = checked_table("data", values.get("data", {}), ("data",), mistakes)
     search = checked_table("search", values.get("search", {}), ("search",), mistakes)
     serving = _serving(values.get("serving", {}), mistakes)
@@ -107,13 +109,14 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
         raise ConfigError(mistakes.sentences())
     model["task"] = _TASKS.get(model["task"], model["task"])
     return Configuration(
-        model=ModelSection(**model),
+        model=ModelSection(**_frozen(model)),
         data=DataSection(**_frozen(data)),
         search=SearchSection(**_frozen(search)),
         serving=serving,
         requirements=requirements,
         ranges=ranges,
         settings=settings,
+        image=image,
         **top,
     )
 
@@ -123,6 +126,23 @@ _TOP_NAMES = ("on_undecided", "output", "ledger")
 
 def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+
+
+def _image(given: Any, mistakes: Mistakes) -> ImageSection:
+    table = checked_table("image", given, ("image",), mistakes)
+    channels = 1 if table["channels"] == "grey" else 3
+    for name, allowed in (
+        ("size", (0, 1, 2)),
+        ("mean", (0, 1, channels)),
+        ("std", (0, 1, channels)),
+    ):
+        if len(table[name]) not in allowed:
+            mistakes.add(
+                ("image", name),
+                f"`{name}` in `image` holds {len(table[name])} numbers; allowed: "
+                f"{', '.join(str(count) for count in allowed)}",
+            )
+    return ImageSection(**_frozen(table))
 
 
 def _serving(given: Any, mistakes: Mistakes) -> ServingProfile:
@@ -245,12 +265,18 @@ def _against_folder(configuration: Configuration, folder: Path) -> Configuration
         return configuration
 
     def there(name: str) -> str:
-        return str(folder / name) if name and not _FUNCTION.fullmatch(name) else name
+        function = split_function(name)
+        # A module is found by Python, wherever the configuration lies.
+        return name if not name or (function and not _is_file(function)) else str(folder / name)
 
     data = configuration.data
     return dataclasses.replace(
         configuration,
-        model=dataclasses.replace(configuration.model, source=there(configuration.model.source)),
+        model=dataclasses.replace(
+            configuration.model,
+            source=there(configuration.model.source),
+            weights=there(configuration.model.weights),
+        ),
         data=dataclasses.replace(
             data,
             source=there(data.source),
@@ -261,3 +287,7 @@ def _against_folder(configuration: Configuration, folder: Path) -> Configuration
         output=there(configuration.output),
         ledger=there(configuration.ledger),
     )
+
+
+def _is_file(function: tuple[str, str]) -> bool:
+    return function[0].endswith(ENDING)

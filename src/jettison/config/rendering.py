@@ -27,9 +27,13 @@ def render_configuration(configuration: Configuration) -> str:
         "# Every key is here with its value; deleting a line gives its default.",
         *_table("", configuration),
     ]
-    for section in ("model", "data", "search", "serving"):
-        parts += ["", _comment(SECTIONS[section]), f"[{section}]"]
-        parts += _table(section, getattr(configuration, section))
+    for section in ("model", "image", "data", "search", "serving"):
+        record = getattr(configuration, section)
+        parts += ["", _comment(SECTIONS[section])]
+        if record is None:
+            parts.append(f"# [{section}] is absent")
+            continue
+        parts += [f"[{section}]", *_table(section, record)]
     parts += _narrowed(configuration)
     parts += ["", _comment(SECTIONS["require"])]
     if not configuration.requirements:

@@ -14,12 +14,41 @@ from jettison.domain.record import Settings
 
 @dataclass(frozen=True, slots=True)
 class ModelSection:
-    """`model` of jettison.toml."""
+    """`model` of jettison.toml.
+
+    Attributes:
+        weights: file of weights for a source that is a Python function; empty if it has its own.
+        inputs: `name: dtype[batch, size, ...]` of a PyTorch module, in the order of `forward`.
+    """
 
     source: str
     task: str = ""
     trust_pickle: bool = False
     max_length: int = 0
+    weights: str = ""
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSection:
+    """`image` of jettison.toml: how encoded images or pixel arrays become the model's input.
+
+    Attributes:
+        size: height and width, or one number for both; empty for the size of the input.
+        fit: `stretch`, or `crop` (the shorter side is resized, then the middle is cut out).
+        filter: of the resizing.
+        scale: pixels (0 to 255) are multiplied by it.
+        mean, std: subtracted and divided by after that, one for each channel or for all.
+        channels: `rgb`, `bgr` or `grey`.
+    """
+
+    size: tuple[int, ...] = ()
+    fit: Literal["stretch", "crop"] = "stretch"
+    filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +108,7 @@ class Configuration:
             with the original where there are no labels), filled in before the search.
         ranges, settings: per technique or runtime, narrowed ranges and fixed values.
         on_undecided: `fail`, or `ship_listed` (ships with the group named as not certified).
+        image: how images are encoded; `None` where the model takes none.
         output: folder of the run; the bundle is `output/release`.
         ledger: folder of the ledger; empty for the user's state directory.
     """
@@ -93,3 +123,4 @@ class Configuration:
     on_undecided: Literal["fail", "ship_listed"] = "fail"
     output: str = "jettison-run"
     ledger: str = ""
+    image: ImageSection | None = None

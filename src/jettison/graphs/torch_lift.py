@@ -161,7 +161,8 @@ class _Builder:
             if node.op == "output":
                 return self._mapped(node.args[0])
             if node.op == "call_function":
-                self.known[node] = self._call(node)
+                if node.users or _writes(node):
+                    self.known[node] = self._call(node)
             elif node.op not in ("placeholder", "get_attr"):
                 raise ModelError(f"an exported graph can't hold a `{node.op}` ({node.name})")
         raise ModelError("the exported graph has no output")
@@ -204,10 +205,10 @@ class _Builder:
         )
 
     def _refuse_changed_weights(self, node: Any) -> None:
-        schema = getattr(node.target, "_schema", None)
-        if schema is None or not schema.is_mutable:
+        if not _writes(node):
             return
-        written = [a.name for a in schema.arguments if a.alias_info and a.alias_info.is_write]
+        arguments = node.target._schema.arguments
+        written = [a.name for a in arguments if a.alias_info and a.alias_info.is_write]
         values = named_arguments(node)
         for value in (values[name] for name in written):
             if self._is_weight(value):
@@ -220,7 +221,8 @@ class _Builder:
         """Calls the layer in place of the operator, unless its name belongs to another layer."""
         call, path = self.calls[node], self.paths[node]
         if call.first_of_several and any(
-            user.target is not operator.getitem or user.args[1] != 0 for user in node.users
+            user.target is not operator.getitem or (user.args[1] != 0 and user.users)
+            for user in node.users
         ):
             return None
         earlier = self.made.get(path)
@@ -275,6 +277,11 @@ class _Builder:
         for node in reversed(list(self.graph.nodes)):
             if node.op in ("placeholder", "output") or node.users:
                 continue
-            schema = getattr(node.target, "_schema", None)
-            if schema is None or not schema.is_mutable:
+            if not _writes(node):
                 self.graph.erase_node(node)
+
+
+def _writes(node: Any) -> bool:
+    """Whether a call changes a tensor in place."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)

@@ -101,7 +101,7 @@ def name_of_function(target: Any) -> str:
         return _BY_FUNCTION[target]
     if isinstance(target, torch._ops.OpOverload):
         name = str(target)
-        function_named(name)
+        _refuse_random(name, function_named(name))
         return name
     raise ModelError(
         f"the model calls `{getattr(target, '__name__', target)}`, which is no operator of PyTorch "
@@ -111,7 +111,7 @@ def name_of_function(target: Any) -> str:
 
 
 def function_named(name: Any) -> Any:
-    """Looks an operator up.
+    """Looks an operator up, whether it draws random numbers or not.
 
     Raises:
         ModelError: for a name that is not allowed, or that this PyTorch does not know.
@@ -131,12 +131,16 @@ def function_named(name: Any) -> Any:
             f"the program calls `{name}`, which PyTorch {torch.__version__} does not know or "
             "jettison does not allow; use the version that wrote the program, or export it again"
         )
-    if torch.Tag.nondeterministic_seeded in found.tags and parts[1] not in _QUIET_IN_EVAL:
+    return found
+
+
+def _refuse_random(name: str, function: Any) -> None:
+    quiet = name.split(".")[1] in _QUIET_IN_EVAL
+    if torch.Tag.nondeterministic_seeded in function.tags and not quiet:
         raise ModelError(
             f"the model draws random numbers when it answers (`{name}`); a model must give the "
             "same answer to the same input: take the randomness out of `forward`"
         )
-    return found
 
 
 _QUIET_IN_EVAL = frozenset({"scaled_dot_product_attention", "lstm", "gru", "rnn_tanh", "rnn_relu"})
