@@ -34,6 +34,9 @@ WEIGHTED = frozenset(
         "MatMul",
     }
 )
+HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul"})
+LONGEST_FUSION = 4
+
 UNPACKED_BY = frozenset({"Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract", "Transpose"})
 """What stands between stored weights and the operator that uses them."""
 
@@ -66,18 +69,11 @@ class Weighted:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One kernel that ran.
-
-    Attributes:
-        name: as OpenVINO tells it; operator: its OpenVINO type.
-        microseconds: over all calls.
-        made_of: names of the operators that were fused into it.
-    """
+    """One kernel that ran: its name, its OpenVINO type, its microseconds over all calls."""
 
     name: str
     operator: str
     microseconds: float
-    made_of: tuple[str, ...] = ()
 
 
 def weighted_layers(graph: Any) -> tuple[Weighted, ...]:
@@ -108,19 +104,19 @@ def layer_costs(
     """
     graph = fixed_shapes(read_ir(path), shapes)
     stored = {layer.name: layer for layer in weighted_layers(graph)}
+    aliases = _aliases(graph, stored)
     spent: dict[str, float] = {}
     operators: dict[str, str] = {}
     for kernel in kernels:
-        # A kernel that takes in a bias is named after the addition.
-        inside = (name for name in (kernel.name, *kernel.made_of) if name in stored)
-        name = next(inside, kernel.name)
+        name = kernel.name
+        if name not in stored and _word(kernel.operator) in HEAVY:
+            name = aliases.get(name) or aliases.get(name.rpartition("/")[0], name)
         spent[name] = spent.get(name, 0.0) + kernel.microseconds
-        known = stored[name].operator if name in stored else kernel.operator
-        operators[name] = WORDS.get(known, known)
+        operators[name] = _word(stored[name].operator if name in stored else kernel.operator)
     whole = sum(spent.values()) or 1.0
     ran = [_cost(n, operators[n], stored.get(n), took / whole) for n, took in spent.items()]
     silent = [
-        _cost(name, WORDS.get(layer.operator, layer.operator), layer, None)
+        _cost(name, _word(layer.operator), layer, None)
         for name, layer in stored.items()
         if name not in spent
     ]
@@ -175,3 +171,24 @@ def _macs(node: Any, weights: Any, size: int) -> int | None:
         return outputs * size // int(shape.to_shape()[-1])
     channels = int(shape.to_shape()[1])
     return outputs * (size // channels)
+
+
+def _aliases(graph: Any, stored: Mapping[str, Weighted]) -> dict[str, str]:
+    """Names that a layer's kernel may bear: its own, or that of what was fused behind it."""
+    found: dict[str, str] = {}
+    for node in graph.get_ordered_ops():
+        name = node.get_friendly_name()
+        if name not in stored:
+            continue
+        found[name] = name
+        for _ in range(LONGEST_FUSION):
+            readers = [port.get_node() for port in node.output(0).get_target_inputs()]
+            if len(readers) != 1 or readers[0].get_friendly_name() in stored:
+                break
+            node = readers[0]
+            found.setdefault(node.get_friendly_name(), name)
+    return found
+
+
+def _word(kind: str) -> str:
+    return WORDS.get(kind, kind)

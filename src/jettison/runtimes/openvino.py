@@ -125,14 +125,7 @@ class OpenvinoRunner:
                 took = event.real_time.total_seconds() * 1e6
                 if took > 0.0:
                     spent[key] = spent.get(key, 0.0) + took
-        made_of = {
-            node.get_friendly_name(): _told(node, "originalLayersNames").split(",")
-            for node in watched.get_runtime_model().get_ordered_ops()
-        }
-        kernels = [
-            Kernel(name, kind, took, tuple(made_of.get(name, ())))
-            for (name, kind), took in spent.items()
-        ]
+        kernels = [Kernel(name, kind, took) for (name, kind), took in spent.items()]
         rows = self._fixed or 1
         shapes = {name: (rows, *piece[name].shape[1:]) for name in self._inputs}
         return layer_costs(self._path, kernels, shapes)
