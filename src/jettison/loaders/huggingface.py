@@ -81,7 +81,7 @@ class HuggingfaceLoader:
         inputs, outputs = _try(home, task, max_length, pad_id)
         return Model(
             artifact=artifact,
-            traits=frozenset({"torch", "matmul", "attention"})
+            traits=frozenset({"torch", "dense", "matmul", "attention"})
             | ({"float32"} if stored.floats == {"F32"} else {"float16"}),
             inputs=inputs,
             outputs=outputs,

@@ -8,8 +8,10 @@ from typing import Any
 from jettison import registry, worker_client
 from jettison.domain.configuration import ModelSection
 from jettison.domain.extension_points import Source
+from jettison.domain.function_source import ENDING, split_function
 from jettison.domain.jobs import LoadJob
 from jettison.domain.model import Model
+from jettison.domain.record import Settings
 from jettison.errors import ModelError, WorkerDied
 
 
@@ -31,10 +33,11 @@ def load_model(section: ModelSection, folder: Path, live: Any = None) -> Model:
     source = Source(
         location=_location(section.source) if live is None else "",
         task=section.task,
-        options={"trust_pickle": section.trust_pickle, "max_length": section.max_length},
+        options=_options(section),
         live=live,
     )
     name = _claimant(source)
+    _check_options(source, name)
     folder.mkdir(parents=True, exist_ok=True)
     if live is not None:
         return registry.get("loaders", name).load(source, folder)
@@ -48,13 +51,43 @@ def load_model(section: ModelSection, folder: Path, live: Any = None) -> Model:
         ) from error
 
 
+LOADER_OPTIONS = ("weights", "inputs")
+"""Options that a loader must say it reads (`options`), if the user gives them."""
+
+
+def _options(section: ModelSection) -> Settings:
+    weights = str(Path(section.weights).expanduser().resolve()) if section.weights else ""
+    given = {"weights": weights, "inputs": "\n".join(section.inputs)}
+    return {
+        "trust_pickle": section.trust_pickle,
+        "max_length": section.max_length,
+        **{name: value for name, value in given.items() if value},
+    }
+
+
+def _check_options(source: Source, loader: str) -> None:
+    """Refuses options that the loader would not look at."""
+    read: frozenset[str] = getattr(registry.get("loaders", loader), "options", frozenset())
+    unread = [name for name in LOADER_OPTIONS if name in source.options and name not in read]
+    if unread:
+        raise ModelError(
+            f"`{unread[0]}` in `model` is not for this kind of model (loader `{loader}`): its "
+            "files say it already; leave it out"
+        )
+
+
 def _location(given: str) -> str:
     path = Path(given).expanduser()
+    function = split_function(given)
+    if function is not None and not path.exists():
+        where, name = function
+        return f"{Path(where).expanduser().resolve()}:{name}" if where.endswith(ENDING) else given
     if not given or not path.exists():
         shown = f"`{given}`" if given else "an empty path"
         raise ModelError(
             f"there is no model at {shown} (looked in {Path.cwd()}): give the path of an .onnx "
-            "file, a Hugging Face folder, or a scikit-learn .skops file"
+            "file, a Hugging Face folder, a scikit-learn .skops file or a .pt2 file, or a function "
+            "that gives a PyTorch module (net.py:make)"
         )
     return str(path.resolve())
 
@@ -72,8 +105,9 @@ def _claimant(source: Source) -> str:
         )
     raise ModelError(
         f"no loader knows what {what} is (loaders: {known}). Supported are an ONNX file (.onnx), a "
-        "Hugging Face folder (config.json and .safetensors), and a scikit-learn estimator (.skops, "
-        "or .pkl and .joblib with trust_pickle = true, or live in Python)"
+        "Hugging Face folder (config.json and .safetensors), a scikit-learn estimator (.skops, or "
+        ".pkl and .joblib with trust_pickle = true, or live in Python), and a PyTorch module (.pt2, "
+        "a function such as net.py:make, or live in Python)"
     )
 
 

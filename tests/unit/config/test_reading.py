@@ -93,7 +93,10 @@ confidence = 2
 """,
     )
     lines = [int(problem.rsplit("line ", 1)[-1].rstrip(")")) for problem in found[1:]]
-    assert found[0] == "`source` in `model` is missing; it must be a path (jettison.toml)"
+    assert (
+        found[0]
+        == "`source` in `model` is missing; it must be a path, or a Python function such as net.py:make (jettison.toml)"
+    )
     assert lines == [1, 2, 5, 6, 9, 11, 13, 14, 16, 17, 18, 19]
     text = "\n".join(found)
     assert "did you mean `model`?" in text

@@ -1,0 +1,109 @@
+"""What a program is for and what it is made of, found by running it and by looking at it.
+
+Importing this file imports torch; plug-ins import it inside the methods that need it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from jettison.domain.model import TensorSpec
+from jettison.errors import ModelError
+from jettison.graphs.torch_capture import OTHER_SIZES, SIZES, answers, made_up
+from jettison.graphs.torch_signature import Signature
+
+__all__ = ["described_outputs", "prediction_of", "task_of", "traits_of"]
+
+TASKS = ("classification", "regression", "embedding")
+ATTENTION = "aten.scaled_dot_product_attention.default"
+
+
+def described_outputs(program: Any, signature: Signature) -> tuple[TensorSpec, ...]:
+    """Runs a program at several sizes and names the dimensions of its outputs.
+
+    Raises:
+        ModelError: if the rows of an output are not those of the input, or it is not finite.
+    """
+    fixed = isinstance(signature.inputs[0].shape[0], int)
+    rows = (1, 1) if fixed else (2, 3)
+    first = answers(program, made_up(signature.inputs, rows[0], SIZES), "the program")
+    other = answers(program, made_up(signature.inputs, rows[1], OTHER_SIZES), "the program")
+    specs = []
+    for name, one, two in zip(signature.outputs, first, other, strict=True):
+        if one.dim() == 0 or (len(one), len(two)) != rows:
+            raise ModelError(
+                f"output `{name}` has shape {tuple(one.shape)} for {rows[0]} rows and "
+                f"{tuple(two.shape)} for {rows[1]}; its first dimension must be the batch"
+            )
+        pairs = zip(one.shape[1:], two.shape[1:], strict=True)
+        rest = [a if a == b else f"size_{place}" for place, (a, b) in enumerate(pairs, start=1)]
+        dtype = str(one.dtype).removeprefix("torch.")
+        specs.append(TensorSpec(name, dtype, (1 if fixed else "batch", *rest)))
+    _check_finite(signature, first)
+    return tuple(specs)
+
+
+def _check_finite(signature: Signature, outputs: tuple[Any, ...]) -> None:
+    for name, values in zip(signature.outputs, outputs, strict=True):
+        if values.is_floating_point() and bool(values.isnan().all()):
+            raise ModelError(
+                f"output `{name}` is NaN throughout for made-up inputs: the weights are damaged, "
+                "or were never loaded"
+            )
+
+
+def prediction_of(outputs: tuple[TensorSpec, ...]) -> TensorSpec:
+    """The output that quality reads: the only one, or the only float matrix.
+
+    Raises:
+        ModelError: if it can't be told.
+    """
+    if len(outputs) == 1:
+        return outputs[0]
+    matrices = [s for s in outputs if len(s.shape) == 2 and s.dtype.startswith("float")]
+    if len(matrices) == 1:
+        return matrices[0]
+    listed = "; ".join(f"`{s.name}` {s.dtype} {list(s.shape)}" for s in outputs)
+    raise ModelError(
+        f"can't tell which output of the model is the prediction: {listed}; let `forward` return "
+        "one tensor, or one float tensor of two dimensions beside others"
+    )
+
+
+def task_of(prediction: TensorSpec, stated: str) -> str:
+    """The task: as stated where it fits, otherwise read off the shape of the prediction.
+
+    Raises:
+        ModelError: for a task that is unknown, or that the shape does not fit.
+    """
+    rank, numbers = len(prediction.shape), prediction.dtype.startswith("float")
+    single = rank == 1 or (rank == 2 and prediction.shape[1] == 1)
+    if not numbers:
+        fitting = ["classification"] if single else []
+    elif rank > 2:
+        fitting = ["embedding"]
+    else:
+        fitting = ["regression", "embedding"] if single else list(TASKS)
+    if stated in fitting or (not stated and fitting and (rank <= 2 or not numbers)):
+        return stated or fitting[0]
+    what = f"output `{prediction.name}` is {prediction.dtype} {list(prediction.shape)}"
+    asked = f"the task `{stated}` does not fit" if stated else "the task can't be told from it"
+    raise ModelError(
+        f"{what}: {asked}; `model.task` may be {' or '.join(fitting) or 'nothing'} here (a "
+        "classification has one score per class, (batch, k), a regression one number, an embedding "
+        "floats)"
+    )
+
+
+def traits_of(program: Any) -> frozenset[str]:
+    """Traits that are found in the layers and operators of a program."""
+    kinds = {type(module).__name__ for module in program.modules()}
+    floats = {t.dtype for t in program.parameters() if t.is_floating_point()}
+    traits = {"torch", "dense"}
+    traits |= {"float32"} if floats <= {torch.float32} else {"float16"}
+    traits |= {"convolution"} if any("Conv" in kind for kind in kinds) else set()
+    traits |= {"matmul"} if "Linear" in kinds else set()
+    called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    return frozenset(traits | ({"attention"} if ATTENTION in called else set()))
