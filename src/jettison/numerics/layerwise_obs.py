@@ -94,14 +94,14 @@ def factorise(hessian: Any, damping: float = DAMPING) -> Factor:
         damping: share of the mean diagonal, above 0.
 
     Raises:
-        CandidateFailed: if all inputs were 0, or H is not finite.
+        CandidateFailed: if H is not finite, or can't be inverted.
     """
     diagonal = hessian.diagonal()
     mean = diagonal.mean()
     if not bool(torch.isfinite(hessian).all()):
         raise CandidateFailed("the inputs of the layer are too large, or not numbers, to be summed")
-    if float(mean) <= 0.0:
-        raise CandidateFailed("all inputs of the layer are 0 on the fitting rows")
+    if float(mean) == 0.0:
+        return Factor(torch.eye(len(hessian)).to(hessian), diagonal == 0)
     damped = hessian + damping * mean * torch.eye(
         len(hessian), dtype=hessian.dtype, device=hessian.device
     )
@@ -194,14 +194,21 @@ class KeepShare(_Mask):
 
 
 class KeepNofM(_Mask):
-    """Keeps n of every m weights along the columns."""
+    """Keeps n of every m weights along the columns.
 
-    def __init__(self, n: int, m: int) -> None:
+    Args:
+        n, m: as in `jettison.numerics.masks.n_of_m`.
+        period: columns after which groups begin anew (the input channels at one position of a
+            kernel); 0 for never. All groups of a period that m does not divide are decided on
+            together.
+    """
+
+    def __init__(self, n: int, m: int, period: int = 0) -> None:
         super().__init__()
-        self.span = m
-        self._n = n
+        self.span = period if period % m else m
+        self._n, self._m = n, m
 
     def look(self, ahead: Any, importance: Any, start: int) -> None:
         """Chooses n of the next m weights of each row."""
         self._start = start
-        self._mask = n_of_m(ahead.square() * importance, self._n, self.span)
+        self._mask = n_of_m(ahead.square() * importance, self._n, self._m)

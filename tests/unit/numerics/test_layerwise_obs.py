@@ -187,10 +187,11 @@ def test_more_columns_than_positions() -> None:
     assert int((made == 0).sum()) == 100
 
 
-def test_no_input_at_all_is_refused() -> None:
-    """A layer that is given only zeros can't be pruned by its inputs."""
-    with pytest.raises(CandidateFailed, match="all inputs of the layer are 0"):
-        factorise(torch.zeros(4, 4))
+def test_no_input_at_all() -> None:
+    """Where all inputs were 0, the mask is kept exact and no other weight changes."""
+    weights, factor = torch.ones(2, 4), factorise(torch.zeros(4, 4))
+    made = walk(weights, factor, KeepShare(weights, factor, 0.5))
+    assert sorted(made.flatten().tolist()) == [0.0] * 4 + [1.0] * 4
 
 
 def test_inputs_that_are_no_numbers_are_refused() -> None:
