@@ -29,9 +29,10 @@ from torch import nn
 from benchmarks.structured import cifar
 from jettison.errors import CandidateFailed
 from jettison.graphs.torch_batchnorm import recalibrate
+from jettison.graphs.torch_examples import TensorExamples
 from jettison.graphs.torch_macs import total_macs
 from jettison.graphs.torch_narrowing import NarrowingPlan, narrow
-from jettison.training.loop import TensorRows, TrainingPlan, train
+from jettison.training.loop import TrainingPlan, train
 from jettison.training.objectives import CrossEntropy, Distillation, Objective, Weighted
 
 FITTING = 2048
@@ -183,7 +184,7 @@ def _trained(
         bfloat16=options.device == "cuda",
     )
     torch.backends.cudnn.benchmark = True
-    rows = TensorRows({"image": x}, y)
+    rows = TensorExamples({"image": x}, y)
     done = train(module, rows, objective, plan, augment=cifar.crop_and_flip)
     torch.backends.cudnn.benchmark = False
     # With images as they are served, not as they were changed for training.

@@ -9,55 +9,19 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from jettison.errors import CandidateFailed
 from jettison.graphs.torch_batchnorm import batch_norms
+from jettison.graphs.torch_examples import Examples
 from jettison.training.objectives import Objective
 
-__all__ = ["TensorRows", "Trained", "TrainingPlan", "TrainingRows", "train", "zero_masks"]
+__all__ = ["Trained", "TrainingPlan", "train", "zero_masks"]
 
 Augment = Callable[[Mapping[str, Any], Any], Mapping[str, Any]]
 """Changes the inputs of a batch at random: (inputs, generator) -> inputs."""
-
-
-class TrainingRows(Protocol):
-    """Rows to train on."""
-
-    @property
-    def n(self) -> int:
-        """How many rows there are."""
-        ...
-
-    def batch(self, index: Any) -> tuple[Mapping[str, Any], Any]:
-        """Gives inputs by name and targets (or `None`) of some rows; `index` int64 on the CPU."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TensorRows:
-    """Rows that lie in memory as tensors, all on one device.
-
-    Attributes:
-        inputs: input name -> shape (n, ...).
-        targets: shape (n,), or `None`.
-    """
-
-    inputs: Mapping[str, Any]
-    targets: Any = None
-
-    @property
-    def n(self) -> int:
-        """How many rows there are."""
-        return int(next(iter(self.inputs.values())).shape[0])
-
-    def batch(self, index: Any) -> tuple[Mapping[str, Any], Any]:
-        """Gives some rows."""
-        here = index.to(next(iter(self.inputs.values())).device)
-        named = {name: tensor[here] for name, tensor in self.inputs.items()}
-        return named, None if self.targets is None else self.targets[here]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +100,7 @@ def zero_masks(module: Any) -> dict[str, Any]:
 
 def train(
     module: Any,
-    rows: TrainingRows,
+    rows: Examples,
     objective: Objective,
     plan: TrainingPlan,
     masks: Mapping[str, Any] | None = None,
@@ -179,7 +143,7 @@ def train(
 
 def _epochs(
     module: Any,
-    rows: TrainingRows,
+    rows: Examples,
     objective: Objective,
     plan: TrainingPlan,
     masks: Mapping[str, Any],
@@ -196,7 +160,8 @@ def _epochs(
         permutation = torch.randperm(rows.n, generator=order)
         total, before = None, step
         for start in starts:
-            inputs, targets = rows.batch(permutation[start : start + size])
+            index = permutation[start : start + size]
+            inputs, targets = rows.batch(index), rows.targets(index)
             inputs = augment(inputs, order) if augment else inputs
             for part in optimizer.param_groups:
                 part["lr"] = plan.learning_rate * _rate(plan.schedule, step, whole)
