@@ -117,8 +117,9 @@ def test_the_late_and_the_gone_are_left_out(
         tickets.append(ticket_of(loop, len(tickets), act, deadline))
         queue.add(tickets[-1])
         if act.kind == "remove":
-            assert tickets[-1].future is not None
-            tickets[-1].future.cancel()
+            caller = tickets[-1].caller
+            assert isinstance(caller, asyncio.Future)
+            caller.cancel()
     went: set[int] = set()
     while queue.rows:
         went.update(ticket.number for ticket in queue.take(cap, 1.0).tickets)

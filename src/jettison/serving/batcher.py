@@ -15,7 +15,7 @@ from jettison.errors import RequestRefused
 from jettison.serving.deadlines import Deadlines
 from jettison.serving.grouping import Grouping
 from jettison.serving.hold import Hold
-from jettison.serving.requests import Answer, BatchObserver, InferenceRequest
+from jettison.serving.requests import Answer, BatchObserver, Caller, InferenceRequest
 from jettison.serving.waiting import Taken, Ticket, Waiting
 
 Run = Callable[[Batch], Awaitable[Mapping[str, Array]]]
@@ -109,11 +109,12 @@ class Batcher:
             RequestRefused: `full` (with the time after which asking again may help), `too large`,
                 `drain`, `deadline`, or `failed` when the model can't answer this very request.
         """
-        ticket, future = self._accept(request)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        ticket = self.accept(request, future)
         try:
             return await future
         except asyncio.CancelledError:
-            self._forget(ticket)
+            self.forget(ticket)
             raise
 
     async def drain(self) -> None:
@@ -130,24 +131,38 @@ class Batcher:
             return UNMEASURED_SECONDS
         return self._seconds_per_row * max(1, self._waiting.rows)
 
-    def _accept(self, request: InferenceRequest) -> tuple[Ticket, asyncio.Future[Answer]]:
+    def accept(self, request: InferenceRequest, caller: Caller) -> Ticket:
+        """Lets a request wait; its caller is told the answer, or why there is none.
+
+        Returns:
+            What `forget` takes, if the caller hangs up.
+
+        Raises:
+            RequestRefused: `full`, `too large`, `drain` or `deadline`, at once; the caller is then
+                told nothing.
+        """
         now = time.monotonic()
         refusal = self._refusal(request, now)
         if refusal is not None:
             self._observer.rejected(refusal.reason)
             raise refusal
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
         group = self._grouping.group(request.arrays)
-        ticket = Ticket(request, group, next(self._numbers), now, future)
+        ticket = Ticket(request, group, next(self._numbers), now, caller)
         self._waiting.add(ticket)
         self._deadlines.watch(ticket)
         self._observer.waiting(self._waiting.rows)
         if self._hold is not None:
             self._hold.arrived(now)
         if self._worker is None:
-            self._worker = loop.create_task(self._work())
-        return ticket, future
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+        return ticket
+
+    def forget(self, ticket: Ticket) -> Caller | None:
+        """Drops what still waits of a request; gives its caller if it has not been told."""
+        if ticket.left:
+            self._waiting.remove(ticket)
+            self._observer.waiting(self._waiting.rows)
+        return ticket.end()
 
     def _refusal(self, request: InferenceRequest, now: float) -> RequestRefused | None:
         most = self._policy.max_queue_rows
@@ -236,8 +251,8 @@ class Batcher:
                 continue
             own = Answer(arrays, self._version, wait, seconds, taken.rows)
             answer = own if size == ticket.rows else ticket.collect(own, size)
-            if answer is not None and (future := ticket.end()) is not None:
-                future.set_result(answer)
+            if answer is not None and (caller := ticket.end()) is not None:
+                caller.set_result(answer)
         return None
 
     def _note_pace(self, seconds_per_row: float) -> None:
@@ -257,16 +272,10 @@ class Batcher:
 
     def _refuse(self, ticket: Ticket, refusal: RequestRefused) -> None:
         """Answers an accepted request with an error, and drops what still waits of it."""
-        future = self._forget(ticket)
-        if future is not None:
+        caller = self.forget(ticket)
+        if caller is not None:
             self._observer.rejected(refusal.reason)
-            future.set_exception(refusal)
-
-    def _forget(self, ticket: Ticket) -> asyncio.Future[Answer] | None:
-        if ticket.left:
-            self._waiting.remove(ticket)
-            self._observer.waiting(self._waiting.rows)
-        return ticket.end()
+            caller.set_exception(refusal)
 
     def _abandon(self) -> None:
         """Leaves nobody waiting if the loop was stopped, or the work broke, in the middle."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jettison.domain.model import Model
 from jettison.errors import RequestRefused, UsageError
 from jettison.serving.requests import Answer, InferenceRequest
 from jettison.serving.sources import ServedSource
 from jettison.serving.versions import ServedVersion
+from jettison.serving.waiting import Ticket
 
 if TYPE_CHECKING:
     from jettison.serving.monitoring import QualityMonitor
@@ -104,6 +105,23 @@ class Lineup:
                 "not ready", f"`{name}` is being loaded; ask again soon", LOAD_RETRY_SECONDS
             )
         return RequestRefused("unknown", f"`{name}` is not loaded; load it, or ask for another")
+
+
+class Accepted(NamedTuple):
+    """A request that waits in the queue of the version that was chosen for it."""
+
+    lineup: Lineup
+    chosen: ServedVersion
+    request: InferenceRequest
+    ticket: Ticket
+
+    def observe(self, answer: Answer) -> None:
+        """Tells shadow and monitor; call it once, when the answer is there."""
+        self.lineup.observe(self.chosen, self.request, answer)
+
+    def cancel(self) -> None:
+        """Drops the rows: nobody waits for them any more."""
+        self.chosen.batcher.forget(self.ticket)
 
 
 def check_same_signature(name: str, before: Model, after: Model) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from jettison.errors import RequestRefused, UsageError
 from jettison.serving.admission import Admitted, admit, refuse_doubtful
-from jettison.serving.lineup import Lineup, check_same_signature
+from jettison.serving.lineup import Accepted, Lineup, check_same_signature
 from jettison.serving.loading import make_monitor, prepare_version
-from jettison.serving.requests import Answer, InferenceRequest
+from jettison.serving.requests import Answer, Caller, InferenceRequest
 from jettison.serving.settings import ServeSettings
 from jettison.serving.shadow import load_original, start_shadow, understudy_of
 from jettison.serving.sources import ServedSource
@@ -107,10 +107,28 @@ class Repository:
         Raises:
             RequestRefused: with the reason.
         """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        accepted = self.ask(name, request, future, version)
+        try:
+            answer = await future
+        except asyncio.CancelledError:
+            accepted.cancel()
+            raise
+        accepted.observe(answer)
+        return answer
+
+    def ask(
+        self, name: str, request: InferenceRequest, caller: Caller, version: str = ""
+    ) -> Accepted:
+        """As `infer`, for a caller that is told its answer; it then calls `observe`.
+
+        Raises:
+            RequestRefused: with the reason; the caller is then told nothing.
+        """
         lineup = self._lineup(name)
         chosen = lineup.pick(version)
         try:
-            answer = await chosen.batcher.submit(request)
+            ticket = chosen.batcher.accept(request, caller)
         except RequestRefused as refusal:
             # A version that is being swapped out refuses; the one that took its place answers.
             if refusal.reason != "drain" or self._draining:
@@ -119,9 +137,8 @@ class Repository:
             if after is chosen:
                 raise
             chosen = after
-            answer = await chosen.batcher.submit(request)
-        lineup.observe(chosen, request, answer)
-        return answer
+            ticket = chosen.batcher.accept(request, caller)
+        return Accepted(lineup, chosen, request, ticket)
 
     async def start(self) -> None:
         """Loads everything that was asked for, one after the other, so that timings are true.

@@ -29,9 +29,10 @@ class RequestIds:
             answer: each is what the caller sent there, else what it sent in the other place, else
             made up.
         """
-        header = in_header if _USABLE.fullmatch(in_header) else ""
+        header = in_header if in_header and _USABLE.fullmatch(in_header) else ""
         if not header:
-            header = in_body if _USABLE.fullmatch(in_body) else self._made_up()
+            usable = in_body and _USABLE.fullmatch(in_body)
+            header = in_body if usable else self._made_up()
         return in_body or header, header
 
     def _made_up(self) -> str:

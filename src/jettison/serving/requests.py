@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from jettison.domain.rows import Array, Batch
+from jettison.errors import RequestRefused
 
 Priority = Literal["high", "normal"]
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceRequest:
+class InferenceRequest(NamedTuple):
     """Rows to be answered together; they stay together in one batch or follow each other.
+
+    A tuple, as `Answer`: one is made for each call, and a frozen dataclass costs three times as
+    much.
 
     Attributes:
         arrays: model input -> array of shape (rows, ...), in the dtype that the model takes.
@@ -31,8 +33,7 @@ class InferenceRequest:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The outputs of one request's own rows.
 
     Attributes:
@@ -48,6 +49,25 @@ class Answer:
     queue_seconds: float
     compute_seconds: float
     batch_rows: int
+
+
+class Caller(Protocol):
+    """Who waits for an answer: told once, on the event loop. An `asyncio.Future` is one.
+
+    Whoever is told must not compute there and must not raise: a whole batch is being handed out.
+    """
+
+    def done(self) -> bool:
+        """Whether it was told, or doesn't wait any more."""
+        ...
+
+    def set_result(self, answer: Answer, /) -> None:
+        """Here is the answer."""
+        ...
+
+    def set_exception(self, refusal: RequestRefused, /) -> None:
+        """There is none; the refusal says why."""
+        ...
 
 
 class BatchObserver(Protocol):

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from jettison.serving.sources import ServedSource
 from jettison.worker_client import QUIET
 
 if TYPE_CHECKING:
+    from jettison.serving.http.app import Application
     from jettison.serving.observability import Observability
     from jettison.serving.repository import Repository
     from jettison.serving.versions import ServedVersion
@@ -126,9 +127,15 @@ class Addresses:
 class Leaving:
     """The application; once the server leaves, each answer says that its connection closes."""
 
-    def __init__(self, app: Callable[..., Any]) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
+        self.direct = app.direct
         self.leaving = False
+
+    def leave(self) -> None:
+        """From now on."""
+        self.leaving = True
+        self.direct.is_open = False
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if not self.leaving:
@@ -283,7 +290,7 @@ class _Front:
 
     async def close(self) -> None:
         """Takes no new connections, answers what comes on the open ones, and closes them."""
-        self._app.leaving = True
+        self._app.leave()
         await asyncio.sleep(ACCEPTING_SECONDS)
         for server in self._http.servers:
             server.close()

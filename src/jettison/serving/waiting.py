@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
 import numpy as np
 
 from jettison.domain.rows import Batch
-from jettison.serving.requests import Answer, InferenceRequest
+from jettison.serving.requests import Answer, Caller, InferenceRequest
 
 HIGH_IN_A_ROW = 4
 """After so many batches led by requests of high priority, one is led by the oldest normal one, if
@@ -26,8 +25,8 @@ class Ticket:
         "accepted",
         "answered",
         "arrays",
+        "caller",
         "deadline",
-        "future",
         "group",
         "high",
         "left",
@@ -42,7 +41,7 @@ class Ticket:
         group: Hashable,
         number: int,
         accepted: float,
-        future: asyncio.Future[Answer],
+        caller: Caller,
     ) -> None:
         self.arrays = request.arrays
         self.rows = request.rows
@@ -52,7 +51,7 @@ class Ticket:
         self.group = group
         self.number = number
         self.accepted = accepted
-        self.future: asyncio.Future[Answer] | None = future
+        self.caller: Caller | None = caller
         self.pieces: list[Answer] = []
         self.answered = 0
 
@@ -84,18 +83,18 @@ class Ticket:
     @property
     def is_over(self) -> bool:
         """Whether nobody waits for the answer any more."""
-        return self.future is None or self.future.done()
+        return self.caller is None or self.caller.done()
 
-    def end(self) -> asyncio.Future[Answer] | None:
-        """Gives the future if it still is to be answered, and lets go of all arrays.
+    def end(self) -> Caller | None:
+        """Gives the caller if it still is to be answered, and lets go of all arrays.
 
         The list of deadlines may keep the ticket for long; it must not keep inputs and answers.
         """
-        future = None if self.is_over else self.future
-        self.future = None
+        caller = None if self.is_over else self.caller
+        self.caller = None
         self.arrays = {}
         self.pieces = []
-        return future
+        return caller
 
 
 class Taken:
@@ -154,7 +153,9 @@ class Waiting:
             lane[ticket.group] = deque((ticket,))
         else:
             line.append(ticket)
-        self._count(ticket, ticket.left)
+        self.rows += ticket.left
+        if ticket.high:
+            self.high_rows += ticket.left
 
     def remove(self, ticket: Ticket) -> None:
         """Takes out what still waits of a request."""

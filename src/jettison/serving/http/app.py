@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from jettison.errors import RequestRefused
+from jettison.serving.http.direct import DirectCalls, Doors
 from jettison.serving.http.exchange import (
     JSON,
     ClientGone,
@@ -36,6 +37,9 @@ NOT_ALLOWED = 405
 class Application:
     """One server over HTTP. Made by `create_app`, run by `jettison.serving.http.connection`.
 
+    Attributes:
+        direct: what connections need to let calls for tensors go straight to the queue.
+
     Under another ASGI server it works too, but for two things: slow senders are that server's
     business, and a caller who hangs up is noticed only when its answer is ready.
     """
@@ -48,6 +52,8 @@ class Application:
         self._hosts = HostCheck(settings)
         self._keys = KeyCheck(settings.key)
         self._ids = RequestIds()
+        doors = Doors(self._keys, self._ids, self._hosts)
+        self.direct = DirectCalls(repository, watch, settings, doors)
         self._calls = ModelCalls(repository, watch, settings, self._keys)
         self._verbs = {"infer": self._calls.infer, "predict": self._calls.predict}
         self._rest = make_routes(repository, watch, settings, self._keys)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jettison.errors import JettisonError, RequestRefused
 from jettison.serving.http.exchange import HEADER_LENGTH, OCTETS, ClientGone, Exchange
 from jettison.serving.http.predictions import Predictor
 from jettison.serving.keys import KeyCheck
 from jettison.serving.observability import Observability
+from jettison.serving.oip.desks import Desks
 from jettison.serving.oip.ending import CLIENT_GONE, OK, Ending
-from jettison.serving.oip.http_messages import read_call, write_answer
-from jettison.serving.oip.signature import Signatures
 from jettison.serving.requests import Answer, InferenceRequest
 from jettison.serving.settings import ServeSettings
 from jettison.serving.versions import ServedVersion
@@ -57,7 +56,7 @@ class ModelCalls:
         self._settings = settings
         self._keys = keys
         self._predictor = Predictor(settings)
-        self._signatures = Signatures()
+        self._desks = Desks()
 
     def infer(self, exchange: Exchange, name: str, version: str) -> Awaitable[None]:
         """Answers tensors with tensors."""
@@ -105,19 +104,16 @@ class ModelCalls:
     async def _infer(self, target: Target) -> None:
         exchange, served = target.exchange, target.served
         body = await exchange.body(self._settings.max_body_bytes)
-        signature = self._signatures.of(served)
+        desk = self._desks.of(served)
         if len(body) > OFF_LOOP_BYTES:
-            call = await asyncio.to_thread(read_call, body, exchange.header_length, signature)
+            call = await asyncio.to_thread(desk.reader.read, body, exchange.header_length)
         else:
-            call = read_call(body, exchange.header_length, signature)
+            call = desk.reader.read(body, exchange.header_length)
         request_id = exchange.identify(call.call_id)
         longest = self._settings.deadline_seconds
         request = call.request(served.model, served.pad, longest, request_id)
         answer = await self._ask(target, request)
-        head: dict[str, Any] = {"model_name": served.name, "model_version": answer.version}
-        if call.call_id:
-            head["id"] = call.call_id
-        reply, json_length = write_answer(head, call.outputs, answer.arrays)
+        reply, json_length = desk.writer.write(call, answer)
         if json_length is None:
             await exchange.reply(OK, reply)
         else:

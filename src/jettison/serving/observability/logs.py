@@ -151,11 +151,17 @@ class AccessLog:
         self._refused = Allowance(per_second, clock)
 
     def request(self, ended: Ended) -> None:
-        """Logs one request, unless its kind has used up its rate; says how many were left out."""
-        good = ended.code < 400
-        allowance = self._answered if good else self._refused
-        if not allowance.take():
-            return
+        """Logs one request, unless its kind has used up its rate."""
+        if self.takes(ended.code):
+            self.write(ended)
+
+    def takes(self, code: int) -> bool:
+        """Whether a request of this status is to be logged; if so, `write` follows."""
+        return (self._answered if code < 400 else self._refused).take()
+
+    def write(self, ended: Ended) -> None:
+        """Logs one request; says how many of its kind were left out before it."""
+        allowance = self._answered if ended.code < 400 else self._refused
         fields = _fields(ended)
         if allowance.left_out:
             fields["left_out"] = allowance.left_out

@@ -45,6 +45,7 @@ class Observability:
             ) from error
         self._tracing = tracing
         self._access = access
+        self._logged = False
         self._metering = asyncio.Lock()
         self._series = SeriesTable()
         self._exposition = Exposition(self._series)
@@ -89,16 +90,34 @@ class Observability:
             protocol: `http` or `grpc`.
             detail: for the log line and the trace.
         """
+        if self.count(model, version, code, seconds, protocol):
+            self.describe(model, version, code, seconds, protocol, detail)
+
+    def count(self, model: str, version: str, code: int, seconds: float, protocol: str) -> bool:
+        """The first half of `request`: counts; says whether `describe` is to follow.
+
+        Most calls of a busy server are counted only: whoever keeps the details need not gather
+        them.
+        """
         if self._exposition.in_flight:
             self._exposition.in_flight -= 1
-        series = self._series.of(model, version)
-        series.request(code, seconds, protocol)
-        if self._access is not None or self._tracing is not None:
-            self._tell(Ended(model[:LONGEST_NAME], version, code, seconds, protocol, detail))
+        self._series.of(model, version).request(code, seconds, protocol)
+        self._logged = self._access is not None and self._access.takes(code)
+        return self._logged or self._tracing is not None
 
-    def _tell(self, ended: Ended) -> None:
-        if self._access is not None:
-            self._access.request(ended)
+    def describe(
+        self,
+        model: str,
+        version: str,
+        code: int,
+        seconds: float,
+        protocol: str,
+        detail: Detail,
+    ) -> None:
+        """The second half of `request`: the log line and the trace."""
+        ended = Ended(model[:LONGEST_NAME], version, code, seconds, protocol, detail)
+        if self._access is not None and self._logged:
+            self._access.write(ended)
         if self._tracing is not None:
             self._tracing.request(ended)
 

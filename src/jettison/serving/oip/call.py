@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.errors import RequestRefused
+from jettison.serving.oip.layout import Layout
 from jettison.serving.oip.signature import Signature, Wanted
 from jettison.serving.requests import InferenceRequest, Priority
-from jettison.serving.signature import cast_inputs, checked
+from jettison.serving.signature import cast_inputs, check_values, checked
 
 MICROSECONDS = 1_000_000
 HIGHEST = 1
@@ -20,8 +21,7 @@ UNSUPPORTED = ("sequence_id", "shared_memory_region")
 """Parameters that change what an answer means: refused, not passed over."""
 
 
-@dataclass(frozen=True, slots=True)
-class InferCall:
+class InferCall(NamedTuple):
     """What a caller sent.
 
     Attributes:
@@ -30,6 +30,7 @@ class InferCall:
         call_id: of the caller; empty for none.
         priority: in the queue.
         timeout_seconds: longest that the caller waits; `None` for the server's own.
+        layout: of the raw tensors, where the same header may come again; else `None`.
     """
 
     arrays: Mapping[str, Array]
@@ -37,6 +38,7 @@ class InferCall:
     call_id: str = ""
     priority: Priority = "normal"
     timeout_seconds: float | None = None
+    layout: Layout | None = None
 
     def request(
         self,
@@ -58,8 +60,15 @@ class InferCall:
         Raises:
             RequestRefused: `shape`, if the arrays are not what the model takes.
         """
-        arrays = cast_inputs(model, self.arrays)
-        rows = checked(model, arrays, pad=pad)
+        arrays, layout = self.arrays, self.layout
+        if layout is not None and layout.rows:
+            rows = layout.rows
+            check_values(model, arrays)
+        else:
+            arrays = cast_inputs(model, arrays)
+            rows = checked(model, arrays, pad=pad)
+            if layout is not None and arrays is self.arrays:
+                layout.rows = rows
         seconds = longest_seconds
         if self.timeout_seconds is not None:
             seconds = min(seconds, self.timeout_seconds)

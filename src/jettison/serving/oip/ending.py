@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
 from jettison.errors import RequestRefused
 from jettison.serving.observability import Detail, Observability
@@ -15,7 +14,6 @@ CLIENT_GONE = 499
 """Counted for a caller who hung up; nobody receives it (nginx's word for it)."""
 
 
-@dataclass(slots=True)
 class Ending:
     """Kept while a call runs, and told once when it ends, whatever became of it.
 
@@ -27,18 +25,34 @@ class Ending:
         request_id, traceparent, tracestate: as in `Detail`.
     """
 
-    model: str
-    protocol: str
-    code: int = FAILED
-    version: str = ""
-    request_id: str = ""
-    traceparent: str = ""
-    tracestate: str = ""
-    _reason: str = ""
-    _rows: int = 0
-    _started: float = field(default_factory=time.perf_counter)
-    _accepted: float = 0.0
-    _answer: Answer | None = None
+    __slots__ = (
+        "_accepted",
+        "_answer",
+        "_reason",
+        "_rows",
+        "_started",
+        "code",
+        "model",
+        "protocol",
+        "request_id",
+        "traceparent",
+        "tracestate",
+        "version",
+    )
+
+    def __init__(self, model: str, protocol: str, request_id: str = "") -> None:
+        self.model = model
+        self.protocol = protocol
+        self.code = FAILED
+        self.version = ""
+        self.request_id = request_id
+        self.traceparent = ""
+        self.tracestate = ""
+        self._reason = ""
+        self._rows = 0
+        self._started = time.perf_counter()
+        self._accepted = 0.0
+        self._answer: Answer | None = None
 
     def accepted(self, request: InferenceRequest) -> None:
         """The request goes to its queue; from here on the batcher counts refusals."""
@@ -58,7 +72,14 @@ class Ending:
 
     def tell(self, watch: Observability) -> None:
         """Counts the call."""
-        detail = Detail(
+        seconds = time.perf_counter() - self._started
+        if watch.count(self.model, self.version, self.code, seconds, self.protocol):
+            watch.describe(
+                self.model, self.version, self.code, seconds, self.protocol, self._detail()
+            )
+
+    def _detail(self) -> Detail:
+        return Detail(
             request_id=self.request_id,
             traceparent=self.traceparent,
             tracestate=self.tracestate,
@@ -67,5 +88,3 @@ class Ending:
             rows=self._rows,
             accepted_after_seconds=max(0.0, self._accepted - self._started),
         )
-        seconds = time.perf_counter() - self._started
-        watch.request(self.model, self.version, self.code, seconds, self.protocol, detail)

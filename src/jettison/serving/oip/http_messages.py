@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from jettison.serving.oip.call import (
     scheduling,
 )
 from jettison.serving.oip.datatypes import NUMPY_TYPES, datatype_of_array
+from jettison.serving.oip.layout import KEPT, LONGEST_HEADER, Layout, Piece
 from jettison.serving.oip.signature import Signature, Wanted
 from jettison.serving.oip.tensors import from_bytes, from_values, to_bytes, to_values
 
@@ -39,13 +41,76 @@ def read_json(body: bytes | memoryview) -> dict[str, Any]:
     return read
 
 
-def read_call(body: bytes, header_length: int | None, signature: Signature) -> InferCall:
-    """Reads a call for inference.
+class CallReader:
+    """Reads calls for inference of one version of a model, and keeps what repeats itself.
 
     Args:
-        body: the JSON, and raw tensors behind it.
-        header_length: bytes of the JSON, from the header `Inference-Header-Content-Length`;
-            `None` if it is the whole body.
+        signature: of the model.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self._layouts: dict[bytes, Layout] = {}
+
+    def read(self, body: bytes, header_length: int | None) -> InferCall:
+        """Reads a call.
+
+        Args:
+            body: the JSON, and raw tensors behind it.
+            header_length: bytes of the JSON, from the header `Inference-Header-Content-Length`;
+                `None` if it is the whole body.
+
+        Raises:
+            RequestRefused: `malformed` or `shape`, with what was given and what is allowed.
+        """
+        if header_length is None or not 0 < header_length <= LONGEST_HEADER:
+            return read_call(body, header_length, self.signature)
+        header = body[:header_length]
+        layout = self._layouts.get(header)
+        if layout is None:
+            call = read_call(body, header_length, self.signature)
+            layout = _layout_of(call, header)
+            if layout is None:
+                return call
+            if len(self._layouts) >= KEPT:
+                self._layouts.pop(next(iter(self._layouts)), None)
+            self._layouts[header] = layout
+        elif len(body) - header_length != layout.size_bytes:
+            # Read in full, to be refused with what is wrong.
+            return read_call(body, header_length, self.signature)
+        return InferCall(
+            layout.arrays(body, header_length),
+            layout.outputs,
+            "",
+            layout.priority,
+            layout.timeout_seconds,
+            layout,
+        )
+
+
+def _layout_of(call: InferCall, header: bytes) -> Layout | None:
+    """What the header of a call says, if another may bring it again: all raw numbers, no id."""
+    inputs = orjson.loads(header)["inputs"]
+    plain = all(
+        "data" not in entry and call.arrays[entry["name"]].dtype.kind in "iuf" for entry in inputs
+    )
+    if call.call_id or not plain or sys.byteorder != "little":
+        return None
+    pieces: list[Piece] = []
+    place = 0
+    for entry in inputs:
+        array = call.arrays[entry["name"]]
+        end = place + array.nbytes
+        pieces.append(Piece(entry["name"], array.dtype, array.shape, place, end))
+        place = end
+    return Layout(pieces, call.outputs, call.priority, call.timeout_seconds)
+
+
+def read_call(body: bytes, header_length: int | None, signature: Signature) -> InferCall:
+    """Reads a call for inference, from its first byte.
+
+    Args:
+        body, header_length: as in `CallReader.read`.
         signature: of the model.
 
     Raises:
