@@ -85,6 +85,14 @@ class Trained:
     losses: tuple[float, ...]
     steps: int
 
+    @property
+    def told(self) -> str:
+        """One clause for the log."""
+        return (
+            f"trained for {len(self.losses)} epochs ({self.steps} steps), loss "
+            f"{self.losses[0]:.4g} to {self.losses[-1]:.4g}"
+        )
+
 
 def zero_masks(module: Any) -> dict[str, Any]:
     """Which weights of matrices and filters are exactly zero now: name -> mask of what stays.
