@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,34 @@ def test_labels_show_whether_the_margin_holds(
     assert (agreement == 1.0) == (held == 1.0)
     assert metric(text, "jettison_drift_available") == 1.0
     assert metric(text, "jettison_drift_rows") > 0
+
+
+def test_evidence_survives_a_kill(bundles: Path, tmp_path: Path) -> None:
+    """After kill -9 the alarm and the pairs behind it are there again; one server to a folder."""
+    words = [str(bundles / "damaged"), "--name", "m", "--original", str(original_of(bundles))]
+    words += ["--shadow-share", "1.0", "--no-grpc", "--state-folder", str(tmp_path / "state")]
+    margin = {"metric": "accuracy", "group": "overall"}
+    with ServeProcess(tmp_path / "one", *words) as server, httpx.Client() as client:
+        post_labels(server, client, original_of(bundles))
+        until = time.monotonic() + 30.0
+        while True:
+            text = client.get(f"{server.url}/metrics").text
+            if metric(text, "jettison_quality_evidence_unsaved_seconds") == 0.0:
+                break
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        pairs = metric(text, "jettison_quality_margin_rows", **margin)
+        with ServeProcess(tmp_path / "two", *words, wait=False) as other:
+            assert other.process.wait(60) == 2
+            assert "another server keeps its evidence" in other.told
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    with ServeProcess(tmp_path / "three", *words) as server, httpx.Client() as client:
+        text = client.get(f"{server.url}/metrics").text
+    assert pairs > 2 * REQUESTS
+    assert metric(text, "jettison_quality_margin_rows", **margin) == pairs
+    assert metric(text, "jettison_quality_margin_held", **margin) == 0.0
+    (taken,) = (line for line in server.logs if line["event"] == "evidence taken up")
+    assert taken["broken"] == ["accuracy overall"]
 
 
 def test_bad_outcomes_are_refused_in_words(bundles: Path, tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         typer.Option("--original", help="NAME=MODEL: the original model as the shadow."),
     ] = None,
     shadow_share: Annotated[float, typer.Option(help="Of the requests, for the shadow.")] = 0.05,
+    state_folder: Annotated[
+        str, typer.Option(help="Keeps the evidence about margins through restarts.")
+    ] = "",
     no_page: Annotated[bool, typer.Option("--no-page", help="Show no page at /.")] = False,
     trace_endpoint: Annotated[str, typer.Option(help="OTLP address for traces.")] = "",
     trace_share: Annotated[float, typer.Option(help="Of the requests, for traces.")] = 1.0,
@@ -98,6 +101,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         drain_seconds=drain_seconds,
         allow_uncertified=allow_uncertified,
         shadow_share=shadow_share,
+        state_folder=state_folder,
         page=not no_page,
         trace_endpoint=trace_endpoint,
         trace_share=trace_share,

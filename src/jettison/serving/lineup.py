@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from jettison.domain.model import Model
 from jettison.errors import RequestRefused, UsageError
+from jettison.serving.monitoring import Journal, Outcome, OutcomeReceipt, QualityMonitor, together
 from jettison.serving.requests import Answer, InferenceRequest
 from jettison.serving.sources import ServedSource
 from jettison.serving.versions import ServedVersion
 from jettison.serving.waiting import Ticket
 
 if TYPE_CHECKING:
-    from jettison.serving.monitoring import QualityMonitor
     from jettison.serving.shadow import Shadow
 
 LOAD_RETRY_SECONDS = 1.0
+
+RETIRED = 4
+"""Versions that are not served any more and still get the labels of what they answered."""
 
 
 class Lineup:
@@ -30,7 +33,9 @@ class Lineup:
         canary: gets a share of these requests; `None` for none.
         canary_weight: that share.
         shadow: answers too, unseen; `None` for none.
-        monitors: version -> what watches its quality.
+        journal: answers of all versions that wait for their outcome.
+        monitors: version -> what watches its quality; also of the last `RETIRED` versions that are
+            not served any more, for the labels that come late.
         loading: how many loads are under way.
         wanted: whether the name should be served; not so once it was unloaded.
         lock: held while versions are loaded or unloaded.
@@ -42,6 +47,7 @@ class Lineup:
         self.canary: ServedVersion | None = None
         self.canary_weight = 0.0
         self.shadow: Shadow | None = None
+        self.journal = Journal()
         self.monitors: dict[str, QualityMonitor] = {}
         self.loading = 0
         self.wanted = True
@@ -97,6 +103,32 @@ class Lineup:
         monitor = self.monitors.get(answer.version)
         if monitor is not None:
             monitor.observe(request, answer, original)
+
+    def outcomes(self, items: Sequence[Outcome], version: str) -> OutcomeReceipt:
+        """Tells each version what became true of the rows that it answered.
+
+        Args:
+            items: what is known now.
+            version: whose monitor is told; empty for that of whoever answered each.
+        """
+        if version:
+            return self.monitors[version].outcomes(items)
+        stable = self.get().version
+        told: dict[str, list[Outcome]] = {}
+        for item in items:
+            found = self.journal.find(item.request_id)
+            known = found is not None and found.version in self.monitors
+            told.setdefault(found.version if found and known else stable, []).append(item)
+        receipts = [self.monitors[who].outcomes(some) for who, some in told.items()]
+        return together(receipts or [self.monitors[stable].outcomes(items)])
+
+    def retire(self, version: str) -> None:
+        """Keeps the monitor of a version that is not served any more, for a while."""
+        self.monitors[version] = self.monitors.pop(version)
+        serving = {one.version for one in self}
+        gone = [one for one in self.monitors if one not in serving]
+        for one in gone[: max(0, len(gone) - RETIRED)]:
+            del self.monitors[one]
 
     def _absent(self) -> RequestRefused:
         name = self.source.name

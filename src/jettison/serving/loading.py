@@ -11,7 +11,7 @@ from jettison.serving.admission import Admitted, label_of, refuse_doubtful
 from jettison.serving.batcher import Batcher
 from jettison.serving.encoding import open_encoder
 from jettison.serving.engine import Engine
-from jettison.serving.monitoring import QualityMonitor, Watched
+from jettison.serving.monitoring import Journal, QualityMonitor, Watched
 from jettison.serving.rehearsal import Rehearsal, rehearse
 from jettison.serving.settings import ServeSettings
 from jettison.serving.versions import ServedVersion
@@ -79,8 +79,12 @@ def _version(
     )
 
 
-async def make_monitor(version: ServedVersion) -> QualityMonitor:
+async def make_monitor(version: ServedVersion, journal: Journal) -> QualityMonitor:
     """Makes what watches a version; reads the sketch and the stored answers of its bundle.
+
+    Args:
+        version: that is about to be served.
+        journal: of the answers of its name.
 
     Raises:
         CheckFailed: if they can't be read.
@@ -92,5 +96,6 @@ async def make_monitor(version: ServedVersion) -> QualityMonitor:
         version.certificate,
         name=version.name,
         version=version.version,
+        digest=version.digest,
     )
-    return QualityMonitor(watched)
+    return QualityMonitor(watched, journal=journal)

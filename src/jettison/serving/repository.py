@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from jettison.errors import RequestRefused, UsageError
 from jettison.serving.admission import Admitted, admit, refuse_doubtful
 from jettison.serving.lineup import Accepted, Lineup, check_same_signature
 from jettison.serving.loading import make_monitor, prepare_version
+from jettison.serving.monitoring.keeping import EvidenceFolder, EvidenceKeeper
 from jettison.serving.requests import Answer, Caller, InferenceRequest
 from jettison.serving.settings import ServeSettings
 from jettison.serving.shadow import load_original, start_shadow, understudy_of
@@ -38,6 +39,11 @@ class Repository:
         self._settings = settings
         self._draining = False
         self._retiring: set[asyncio.Task[None]] = set()
+        self._keeper: EvidenceKeeper | None = None
+        if settings.state_folder:
+            self._keeper = EvidenceKeeper(
+                EvidenceFolder(Path(settings.state_folder)), self._watched
+            )
 
     def names(self) -> tuple[str, ...]:
         """All names, loaded or not, in the order in which they were given."""
@@ -70,7 +76,7 @@ class Repository:
             RequestRefused: `unknown`, or `not ready` while it is being loaded.
         """
         lineup = self._lineup(name)
-        return lineup.monitors[lineup.get(version).version]
+        return lineup.monitors.get(version) or lineup.monitors[lineup.get(version).version]
 
     def outcomes(self, name: str, items: Sequence[Outcome], version: str = "") -> OutcomeReceipt:
         """Tells each version what became true of the rows that it answered.
@@ -78,22 +84,14 @@ class Repository:
         Args:
             name: one of `names()`.
             items: what is known now.
-            version: the one that answered; empty for whichever remembers the request.
+            version: the one that answered; empty for whichever answered the request, also if it is
+                not served any more.
 
         Raises:
             RequestRefused: `unknown`, or `not ready` while it is being loaded.
         """
-        from jettison.serving.monitoring.outcomes import together
-
-        stable = self.monitor(name, version)
-        canary = self._lineup(name).canary
-        if version or canary is None:
-            return stable.outcomes(items)
-        other = self.monitor(name, canary.version)
-        theirs = [item for item in items if other.remembers(item.request_id)]
-        ours = [item for item in items if not other.remembers(item.request_id)]
-        told = ((stable, ours), (other, theirs))
-        return together([monitor.outcomes(some) for monitor, some in told if some])
+        self.monitor(name, version)
+        return self._lineup(name).outcomes(items, version)
 
     def canary_weight(self, name: str) -> float:
         """Share of the requests that the second version of a name gets; 0 without one."""
@@ -146,6 +144,15 @@ class Repository:
         Raises:
             JettisonError: for the first bundle that is not served; says why.
         """
+        if self._keeper is not None:
+            self._keeper.start()
+        try:
+            await self._load_all()
+        except BaseException:
+            await self._close_keeper()
+            raise
+
+    async def _load_all(self) -> None:
         for lineup in self._lineups.values():
             source = lineup.source
             await self.load(source.name)
@@ -202,7 +209,7 @@ class Repository:
             check_same_signature(lineup.source.name, before, after)
         version = await prepare_version(lineup.source.name, admitted, self._watch, self._settings)
         try:
-            monitor = await make_monitor(version)
+            monitor = await self._monitor_of(lineup, version)
             if weight == 1.0:
                 await self._follow(lineup, admitted)
             self._refuse_draining()
@@ -212,6 +219,16 @@ class Repository:
         lineup.monitors[version.version] = monitor
         await self._put(lineup, version, weight)
         return version
+
+    async def _monitor_of(self, lineup: Lineup, version: ServedVersion) -> QualityMonitor:
+        """The monitor that a version had before, or one that goes on from the evidence kept."""
+        known = lineup.monitors.get(version.version)
+        if known is not None:
+            return known
+        monitor = await make_monitor(version, lineup.journal)
+        if self._keeper is not None:
+            self._keeper.take_up(monitor)
+        return monitor
 
     async def unload(self, name: str, version: str = "") -> None:
         """Takes a name out of service, or only its canary, once all that waits is answered.
@@ -259,17 +276,30 @@ class Repository:
         for lineup in self._lineups.values():
             await self._close_shadow(lineup)
         versions = [version for lineup in self._lineups.values() for version in lineup]
-        await asyncio.gather(*(version.batcher.drain() for version in versions), *self._retiring)
+        try:
+            drained = (version.batcher.drain() for version in versions)
+            await asyncio.gather(*drained, *self._retiring)
+        finally:
+            await self._close_keeper()
         for version in versions:
             version.engine.close()
+
+    async def _close_keeper(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.close()
 
     def readings(self) -> Iterable[Reading]:
         """The gauges of all monitors, for `Observability.watch_quality`."""
         for name, lineup in self._lineups.items():
-            for monitor in lineup.monitors.values():
-                yield from monitor.readings()
+            for version in lineup:
+                yield from lineup.monitors[version.version].readings()
             if lineup.shadow is not None:
                 yield from lineup.shadow.comparison.readings(name)
+        if self._keeper is not None:
+            yield from self._keeper.readings()
+
+    def _watched(self) -> Iterator[QualityMonitor]:
+        return (one for lineup in self._lineups.values() for one in lineup.monitors.values())
 
     def _lineup(self, name: str) -> Lineup:
         lineup = self._lineups.get(name)
@@ -304,7 +334,7 @@ class Repository:
         await version.batcher.drain()
         version.engine.close()
         self._watch.unloaded(version)
-        self._lineups[version.name].monitors.pop(version.version, None)
+        self._lineups[version.name].retire(version.version)
         self._tell("unloaded", version)
 
     async def _follow(self, lineup: Lineup, admitted: Admitted) -> None:

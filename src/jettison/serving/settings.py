@@ -40,6 +40,8 @@ class ServeSettings:
         drain_seconds: longest that a stopping server goes on answering what it accepted.
         allow_uncertified: serve what no valid certificate covers, labelled so everywhere.
         shadow_share: share of the requests that the shadow answers too.
+        state_folder: where the evidence about certified margins is kept through restarts; empty for
+            nowhere.
         page: whether `/` shows the page.
         trace_endpoint: OTLP address for traces; empty for none.
         trace_share: share of the requests without a trace of their own that get one.
@@ -68,6 +70,7 @@ class ServeSettings:
     drain_seconds: float = 30.0
     allow_uncertified: bool = False
     shadow_share: float = 0.05
+    state_folder: str = ""
     page: bool = True
     trace_endpoint: str = ""
     trace_share: float = 1.0

@@ -171,6 +171,14 @@ class BettingTest:
             self._log_most,
         )
 
+    def check(self, state: BettingState) -> None:
+        """Looks whether `resume` would take a state.
+
+        Raises:
+            ValueError: if the state is of another test, or contradicts itself; says how.
+        """
+        _check(state, self)
+
     def resume(self, state: BettingState) -> None:
         """Goes on where another test of the same margin, alpha and resolution stood.
 

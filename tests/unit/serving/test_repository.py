@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jettison.errors import CheckFailed, RequestRefused, UsageError
+from jettison.serving import lineup
 from jettison.serving.monitoring import Outcome
 from jettison.serving.observability import Observability
 from jettison.serving.repository import Repository
@@ -214,6 +215,82 @@ def test_outcomes_reach_the_version_that_answered(bundle: Path, other_bundle: Pa
         assert receipt.refused == {"unknown id": 1}
 
     served(source, work)
+
+
+def rows_with_a_label(repository: Repository, version: str) -> list[float]:
+    """How many rows of a version had their label counted; nothing if it is not served."""
+    return [
+        reading.value
+        for reading in repository.readings()
+        if reading.name == "jettison_quality_value_rows" and reading.labels["version"] == version
+    ]
+
+
+def test_labels_after_a_swap_reach_the_version_that_answered(
+    bundle: Path, other_bundle: Path
+) -> None:
+    """Posted late, they count for the old version: seen once it is served again; never twice."""
+
+    async def work(repository: Repository) -> None:
+        first = repository.get("m").version
+        for number in range(5):
+            await repository.infer("m", request(name=f"old{number}", rows=1))
+        second = (await repository.load("m", other_bundle)).version
+        await repository.infer("m", request(name="new", rows=1))
+        late = [Outcome(f"old{number}", 0) for number in range(4)]
+        assert repository.outcomes("m", [*late, Outcome("new", 0)]).joined == 5
+        assert repository.outcomes("m", [Outcome("old4", 0)], first).joined == 1
+        assert repository.outcomes("m", [Outcome("old4", 0)], second).refused == {"unknown id": 1}
+        assert rows_with_a_label(repository, second) == [1.0]
+        assert rows_with_a_label(repository, first) == []
+        await repository.load("m", bundle)
+        assert rows_with_a_label(repository, first) == [5.0]
+        assert repository.outcomes("m", late).refused == {"told before": 4}
+
+    served(ServedSource("m", bundle), work)
+
+
+def test_only_the_last_versions_are_remembered(
+    bundle: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label for a version that went long ago is unknown, and its monitor is gone."""
+    monkeypatch.setattr(lineup, "RETIRED", 0)
+
+    async def work(repository: Repository) -> None:
+        first = repository.get("m").version
+        await repository.infer("m", request(name="old", rows=1))
+        await repository.load("m", other_bundle)
+        assert repository.outcomes("m", [Outcome("old", 0)]).refused == {"unknown id": 1}
+        with pytest.raises(RequestRefused, match="no version"):
+            repository.outcomes("m", [Outcome("old", 0)], first)
+
+    served(ServedSource("m", bundle), work)
+
+
+def test_evidence_is_kept_through_restarts_by_bundle(
+    bundle: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    """The same bundle goes on, after a restart and after a swap; another begins with nothing."""
+    settings = ServeSettings(max_batch_rows=8, state_folder=str(tmp_path / "state"))
+    seen: list[list[float]] = []
+
+    async def label(repository: Repository) -> None:
+        version = repository.get("m").version
+        seen.append(rows_with_a_label(repository, version))
+        await repository.infer("m", request(name="r", rows=3))
+        items = [Outcome("r", 0, row) for row in range(3)]
+        assert repository.outcomes("m", items).joined == 3
+        seen.append(rows_with_a_label(repository, version))
+
+    async def swapped(repository: Repository) -> None:
+        other = await repository.load("m", other_bundle)
+        seen.append(rows_with_a_label(repository, other.version))
+        back = await repository.load("m", bundle)
+        seen.append(rows_with_a_label(repository, back.version))
+
+    for work in (label, label, swapped):
+        served(ServedSource("m", bundle), work, settings)
+    assert seen == [[0.0], [3.0], [3.0], [6.0], [0.0], [6.0]]
 
 
 def test_a_canary_becomes_stable_or_goes(bundle: Path, other_bundle: Path) -> None:

@@ -1,11 +1,13 @@
 """Watches that quality holds while a model is served: drift, agreement, labels that come later."""
 
+from jettison.serving.monitoring.memory import Journal
 from jettison.serving.monitoring.monitor import QualityMonitor
-from jettison.serving.monitoring.outcomes import Outcome, OutcomeReceipt, parse_outcomes
+from jettison.serving.monitoring.outcomes import Outcome, OutcomeReceipt, parse_outcomes, together
 from jettison.serving.monitoring.readings import Reading
 from jettison.serving.monitoring.watched import MonitorSettings, Watched
 
 __all__ = [
+    "Journal",
     "MonitorSettings",
     "Outcome",
     "OutcomeReceipt",
@@ -13,4 +15,5 @@ __all__ = [
     "Reading",
     "Watched",
     "parse_outcomes",
+    "together",
 ]

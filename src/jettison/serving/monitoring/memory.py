@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jettison.domain.rows import Array
+from jettison.serving.monitoring.watched import MonitorSettings
 
 _OVERHEAD_BYTES = 400
 """About what Python needs for one entry beside its arrays."""
@@ -20,12 +21,14 @@ class Remembered:
     """One answered request.
 
     Attributes:
+        version: that answered.
         answer: output that metrics read, shape (rows, ...); no rows for an id that came twice.
         original: the original's, the same shape; `None` where it was not asked.
         at: instant of the clock.
         told: rows whose outcome came already.
     """
 
+    version: str
     answer: Array
     original: Array | None
     at: float
@@ -36,6 +39,46 @@ class Remembered:
         """What it takes."""
         more = self.original.nbytes if self.original is not None else 0
         return self.answer.nbytes + more + _OVERHEAD_BYTES
+
+
+class Journal:
+    """The answers of all versions of one model, by request id.
+
+    It outlives its versions: a label that comes after a swap still finds the answer that it is
+    about, and the version that gave it. Answers that the original gave too have a part of their
+    own, so that the many others don't push them out.
+
+    Args:
+        settings: bounds, of each part.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: MonitorSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        chosen = settings or MonitorSettings()
+        bounds = (chosen.remembered, chosen.remembered_bytes, chosen.remembered_seconds)
+        self._paired = AnswerMemory(*bounds, clock)
+        self._alone = AnswerMemory(*bounds, clock)
+
+    def __len__(self) -> int:
+        return len(self._paired) + len(self._alone)
+
+    def remember(
+        self, request_id: str, version: str, answer: Array, original: Array | None
+    ) -> None:
+        """Keeps the answer to one request; `original` is the original's to the same rows."""
+        part = self._alone if original is None else self._paired
+        part.remember(request_id, version, answer, original)
+
+    def find(self, request_id: str) -> Remembered | None:
+        """The answer of a request; without rows where two requests had this id."""
+        paired, alone = self._paired.find(request_id), self._alone.find(request_id)
+        if paired is not None and alone is not None:
+            return _twice(alone.version, alone.at)
+        return paired or alone
 
 
 class AnswerMemory:
@@ -67,23 +110,22 @@ class AnswerMemory:
     def __len__(self) -> int:
         return len(self._known)
 
-    def remember(self, name: str, answer: Array, original: Array | None) -> bool:
-        """Keeps copies: an answer may be a view of a whole batch. Says whether it was kept."""
+    def remember(self, name: str, version: str, answer: Array, original: Array | None) -> None:
+        """Keeps copies: an answer may be a view of a whole batch."""
         self._expire()
         earlier = self._known.pop(name, None)
         if earlier is not None:
             self.size_bytes -= earlier.size_bytes
-            entry = Remembered(np.empty(0), None, self._clock())
+            entry = _twice(version, self._clock())
         else:
             kept = None if original is None else np.array(original)
-            entry = Remembered(np.array(answer), kept, self._clock())
+            entry = Remembered(version, np.array(answer), kept, self._clock())
         if entry.size_bytes > self._most_bytes:
-            return False
+            return
         self._known[name] = entry
         self.size_bytes += entry.size_bytes
         while len(self._known) > self._most or self.size_bytes > self._most_bytes:
             self._drop_oldest()
-        return earlier is None
 
     def find(self, name: str) -> Remembered | None:
         """The answer of a request; `None` where it is unknown, was pushed out or is too old."""
@@ -98,3 +140,8 @@ class AnswerMemory:
     def _drop_oldest(self) -> None:
         _, entry = self._known.popitem(last=False)
         self.size_bytes -= entry.size_bytes
+
+
+def _twice(version: str, at: float) -> Remembered:
+    """What is kept of an id that two requests had."""
+    return Remembered(version, np.empty(0), None, at)

@@ -29,13 +29,16 @@ from jettison.serving.monitoring.margins import (
     MarginWatch,
     value_readings,
 )
-from jettison.serving.monitoring.memory import AnswerMemory, Remembered
+from jettison.serving.monitoring.memory import Journal
 from jettison.serving.monitoring.outcomes import Outcome, OutcomeReceipt, group_names
 from jettison.serving.monitoring.readings import Reading
 from jettison.serving.monitoring.scoring import RowScorer, target_of
 from jettison.serving.monitoring.watched import MonitorSettings, Watched
 from jettison.serving.requests import Answer, InferenceRequest
 from jettison.statistics.betting import BettingTest
+
+TestKey = tuple[str, str, str]
+"""Kind (`drop`, `value` or `agreement`), metric and group of a test."""
 
 PAIRS_AT_ONCE = 32
 RESULTS = (
@@ -58,6 +61,10 @@ class QualityMonitor:
         watched: the version.
         settings: how much is watched.
         clock: monotonic seconds.
+        journal: of the model's answers, shared by its versions; by default one of its own.
+
+    Attributes:
+        watched: the version.
     """
 
     def __init__(
@@ -65,12 +72,12 @@ class QualityMonitor:
         watched: Watched,
         settings: MonitorSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
     ) -> None:
-        self._watched = watched
+        self.watched = watched
         self._settings = settings or MonitorSettings()
         self._drift = DriftWatch(watched.sketch, 1.0 / self._settings.sampled_per_second, clock)
-        self._shadowed = self._memory(clock)
-        self._alone = self._memory(clock)
+        self._journal = Journal(self._settings, clock) if journal is None else journal
         self._margins = self._watches()
         self._closeness = self._closeness_of_task()
         self._pending: list[tuple[Array, Array]] = []
@@ -79,15 +86,9 @@ class QualityMonitor:
         self._unwatched_groups = 0
         self._labels = {"model": watched.name, "version": watched.version}
 
-    def _memory(self, clock: Callable[[], float]) -> AnswerMemory:
-        settings = self._settings
-        return AnswerMemory(
-            settings.remembered, settings.remembered_bytes, settings.remembered_seconds, clock
-        )
-
     def _watches(self) -> list[MarginWatch]:
         """A watch for each metric with a claim that gates; alpha is shared equally."""
-        watched = self._watched
+        watched = self.watched
         claims = [claim for claim in watched.certificate.claims if claim.gates]
         metrics = list(dict.fromkeys(claim.metric for claim in claims))
         scorers = [RowScorer(metric, watched.model, watched.anchors) for metric in metrics]
@@ -103,12 +104,12 @@ class QualityMonitor:
 
     def _closeness_of_task(self) -> list[tuple[RowScorer, BettingTest]]:
         """The metrics that compare with the original, which need no label."""
-        model = self._watched.model
+        model = self.watched.model
         found: list[tuple[RowScorer, BettingTest]] = []
         for name in registry.names("metrics"):
             metric = registry.get("metrics", name)
             if metric.against_reference and not metric.needs_targets and model.task in metric.tasks:
-                scorer = RowScorer(name, model, self._watched.anchors)
+                scorer = RowScorer(name, model, self.watched.anchors)
                 if scorer.watchable:
                     resolution = 1 if metric.kind == "binary" else RESOLUTION
                     found.append((scorer, BettingTest(0.0, SHOWN_ALPHA, resolution)))
@@ -126,8 +127,8 @@ class QualityMonitor:
                 original has answered (or has failed: `None`). Never the answer of another shadow:
                 the margin is about the original.
         """
-        output = answer.arrays.get(self._watched.model.prediction)
-        if answer.version != self._watched.version or output is None:
+        output = answer.arrays.get(self.watched.model.prediction)
+        if answer.version != self.watched.version or output is None:
             return
         self._drift.observe(request.arrays, answer.arrays)
         reference = None if original is None else self._reference(output, original)
@@ -140,13 +141,12 @@ class QualityMonitor:
             if len(self._pending) >= PAIRS_AT_ONCE:
                 self._compare_pending()
         if request.request_id and len(output) <= self._settings.largest_rows:
-            memory = self._alone if reference is None else self._shadowed
-            memory.remember(request.request_id, output, reference)
+            version = self.watched.version
+            self._journal.remember(request.request_id, version, output, reference)
 
     def _reference(self, output: Array, original: Answer) -> Array | None:
         """The original's output that metrics read; `None` where it can't be compared."""
-        name = self._watched.original_output or self._watched.model.prediction
-        found = original.arrays.get(name)
+        found = original.arrays.get(self.watched.model.prediction)
         if found is None and len(original.arrays) == 1:
             found = next(iter(original.arrays.values()))
         return found if found is not None and found.shape == output.shape else None
@@ -170,9 +170,17 @@ class QualityMonitor:
                         none: list[list[str]] = [[] for _ in scored.candidate]
                         margin.take(scored, none, whole=True)
 
-    def remembers(self, request_id: str) -> bool:
-        """Whether an answer given under this id is still known here."""
-        return any(memory.find(request_id) for memory in (self._shadowed, self._alone))
+    def tests(self) -> dict[TestKey, BettingTest]:
+        """Every running test, with all that was compared so far: what is worth keeping."""
+        self._compare_pending()
+        found: dict[TestKey, BettingTest] = {
+            ("agreement", scorer.metric.name, ""): test for scorer, test in self._closeness
+        }
+        for margin in self._margins:
+            for group, claim in margin.claims.items():
+                found["drop", margin.scorer.metric.name, group] = claim.drop
+                found["value", margin.scorer.metric.name, group] = claim.value
+        return found
 
     def outcomes(self, items: Sequence[Outcome]) -> OutcomeReceipt:
         """Joins outcomes with the answers that are remembered, and counts them.
@@ -208,12 +216,8 @@ class QualityMonitor:
 
     def _join(self, item: Outcome) -> _Joined | str:
         """The row that an outcome is about, or why there is none."""
-        found: Remembered | None = self._shadowed.find(item.request_id)
-        other = self._alone.find(item.request_id)
-        if found is not None and other is not None:
-            return "id used twice"
-        found = found or other
-        if found is None:
+        found = self._journal.find(item.request_id)
+        if found is None or found.version != self.watched.version:
             return "unknown id"
         if len(found.answer) == 0:
             return "id used twice"
@@ -221,7 +225,7 @@ class QualityMonitor:
             return "row unknown"
         if item.row in found.told:
             return "told before"
-        target = target_of(item.label, self._watched.model)
+        target = target_of(item.label, self.watched.model)
         if item.label is not None and target is None:
             return "label impossible"
         found.told.add(item.row)
@@ -254,7 +258,7 @@ class QualityMonitor:
     def _notes(self, joined: int, paired: int) -> tuple[str, ...]:
         notes: list[str] = []
         if not self._margins:
-            why = self._watched.certificate.reason or "it has no claim that can be watched"
+            why = self.watched.certificate.reason or "it has no claim that can be watched"
             notes.append(f"no margin is watched: the bundle is not certified ({why})")
         elif joined and not paired and any(m.needs_labels for m in self._margins):
             notes.append(
@@ -280,13 +284,13 @@ class QualityMonitor:
         for result in ("compared", "not comparable", "metric undefined"):
             labels = {**self._labels, "result": result.replace(" ", "_")}
             yield Reading("jettison_quality_shadow_rows", labels, float(self._shadow_rows[result]))
-        waiting = float(len(self._shadowed) + len(self._alone))
+        waiting = float(len(self._journal))
         yield Reading("jettison_quality_remembered_answers", self._labels, waiting)
         unwatched = float(self._unwatched_groups)
         yield Reading("jettison_quality_unwatched_groups", self._labels, unwatched)
 
     def _drift_readings(self) -> Iterator[Reading]:
-        sketch = self._watched.sketch
+        sketch = self.watched.sketch
         yield Reading("jettison_drift_available", self._labels, float(not sketch.reason))
         yield Reading("jettison_drift_rows", self._labels, float(self._drift.rows))
         yield Reading("jettison_drift_features_left_out", self._labels, float(sketch.left_out))
@@ -303,11 +307,11 @@ class QualityMonitor:
     def unavailable(self) -> Mapping[str, str]:
         """What is not watched, and why, one sentence each: for the log and the page."""
         found: dict[str, str] = {}
-        if self._watched.sketch.reason:
-            found["drift"] = self._watched.sketch.reason
+        if self.watched.sketch.reason:
+            found["drift"] = self.watched.sketch.reason
         if not self._margins:
             found["margin"] = (
-                self._watched.certificate.reason
+                self.watched.certificate.reason
                 or "no claim of the certificate can be followed row by row"
             )
         return found

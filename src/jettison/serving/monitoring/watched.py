@@ -48,8 +48,7 @@ class Watched:
         certificate: whose claims are watched.
         sketch: of the bundle.
         anchors: stored answers of the model, shape (k, ...).
-        original_output: the output of the original that metrics read; empty where it is called
-            the same.
+        digest: of the bundle.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Watched:
     certificate: Certificate
     sketch: Sketch
     anchors: Array
-    original_output: str = ""
+    digest: str
 
     @classmethod
     def from_bundle(
@@ -69,7 +68,7 @@ class Watched:
         *,
         name: str,
         version: str,
-        original_output: str = "",
+        digest: str,
     ) -> Watched:
         """Reads what a monitor needs of an opened bundle.
 
@@ -78,7 +77,7 @@ class Watched:
         """
         sketch = read_sketch(folder / layout.SKETCH)
         anchors = _anchors(folder / layout.PROBES, model.prediction)
-        return cls(name, version, model, certificate, sketch, anchors, original_output)
+        return cls(name, version, model, certificate, sketch, anchors, digest)
 
 
 def _anchors(path: Path, output: str) -> Array:

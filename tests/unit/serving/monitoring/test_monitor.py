@@ -39,7 +39,9 @@ def claim(metric: str, group: str = "overall", margin: float = 0.01, gates: bool
 def watched_of(bundle: Path) -> Watched:
     """What a monitor needs of a bundle; read once."""
     model, _, certificate = open_bundle(bundle)
-    return Watched.from_bundle(bundle, model, certificate, name="m", version=VERSION)
+    return Watched.from_bundle(
+        bundle, model, certificate, name="m", version=VERSION, digest="0" * 64
+    )
 
 
 class Desk:
@@ -51,8 +53,9 @@ class Desk:
         claims: Sequence[Claim] = (claim("accuracy"),),
         settings: MonitorSettings | None = None,
         sketch: Sketch | None = None,
+        digest: str = "0" * 64,
     ) -> None:
-        watched = watched_of(bundle)
+        watched = dataclasses.replace(watched_of(bundle), digest=digest)
         certificate = dataclasses.replace(watched.certificate, claims=tuple(claims))
         watched = dataclasses.replace(watched, certificate=certificate)
         if sketch is not None:
@@ -417,4 +420,5 @@ def test_probes_that_can_not_be_read_are_refused(bundle: Path, tmp_path: Path) -
             watched_of(bundle).certificate,
             name="m",
             version=VERSION,
+            digest="0" * 64,
         )
