@@ -68,6 +68,19 @@ def read_onnx(path: Path) -> Any:
         ) from error
 
 
+def fold_constants(graph: Any) -> None:
+    """Computes what depends on constants alone, in place: NNCF fails on weights behind a Reshape.
+
+    Not for graphs with integer weights: these would become floats.
+    """
+    import_openvino()
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(graph)
+
+
 def write_ir(graph: Any, folder: Path) -> tuple[str, ...]:
     """Writes a graph with its weights as they are; the same graph gives the same bytes.
 

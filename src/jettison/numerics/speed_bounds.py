@@ -56,6 +56,35 @@ def int8_bound(profile: Profile, faster: Collection[str], smaller: Collection[st
     )
 
 
+def streamed_bound(profile: Profile, operators: Collection[str], stored: float) -> Bound:
+    """Bounds the gain from weights that are stored smaller and unpacked to floats for the sums.
+
+    Args:
+        profile: of the baseline.
+        operators: types whose weights are stored smaller.
+        stored: bytes of a weight afterwards, as a fraction of those before.
+    """
+    layers = [layer for layer in profile.layers if layer.operator in operators]
+    weights = sum(layer.parameters for layer in layers)
+    macs = sum(layer.macs or 0 for layer in layers)
+    total = sum(layer.bytes for layer in profile.layers)
+    share_of_bytes = profile.bytes_share_of(*operators) if total else 1.0
+    size = 1.0 - (1.0 - stored) * share_of_bytes
+    smaller = f"{share_of_bytes:.0%} of the weights can take {stored:.3g} of their bytes"
+    streamed = sum(layer.bytes for layer in layers) > STREAMED_BYTES
+    if not (streamed and 0 < macs < REUSE * weights):
+        return Bound(
+            1.0, size, f"{smaller}; products are still computed in float, so nothing gets faster"
+        )
+    share = min(1.0, profile.time_share_of(*operators))
+    return Bound(
+        1.0 / (1.0 - share + share * stored),
+        size,
+        f"{smaller}, and each is read for only {macs / weights:.1f} products, so reading fewer "
+        "bytes can be faster",
+    )
+
+
 def _ratio(profile: Profile, faster: Collection[str]) -> tuple[float, str]:
     if profile.device.has_int8_dot_products:
         return DOT_RATIO, (

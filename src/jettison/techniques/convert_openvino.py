@@ -55,7 +55,7 @@ class ConvertOpenvino:
         Raises:
             CandidateFailed: if OpenVINO can't read the graph, or merged an input away.
         """
-        from jettison.graphs.openvino_ir import names_of, read_onnx
+        from jettison.graphs.openvino_ir import fold_constants, names_of, read_onnx
 
         graph = read_onnx(Path(bench.open(model)))
         for what, specs, ports in (
@@ -67,6 +67,8 @@ class ConvertOpenvino:
                 raise CandidateFailed(
                     f"OpenVINO's graph has no {what} `{lost[0]}`; it has {sorted(names_of(ports))}"
                 )
+        if "float32" in model.traits:
+            fold_constants(graph)
         saved = bench.save(graph, "openvino_ir", model)
         operators = len(graph.get_ordered_ops())
         change = Change(f"ONNX graph to OpenVINO IR of {operators} operators", operators=operators)
