@@ -21,11 +21,13 @@ import onnx
 import torch
 from onnx.reference import ReferenceEvaluator
 
+from jettison.domain.model import TensorSpec
 from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_storage import INLINE_LIMIT, Blob, FileSlice, write_model
+from jettison.graphs.torch_traceable import traceable
 
-__all__ = ["ROWS", "drop_weights", "export_graph", "write_graph"]
+__all__ = ["ROWS", "drop_weights", "export_graph", "trace", "write_graph"]
 
 FOLDED = frozenset({"Unsqueeze", "Cast", "Concat"})
 """Operators that are computed now when all their inputs are small constants."""
@@ -38,6 +40,50 @@ VOCABULARY = 4096
 
 SMALL = 1024
 """Elements up to which a constant is folded."""
+
+TRACED = 8
+"""Tokens of the example that is traced; any other number of tokens is proved by running."""
+
+
+def trace(
+    module: Any,
+    probe: Mapping[str, Array],
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    opset: int,
+) -> Any:
+    """Traces an opened text model or program; what is a word in the shapes is free in the graph.
+
+    The module gives up its weights first: tracing copies them for its shape inference, and so one
+    copy is all there is.
+
+    Args:
+        module: as a format for PyTorch opened it; of no use afterwards.
+        probe: input name -> array, of which the first rows are traced.
+        inputs: of the model, in the order of `forward`.
+        outputs: of the model.
+        opset: version of the ONNX operator set.
+
+    Returns:
+        An `onnx.ModelProto` without weights, for `write_graph`.
+
+    Raises:
+        CandidateFailed: if the exporter can't express the module; quotes its reason.
+    """
+    plain = traceable(module) if isinstance(module, torch.fx.GraphModule) else module.traceable()
+    drop_weights(plain)
+    example = {spec.name: _small(probe[spec.name], spec) for spec in inputs}
+    return export_graph(plain, example, {s.name: s.shape for s in (*inputs, *outputs)}, opset)
+
+
+def _small(array: Array, spec: TensorSpec) -> Array:
+    """Two rows; of token ids a few, all below `ROWS`. Tracing keeps every intermediate result."""
+    rows = array[:2]
+    if array.dtype.kind not in "iu":
+        return rows
+    if len(spec.shape) == 2 and isinstance(spec.shape[1], str):
+        rows = rows[:, :TRACED]
+    return np.minimum(rows, ROWS - 1)
 
 
 def drop_weights(module: Any) -> None:
@@ -59,14 +105,18 @@ def drop_weights(module: Any) -> None:
 
 
 def export_graph(
-    module: Any, example: Mapping[str, Array], outputs: Sequence[str], opset: int
+    module: Any,
+    example: Mapping[str, Array],
+    specs: Mapping[str, Sequence[int | str]],
+    opset: int,
 ) -> Any:
     """Traces a module into an `onnx.ModelProto` without weights.
 
     Args:
         module: in eval mode; called with the arrays of `example` in order.
-        example: input name -> array of shape (batch, sequence); both dimensions become free.
-        outputs: names of the outputs, whose first dimension becomes free.
+        example: input name -> array.
+        specs: name of each input, then of each output -> its shape; what is a word there becomes
+            a free dimension of that name.
         opset: version of the ONNX operator set.
 
     Returns:
@@ -75,8 +125,10 @@ def export_graph(
     Raises:
         CandidateFailed: if the exporter can't express the module; quotes its reason.
     """
-    free = {name: {0: "batch", 1: "sequence"} for name in example}
-    free.update({name: {0: "batch"} for name in outputs})
+    free = {
+        name: {place: size for place, size in enumerate(shape) if isinstance(size, str)}
+        for name, shape in specs.items()
+    }
     buffer = io.BytesIO()
     # Its warnings are about tracing in general. What they warn of is checked by running the
     # graph at other batch sizes and lengths.
@@ -88,7 +140,7 @@ def export_graph(
                 tuple(torch.from_numpy(array.copy()) for array in example.values()),
                 buffer,
                 input_names=list(example),
-                output_names=list(outputs),
+                output_names=[name for name in specs if name not in example],
                 dynamic_axes=free,
                 opset_version=opset,
                 export_params=False,

@@ -62,6 +62,11 @@ class TextModel(torch.nn.Module):  # type: ignore[misc]
         inputs = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in names)
         return Signature(inputs, ("logits",) if self.pooling is None else ("embedding",))
 
+    def traceable(self) -> TextModel:
+        """Gives itself with plain attention: what fused kernels leave, ORT does not recognise."""
+        self.backbone.set_attn_implementation("eager")
+        return self
+
     @property
     def takes_segments(self) -> bool:
         """Whether the model tells the two texts of a pair apart by `token_type_ids`."""

@@ -26,7 +26,7 @@ class TorchEager:
     name: ClassVar[str] = "torch_eager"
     requires: ClassVar[frozenset[str]] = frozenset({"torch"})
     home: ClassVar[str] = "torch"
-    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:
         """Nothing to choose: threads belong to the serving profile."""

@@ -1,11 +1,10 @@
-"""The conversion `export_onnx`: a PyTorch text model becomes an ONNX graph, proved by running."""
+"""The conversion `export_onnx`: a PyTorch model becomes an ONNX graph, proved by running."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,14 +17,8 @@ from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 
-if TYPE_CHECKING:
-    from jettison.graphs.torch_text import TextModel
-
 OPSET = 17
 """The first with LayerNormalization; every runtime of the last years reads it."""
-
-TRACED = 8
-"""Tokens of the example that is traced; any other number of tokens is proved by running."""
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest answer of the original (at least 1)."""
@@ -33,9 +26,17 @@ TOLERANCE = 1e-4
 FOUND = frozenset({"float32", "float16", "matmul", "convolution", "attention"})
 """Traits that are read from the graph that was written."""
 
+STAYING = (
+    *("Linear", "NonDynamicallyQuantizableLinear", "Conv1D", "Conv1d", "Conv2d", "Conv3d"),
+    *("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
+)
+"""Layers whose products have to be computed in any form of the model."""
+
+Answers = dict[str, Array]
+
 
 class ExportOnnx:
-    """Traces the module with plain attention and free batch and sequence dimensions.
+    """Traces the module with plain attention; what is free in the model is free in the graph.
 
     Setting: `opset` (17).
     """
@@ -43,76 +44,60 @@ class ExportOnnx:
     name: ClassVar[str] = "export_onnx"
     requires: ClassVar[frozenset[str]] = frozenset({"torch"})
     adds: ClassVar[frozenset[str]] = frozenset({"onnx", "standard-operators"})
-    removes: ClassVar[frozenset[str]] = frozenset({"torch"})
+    removes: ClassVar[frozenset[str]] = frozenset({"torch", "dense"})
     conversion: ClassVar[bool] = True
-    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx")
+    packages: ClassVar[tuple[str, ...]] = ("torch", "onnx")
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:
         """Nothing to choose: the answers and the time don't depend on the opset."""
         return {}
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
-        """All but the matrix products may vanish; these stay what they are."""
-        products = profile.time_share_of("Linear", "NonDynamicallyQuantizableLinear", "Conv1D")
+        """All but matrix products and convolutions may vanish; these stay what they are."""
+        products = profile.time_share_of(*STAYING)
         if not products:
             return Potential(profile.bound, 1.0, "the share of matrix products is not known here")
         return Potential(
             speedup=1.0 / products,
             size_ratio=1.0,
-            reason=f"{products:.0%} of the model's time are matrix products, which stay; the rest "
-            "(Python, small operators) may shrink in a graph that is planned as a whole",
+            reason=f"{products:.0%} of the model's time are matrix products and convolutions, which "
+            "stay; the rest (Python, small operators) may shrink in a graph that is planned as a "
+            "whole",
         )
 
     def apply(
         self, model: Model, settings: Settings, fitting: FittingData, bench: Workbench
     ) -> Applied:
-        """Exports, then runs the graph at batch 1, 2 and the largest, at two lengths.
+        """Exports, then runs the graph at batch 1, 2 and the largest, at two lengths if free.
 
         Raises:
             CandidateFailed: if it can't be exported, or answers differently.
         """
+        from jettison.graphs.torch_export import trace, write_graph
+
         probes = list(_probes(model, fitting, max(bench.serving.batch_sizes)))
         opset = int(settings.get("opset", OPSET))
-        graph, expected, kind = _trace(bench.open(model), probes, model, opset)
-        files, operators, weights = _write(graph, bench.open(model), bench.folder)
+        module = bench.open(model)
+        expected = [_answer(module, probe, model) for probe in probes]
+        graph, kind = trace(module, probes[-1], model.inputs, model.outputs, opset), _kind(module)
+        # The traced module gave up its weights; they are written from a fresh one.
+        files = write_graph(graph, bench.open(model), bench.folder)
+        weights = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
         exported = _describe(model, Artifact.of("onnx_file", bench.folder, files))
-        largest = _largest_difference(bench.runner(exported), probes, expected, model)
-        sizes = ", ".join(sorted({str(len(p["input_ids"])) for p in probes}, key=int))
+        largest = _largest_difference(bench.runner(exported), probes, expected)
+        sizes = ", ".join(sorted({str(_rows(probe)) for probe in probes}, key=int))
+        lengths = " and two lengths" if _ragged(model) else ""
         change = Change(
-            f"{kind} to an ONNX graph of {operators} operators (opset {opset}); at batch {sizes} "
-            f"and two lengths its answers differ from PyTorch's by at most {largest:.1e}",
-            operators=operators,
+            f"{kind} to an ONNX graph of {len(graph.graph.node)} operators (opset {opset}); at "
+            f"batch {sizes}{lengths} its answers differ from PyTorch's by at most {largest:.1e}",
+            operators=len(graph.graph.node),
             weights=weights,
         )
         return Applied(exported, (change,))
 
 
-def _trace(
-    module: TextModel, probes: list[dict[str, Array]], model: Model, opset: int
-) -> tuple[Any, list[Array], str]:
-    """Answers the probes, then gives up the weights and traces the module without them.
-
-    Tracing copies the weights for its shape inference; without them, one copy is all there is.
-    """
-    from jettison.graphs.torch_export import ROWS, drop_weights, export_graph
-
-    expected = [_answer(module, probe) for probe in probes]
-    # Fused kernels such as scaled_dot_product_attention leave a pattern that ONNX Runtime's
-    # fusion does not recognise.
-    module.backbone.set_attn_implementation("eager")
-    drop_weights(module)
-    # Tracing keeps every intermediate result of its example, so the example is small.
-    example = {n: np.minimum(a[:2, :TRACED], ROWS - 1) for n, a in probes[-1].items()}
-    graph = export_graph(module, example, [spec.name for spec in model.outputs], opset)
-    return graph, expected, type(module.backbone).__name__
-
-
-def _write(graph: Any, module: TextModel, folder: Path) -> tuple[tuple[str, ...], int, int]:
-    from jettison.graphs.torch_export import write_graph
-
-    files = write_graph(graph, module, folder)
-    weights = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
-    return files, len(graph.graph.node), weights
+def _kind(module: Any) -> str:
+    return type(getattr(module, "backbone", module)).__name__
 
 
 def _describe(model: Model, artifact: Artifact) -> Model:
@@ -125,48 +110,66 @@ def _describe(model: Model, artifact: Artifact) -> Model:
     return dataclasses.replace(changed, artifact=artifact)
 
 
-def _probes(model: Model, fitting: FittingData, largest: int) -> Iterator[dict[str, Array]]:
-    """Batches of 1, 2 and the largest size, whole and cut to half; the last row is padded."""
-    for size in sorted({1, 2, largest}):
+def _rows(probe: Answers) -> int:
+    return len(next(iter(probe.values())))
+
+
+def _ragged(model: Model) -> list[str]:
+    """Inputs whose second dimension is free."""
+    return [s.name for s in model.inputs if len(s.shape) > 1 and isinstance(s.shape[1], str)]
+
+
+def _probes(model: Model, fitting: FittingData, largest: int) -> Iterator[Answers]:
+    """Batches of 1, 2 and the largest size, whole and shortened; the last row is padded."""
+    ragged = _ragged(model)
+    for size in sorted({1} if "fixed-batch" in model.traits else {1, 2, largest}):
         batch = fitting.rows.batch(np.resize(np.arange(fitting.rows.n), size))
-        whole = max(2, batch["input_ids"].shape[1])
-        for length in sorted({max(2, whole // 2), whole}):
+        whole = max((batch[name].shape[1] for name in ragged), default=0)
+        for length in sorted({max(2, whole // 2), max(2, whole)}) if ragged else (0,):
             cut = {
-                spec.name: np.ascontiguousarray(batch[spec.name][:, :length])
+                spec.name: np.ascontiguousarray(
+                    batch[spec.name][:, :length] if spec.name in ragged else batch[spec.name]
+                )
                 for spec in model.inputs
             }
-            if size > 1:
+            if size > 1 and "attention_mask" in ragged:
                 cut["attention_mask"][-1, max(1, length // 2) :] = 0
             yield cut
 
 
-def _answer(module: Any, batch: dict[str, Array]) -> Array:
+def _answer(module: Any, probe: Answers, model: Model) -> Answers:
     import torch
 
-    with torch.inference_mode():
-        answer = module(**{name: torch.from_numpy(array) for name, array in batch.items()})
-    return np.asarray(answer.numpy())
+    from jettison.graphs.torch_capture import answers
+
+    named = {name: torch.from_numpy(array) for name, array in probe.items()}
+    tensors = answers(module, named, "the model")
+    return {s.name: np.asarray(t.numpy()) for s, t in zip(model.outputs, tensors, strict=True)}
 
 
 def _largest_difference(
-    runner: Runner, probes: list[dict[str, Array]], expected: list[Array], model: Model
+    runner: Runner, probes: Sequence[Answers], expected: Sequence[Answers]
 ) -> float:
     largest = 0.0
     for probe, answer in zip(probes, expected, strict=True):
-        found = runner.run(probe)[model.prediction]
-        rows, length = probe["input_ids"].shape
-        if found.shape != answer.shape:
-            raise CandidateFailed(
-                f"at {rows} rows of {length} tokens the exported graph answers with shape "
-                f"{found.shape}, PyTorch with {answer.shape}"
-            )
-        difference = float(np.max(np.abs(found - answer)))
-        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(answer))))
-        if not difference <= allowed:
-            raise CandidateFailed(
-                f"at {rows} rows of {length} tokens the exported graph differs from PyTorch by "
-                f"{difference:.2e} (allowed: {allowed:.0e}); the tracing exporter can't express "
-                "this model"
-            )
-        largest = max(largest, difference)
+        found = runner.run(probe)
+        shapes = ", ".join(f"`{name}` {array.shape}" for name, array in probe.items())
+        for name, wanted in answer.items():
+            if found[name].shape != wanted.shape:
+                raise CandidateFailed(
+                    f"for {shapes} the exported graph answers `{name}` with shape "
+                    f"{found[name].shape}, PyTorch with {wanted.shape}"
+                )
+            if not wanted.size:
+                continue
+            before, after = wanted.astype(np.float64), found[name].astype(np.float64)
+            difference = float(np.max(np.abs(after - before)))
+            allowed = TOLERANCE * max(1.0, float(np.max(np.abs(before))))
+            if not difference <= allowed:
+                raise CandidateFailed(
+                    f"for {shapes} the exported graph's `{name}` differs from PyTorch's by "
+                    f"{difference:.2e} (allowed: {allowed:.0e}); the tracing exporter can't "
+                    "express this model"
+                )
+            largest = max(largest, difference)
     return largest
