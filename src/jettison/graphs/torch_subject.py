@@ -23,6 +23,7 @@ from jettison.numerics.curvature import (
     Storage,
     WeightEntry,
     WeightVector,
+    bytes_needed,
     collect,
     collect_together,
 )
@@ -45,6 +46,7 @@ class RowPlan:
         first_order: times the gradient of the loss in the local model; 1 is the whole gradient,
             0 leaves it out.
         storage: where rows are kept.
+        in_blocks: keeps the rows of as few layers at a time as the storage's limit asks for.
         seed: of the order of examples and of drawn targets.
     """
 
@@ -53,6 +55,7 @@ class RowPlan:
     together: int = 1
     first_order: float = 1.0
     storage: Storage = field(default_factory=Storage)
+    in_blocks: bool = False
     seed: int = 0
 
 
@@ -115,18 +118,41 @@ class TorchSubject:
         """The mean loss on the held-out part."""
         return self._mean_loss(self._held)
 
-    def problem(self, stage: int) -> Problem:
-        """The local model of the loss at the current weights, scaled by n / samples."""
-        rows = self._rows(stage)
+    def problems(self, stage: int) -> Iterator[tuple[slice, Problem]]:
+        """Local models of the loss at the current weights, scaled by n / samples.
+
+        One over all weights; in block mode one for each group of layers whose rows fit.
+        """
+        for first, last in self._groups():
+            part = slice(self.weights.slices[first].start, self.weights.slices[last].stop)
+            group = WeightVector(self.weights.entries[first : last + 1])
+            yield part, self._problem(stage, group)
+
+    def _problem(self, stage: int, group: WeightVector) -> Problem:
+        rows = self._rows(stage, group)
         plan, scale = self._plan, self._plan.first_order
         offset = linear = None
         if scale and self._objective.rows_are_gradients:
-            offset = torch.full((rows.n,), scale / plan.samples, device=rows.values.device)
+            offset = torch.full((rows.n,), scale / rows.samples, device=rows.values.device)
         elif scale:
-            linear = scale * rows.n / plan.samples * self._gradient()
-        return Problem(rows, self.read(), float(rows.n), offset, linear)
+            linear = scale * rows.n / rows.samples * self._gradient(group)
+        return Problem(rows, group.read(), float(rows.n), offset, linear)
 
-    def _rows(self, stage: int) -> FisherRows:
+    def _groups(self) -> Iterator[tuple[int, int]]:
+        """First and last layer of each group whose rows are kept at once."""
+        last = len(self.weights.slices) - 1
+        if not self._plan.in_blocks:
+            yield 0, last
+            return
+        most = self._plan.storage.limit_bytes // bytes_needed(self.rows_possible, 1)
+        first = 0
+        for place, part in enumerate(self.weights.slices):
+            if part.stop - self.weights.slices[first].start > most and place > first:
+                yield first, place - 1
+                first = place
+        yield first, last
+
+    def _rows(self, stage: int, group: WeightVector) -> FisherRows:
         plan, count = self._plan, self.rows_possible
         order = torch.Generator().manual_seed(plan.seed * 100_003 + stage)
         shuffled = self._fit[torch.randperm(len(self._fit), generator=order)]
@@ -134,12 +160,10 @@ class TorchSubject:
         index = shuffled[: count * samples].reshape(count, samples)
         if plan.together == 1:
             losses = self._losses(index, order)
-            return collect(self.weights, losses, (count, samples), plan.storage)
+            return collect(group, losses, (count, samples), plan.storage)
         batches = self._batches(index, order)
         loss = self._objective.row_loss
-        return collect_together(
-            self._module, self.weights, batches, loss, (count, samples), plan.storage
-        )
+        return collect_together(self._module, group, batches, loss, (count, samples), plan.storage)
 
     def _losses(self, index: Any, order: Any) -> Iterator[Callable[[], Any]]:
         for row in index:
@@ -171,17 +195,17 @@ class TorchSubject:
             generator = torch.Generator(dense.device).manual_seed(seed)
         return self._objective.draw(dense, None, generator)
 
-    def _gradient(self) -> Any:
-        """The gradient of the real loss over the fitting part, shape (p,)."""
+    def _gradient(self, group: WeightVector) -> Any:
+        """The gradient of the real loss over the fitting part, shape of the group."""
         total: Any = 0.0
         for index in _cut(self._fit):
             loss = self._real_loss(index)
-            found = torch.autograd.grad(loss, self.weights.parameters, allow_unused=True)
+            found = torch.autograd.grad(loss, group.parameters, allow_unused=True)
             full = [
                 torch.zeros_like(p) if g is None else g
-                for g, p in zip(found, self.weights.parameters, strict=True)
+                for g, p in zip(found, group.parameters, strict=True)
             ]
-            total = total + self.weights.flat(full) * (len(index) / len(self._fit))
+            total = total + group.flat(full) * (len(index) / len(self._fit))
         return total
 
     def _mean_loss(self, index: Any) -> float:

@@ -5,12 +5,12 @@ Importing this package imports torch; plug-ins import it inside the methods that
 """
 
 from jettison.numerics.chita.backsolve import Backsolve, backsolve
-from jettison.numerics.chita.blocks import block_backsolve
-from jettison.numerics.chita.budgets import Budget, LargestOverall, LargestPerLayer, PerGroup
+from jettison.numerics.chita.blocks import block_path, blocks_of
+from jettison.numerics.chita.budgets import Budget, LargestOverall, LargestPerLayer, PerGroup, keeps
 from jettison.numerics.chita.iht import Effort, improve
 from jettison.numerics.chita.problem import Problem
 from jettison.numerics.chita.schedules import SCHEDULES, schedule
-from jettison.numerics.chita.solver import Solution, solve
+from jettison.numerics.chita.solver import Solution, path, solve
 from jettison.numerics.chita.stages import Plan, Stage, Subject, prune
 
 __all__ = [
@@ -27,8 +27,11 @@ __all__ = [
     "Stage",
     "Subject",
     "backsolve",
-    "block_backsolve",
+    "block_path",
+    "blocks_of",
     "improve",
+    "keeps",
+    "path",
     "prune",
     "schedule",
     "solve",

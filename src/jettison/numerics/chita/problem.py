@@ -68,11 +68,21 @@ class Problem:
         """The same problem with another ridge."""
         return Problem(self.rows, self.start, ridge, self.offset, self.linear)
 
-    def predicted_loss_change(self, weights: Any) -> float:
-        """The change of the mean loss that the model predicts, without the ridge."""
-        change = weights - self.start
-        scaled = self.value(weights) - 0.5 * self.ridge * _square(change)
-        return scaled * self.rows.samples / self.rows.n
+    def restricted(self, part: slice) -> Problem:
+        """The problem over a contiguous part of the weights, the others held still."""
+        linear = None if self.linear is None else self.linear[part]
+        rows = self.rows.restricted(part)
+        return Problem(rows, self.start[part], self.ridge, self.offset, linear)
+
+    def predicted(self, weights: Any, value: float) -> float:
+        """The change of the mean loss that the model predicts, without the ridge.
+
+        Args:
+            weights: shape (p,).
+            value: Q of these weights.
+        """
+        ridge = 0.5 * self.ridge * _square(weights - self.start)
+        return (value - ridge) * self.rows.samples / self.rows.n
 
 
 def _square(vector: Any) -> float:

@@ -33,7 +33,9 @@ def schedule(name: str, first: float, last: float, stages: int) -> tuple[float, 
         )
     if stages == 1 or name == "constant":
         return (last,) * stages
-    return (*(_at(name, first, last, t / (stages - 1), stages) for t in range(stages - 1)), last)
+    grown = (_at(name, first, last, t / (stages - 1), stages) for t in range(stages - 1))
+    # Rounding may step over the ends by the last digit.
+    return (*(min(max(sparsity, first), last) for sparsity in grown), last)
 
 
 def _at(name: str, first: float, last: float, way: float, stages: int) -> float:

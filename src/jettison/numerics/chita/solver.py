@@ -24,14 +24,14 @@ class Solution:
     Attributes:
         weights: shape (p,), zero outside of the mask.
         mask: bool of shape (p,).
-        ridge: that it was found with.
-        value: Q.
+        ridge: per weight, that it was found with.
+        predicted: change of the mean loss that the quadratic model expects.
     """
 
     weights: Any
     mask: Any
     ridge: float
-    value: float
+    predicted: float
 
 
 def magnitude_mask(problem: Problem, budget: Budget) -> Any:
@@ -42,7 +42,7 @@ def magnitude_mask(problem: Problem, budget: Budget) -> Any:
 
 def solve(problem: Problem, budget: Budget, effort: Effort) -> Solution:
     """Searches the support from the largest weights on, then solves exactly on it."""
-    return next(path(problem, budget, effort, (problem.ridge,)))
+    return next(path(problem, budget, effort, (problem.ridge / problem.rows.n,)))
 
 
 def path(
@@ -56,19 +56,20 @@ def path(
         problem: its own ridge is not used.
         budget: which masks are allowed.
         effort: how long to search; with 0 rounds all ridges share one Gram matrix.
-        ridges: n times the ridge per weight; from large to small is the stable order.
+        ridges: per weight; from large to small is the stable order.
     """
     mask = magnitude_mask(problem, budget)
     exact: Backsolve | None = None
     for ridge in ridges:
-        here = problem.with_ridge(ridge)
+        here = problem.with_ridge(ridge * problem.rows.n)
         if exact is None:
             exact = Backsolve(problem, mask)
-        weights = exact.weights(ridge)
+        weights = exact.weights(here.ridge)
         if effort.rounds:
             found, _ = improve(here, budget, (weights, mask), effort)
             if not torch.equal(found.mask, mask):
                 mask = found.mask
                 exact = Backsolve(problem, mask)
-                weights = exact.weights(ridge)
-        yield Solution(weights, mask, ridge, here.value(weights))
+                weights = exact.weights(here.ridge)
+        predicted = here.predicted(weights, here.value(weights))
+        yield Solution(weights, mask, ridge, predicted)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from jettison.errors import CandidateFailed
-from jettison.numerics.chita.blocks import block_backsolve
+from jettison.numerics.chita.blocks import block_path
 from jettison.numerics.chita.budgets import Budget
 from jettison.numerics.chita.iht import Effort
 from jettison.numerics.chita.problem import Problem
 from jettison.numerics.chita.schedules import schedule
-from jettison.numerics.chita.solver import Solution, magnitude_mask, path
-
-RIDGES = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Ridges that are tried where none is given, in multiples of the mean curvature... see `Plan`."""
+from jettison.numerics.chita.solver import Solution, path
 
 
 class Subject(Protocol):
@@ -30,8 +28,11 @@ class Subject(Protocol):
         """Puts weights in, and recomputes what depends on them (BatchNorm statistics)."""
         ...
 
-    def problem(self, stage: int) -> Problem:
-        """The local model of the loss at the current weights, from rows fresh for each stage."""
+    def problems(self, stage: int) -> Iterator[tuple[slice, Problem]]:
+        """Local models of the loss at the current weights, from rows fresh for each stage.
+
+        One over all weights, or in block mode one for each part of the vector, made when asked.
+        """
         ...
 
     def loss(self) -> float:
@@ -49,18 +50,20 @@ class Plan:
         stages: number of stages; 1 is single-stage.
         first: sparsity of the first stage.
         schedule: name, see `schedule`.
-        ridges: per weight, from large to small; more than one: chosen by the held-out loss.
+        ridges: given the mean curvature, the ridges per weight of the first stage, from large to
+            small; of more than one the held-out loss chooses.
         effort: of the search for a support; 0 rounds keep the largest weights.
-        blocks: parts that are solved apart; none solves all weights together.
+        blocks: parts that are solved apart; none solves all weights together, and searches for
+            a support.
         radius: factor by which the ridge adapts from stage to stage; 1 keeps it.
     """
 
     sparsity: float
     budget: Callable[[float], Budget]
+    ridges: Callable[[float], tuple[float, ...]]
     stages: int = 1
     first: float = 0.2
     schedule: str = "exponential"
-    ridges: tuple[float, ...] = (1e-3,)
     effort: Effort = field(default_factory=Effort)
     blocks: tuple[slice, ...] = ()
     radius: float = 1.0
@@ -95,56 +98,53 @@ def prune(subject: Subject, plan: Plan) -> tuple[Any, tuple[Stage, ...]]:
         CandidateFailed: if no ridge gives a finite loss, or a schedule is impossible.
     """
     told: list[Stage] = []
-    ridges = plan.ridges
     mask: Any = None
+    ridges: tuple[float, ...] = ()
     loss = subject.loss()
     first = min(plan.first, plan.sparsity)
     for number, sparsity in enumerate(schedule(plan.schedule, first, plan.sparsity, plan.stages)):
-        problem = subject.problem(number)
-        mask, stage = _stage(subject, plan, problem, (sparsity, loss), ridges)
-        told.append(stage)
-        loss = stage.loss
-        ridges = _next_ridges(plan, stage)
+        found = _solutions(subject, plan, number, plan.budget(sparsity), ridges)
+        best, new = _best(subject, found)
+        if best is None:
+            raise CandidateFailed(
+                f"the held-out loss is not finite at sparsity {sparsity:.3f} for any ridge that "
+                "was tried; give a larger `ridge`, or fewer `stages`"
+            )
+        subject.write(best.weights)
+        mask = best.mask
+        told.append(Stage(sparsity, best.ridge, best.predicted, new - loss, new))
+        loss = new
+        ridges = _around(plan, told[-1])
     return mask, tuple(told)
 
 
-def _stage(
-    subject: Subject,
-    plan: Plan,
-    problem: Problem,
-    before: tuple[float, float],
-    ridges: Sequence[float],
-) -> tuple[Any, Stage]:
-    sparsity, loss = before
-    best: tuple[float, Solution] | None = None
-    for solution in _solutions(plan, problem, plan.budget(sparsity), ridges):
+def _best(subject: Subject, solutions: Iterable[Solution]) -> tuple[Solution | None, float]:
+    """The solution with the lowest held-out loss, and that loss."""
+    best, lowest = None, math.inf
+    for solution in solutions:
         subject.write(solution.weights)
-        found = subject.loss()
-        if math.isfinite(found) and (best is None or found < best[0]):
-            best = (found, solution)
-    if best is None:
-        raise CandidateFailed(
-            f"the held-out loss is not finite at sparsity {sparsity:.3f} for any ridge of "
-            f"{', '.join(f'{ridge:.3g}' for ridge in ridges)}; give a larger `ridge`"
-        )
-    subject.write(best[1].weights)
-    predicted = problem.predicted_loss_change(best[1].weights)
-    ridge = best[1].ridge / problem.rows.n
-    return best[1].mask, Stage(sparsity, ridge, predicted, best[0] - loss, best[0])
+        loss = subject.loss()
+        # False for NaN as well.
+        if loss < lowest:
+            best, lowest = solution, loss
+    return best, lowest
 
 
-def _solutions(plan: Plan, problem: Problem, budget: Budget, ridges: Sequence[float]) -> Any:
-    scaled = [ridge * problem.rows.n for ridge in ridges]
+def _solutions(
+    subject: Subject, plan: Plan, stage: int, budget: Budget, ridges: Sequence[float]
+) -> Iterable[Solution]:
+    problems = subject.problems(stage)
+    part, problem = next(problems)
+    chosen = ridges or plan.ridges(problem.rows.mean_curvature())
     if not plan.blocks:
-        yield from path(problem, budget, plan.effort, scaled)
-        return
-    mask = magnitude_mask(problem, budget)
-    found = block_backsolve(problem, mask, plan.blocks, scaled)
-    for ridge, weights in zip(scaled, found, strict=True):
-        yield Solution(weights, mask, ridge, problem.with_ridge(ridge).value(weights))
+        return path(problem, budget, plan.effort, chosen)
+    start = subject.read()
+    mask = budget.mask(start.abs())
+    every = itertools.chain(((part, problem),), problems)
+    return block_path(every, start, mask, plan.blocks, chosen)
 
 
-def _next_ridges(plan: Plan, stage: Stage) -> tuple[float, ...]:
+def _around(plan: Plan, stage: Stage) -> tuple[float, ...]:
     """Around the ridge that was best: larger where the loss rose more than predicted.
 
     A ridge is the multiplier of a trust radius on |w - start| (Levenberg and Marquardt); it

@@ -1,0 +1,1 @@
+"""What the benchmarks of unstructured pruning share; needs PyTorch, NumPy and SciPy only."""
