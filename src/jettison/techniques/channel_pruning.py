@@ -12,6 +12,7 @@ from jettison.domain.recipe import Change, Choices, FloatRange, Potential, Range
 from jettison.domain.record import Settings
 from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
+from jettison.errors import CandidateFailed
 
 if TYPE_CHECKING:
     from jettison.graphs.torch_narrowing import Narrowed, NarrowingPlan
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 NARROWED = ("Conv1d", "Conv2d", "Conv3d", "Linear")
 FOLLOWING = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
 """They work on as many channels as the layer before them."""
+
+RANKINGS = ("global", "even")
 
 MOST = 0.8
 """The largest share of the products that is removed."""
@@ -50,7 +53,7 @@ class ChannelPruning:
         return {
             "removed": FloatRange(0.05, MOST, 0.2),
             "importance": Choices(("fisher", "group_l1"), "fisher", others=True),
-            "ranking": Choices(("global", "even"), "global"),
+            "ranking": Choices(RANKINGS, RANKINGS[0]),
             "of": Choices(("macs",), "macs", others=True),
             "round_to": Choices((0,), 0, others=True),
             "rounds": Choices((1,), 1, others=True),
@@ -103,7 +106,7 @@ class ChannelPruning:
         from jettison.training.settings import RecoverySettings
 
         plan, wish = _plan(settings), RecoverySettings.of(settings)
-        module = bench.open(model).eval()
+        module, original = bench.open(model).eval(), bench.open(model).eval()
         if not settings.get("round_to", 0):
             plan = dataclasses.replace(plan, round_to=_step(module, bench))
         examples = FittingExamples(fitting, classes=model.task == "classification")
@@ -111,12 +114,12 @@ class ChannelPruning:
         with running():
             done = narrow(module, plan, in_order(examples, 64), row_loss_of(model, fitting))
             if wish.epochs:
-                trained = recover(module, bench.open(model), model, fitting, wish)
+                trained = recover(module, original, model, fitting, wish)
         saved = bench.save(module, "torch_program", model)
         change = Change(
             _told(done, plan) + (f"; {trained.told}" if trained else ""),
             operators=sum(was != now for was, now in done.widths.values()),
-            weights=_parameters(bench.open(model)) - _parameters(module),
+            weights=_parameters(original) - _parameters(module),
         )
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
 
@@ -124,11 +127,14 @@ class ChannelPruning:
 def _plan(settings: Settings) -> NarrowingPlan:
     from jettison.graphs.torch_narrowing import NarrowingPlan
 
+    ranking = str(settings.get("ranking", "global"))
+    if ranking not in RANKINGS:
+        raise CandidateFailed(f"`ranking` must be one of {', '.join(RANKINGS)}; got {ranking!r}")
     return NarrowingPlan(
         removed=float(settings.get("removed", 0.2)),
         of=str(settings.get("of", "macs")),
         importance=str(settings.get("importance", "fisher")),
-        evenly=str(settings.get("ranking", "global")) == "even",
+        evenly=ranking == "even",
         round_to=int(settings.get("round_to", 0)) or 1,
         rounds=int(settings.get("rounds", 1)),
         refit_readers=bool(settings.get("refit", True)),
