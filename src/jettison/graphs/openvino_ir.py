@@ -68,17 +68,34 @@ def read_onnx(path: Path) -> Any:
         ) from error
 
 
-def fold_constants(graph: Any) -> None:
-    """Computes what depends on constants alone, in place: NNCF fails on weights behind a Reshape.
+def settle_weights(graph: Any) -> None:
+    """Brings weights and biases into the form that NNCF reads, in place; no answer changes.
 
+    It fails on weights behind a Reshape, so what depends on constants alone is computed now; and
+    on a bias of fewer dimensions than what it is added to, so the missing ones are put before.
     Not for graphs with integer weights: these would become floats.
     """
     import_openvino()
+    from openvino import opset13
     from openvino.passes import ConstantFolding, Manager
 
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(graph)
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "Add":
+            continue
+        for port, other in (node.inputs(), node.inputs()[::-1]):
+            bias = port.get_source_output().get_node()
+            rank = other.get_partial_shape().rank
+            if bias.get_type_name() != "Constant" or rank.is_dynamic:
+                continue
+            shape = list(bias.get_output_shape(0))
+            if 1 < len(shape) < rank.get_length():
+                missing = [1] * (rank.get_length() - len(shape))
+                whole = opset13.constant(bias.data.reshape(missing + shape))
+                whole.set_friendly_name(bias.get_friendly_name())
+                port.replace_source_output(whole.output(0))
 
 
 def write_ir(graph: Any, folder: Path) -> tuple[str, ...]:

@@ -97,16 +97,11 @@ class LayerTrials:
     def _watch(self, layers: Sequence[str]) -> dict[str, tuple[float, float]]:
         """The extremes of what each layer reads, over all rows."""
         graph = self._graph.clone()
-        # Layers that read the same values share one tap.
-        taps: dict[str, str] = {}
-        known: dict[tuple[str, int], str] = {}
-        for name in layers:
-            source = _activation(_find(graph, name)).get_source_output()
-            place = source.get_node().get_friendly_name(), source.get_index()
-            if place not in known:
-                known[place] = f"jettison-tap-{len(known)}"
-                graph.add_outputs([source])[0].get_tensor().add_names({known[place]})
-            taps[name] = known[place]
+        sources = {name: _activation(_find(graph, name)).get_source_output() for name in layers}
+        graph.add_outputs(list(sources.values()))
+        # Layers that read the same values share one output.
+        seen = {_place(r.input_value(0)): at for at, r in enumerate(graph.get_results())}
+        taps = {name: seen[_place(source)] for name, source in sources.items()}
         found = dict.fromkeys(layers, (np.inf, -np.inf))
         for result in self._run(graph):
             for name, tap in taps.items():
@@ -120,6 +115,10 @@ class LayerTrials:
         wanted = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
         compiled = openvino.Core().compile_model(graph, "CPU", wanted)
         return [compiled(dict(row)) for row in self._rows]
+
+
+def _place(output: Any) -> tuple[str, int]:
+    return output.get_node().get_friendly_name(), output.get_index()
 
 
 def _find(graph: Any, name: str) -> Any:

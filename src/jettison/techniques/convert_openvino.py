@@ -55,7 +55,7 @@ class ConvertOpenvino:
         Raises:
             CandidateFailed: if OpenVINO can't read the graph, or merged an input away.
         """
-        from jettison.graphs.openvino_ir import fold_constants, names_of, read_onnx
+        from jettison.graphs.openvino_ir import names_of, read_onnx, settle_weights
 
         graph = read_onnx(Path(bench.open(model)))
         for what, specs, ports in (
@@ -68,7 +68,7 @@ class ConvertOpenvino:
                     f"OpenVINO's graph has no {what} `{lost[0]}`; it has {sorted(names_of(ports))}"
                 )
         if "float32" in model.traits:
-            fold_constants(graph)
+            settle_weights(graph)
         saved = bench.save(graph, "openvino_ir", model)
         operators = len(graph.get_ordered_ops())
         change = Change(f"ONNX graph to OpenVINO IR of {operators} operators", operators=operators)
