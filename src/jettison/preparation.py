@@ -93,7 +93,7 @@ def prepare(
     progress = Journal(progress, work.parent / LOG)
     with watch.stage("load"):
         progress.stage("load")
-        model = load.load_model(configuration.model, work / "model", live)
+        model = load.load_model(configuration.model, work / "model", live, configuration.image)
     with watch.stage("data"):
         progress.stage("data")
         splits = split.load_data(configuration.data, model, work / "data", live_data)

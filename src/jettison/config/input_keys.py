@@ -14,7 +14,10 @@ _IMAGE = defaults_of(ImageSection)
 _DATA = defaults_of(DataSection)
 
 _COLUMN = "a column name, or an empty text"
-_FILE = "the path of a .parquet, .csv, .tsv (also .gz) or .npz file, or an empty text"
+_FILE = (
+    "the path of a .parquet, .csv, .tsv (also .gz), .jsonl or .npz file or of a folder of images, "
+    "or an empty text"
+)
 
 MODEL_KEYS = (
     Key(

@@ -5,6 +5,7 @@ Number columns lie in `numbers.npz`, all others (text, missing values) in `value
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,17 @@ def write_raw(examples: Example, folder: Path) -> None:
         if column.dtype.kind in "biuf":
             numbers[name] = column[:n]
         else:
-            values[name] = column[:n].tolist()
+            values[name] = [_in_json(value) for value in column[:n].tolist()]
     with open(folder / _NUMBERS, "wb") as file:
         # The names are stored apart: a column may be called like an argument of `savez`.
         np.savez(file, **{str(place): numbers[name] for place, name in enumerate(numbers)})
     text = json.dumps({"n": n, "numbers": list(numbers), "values": values}, ensure_ascii=False)
     write_atomically(folder / _VALUES, text)
+
+
+def _in_json(value: object) -> object:
+    """Bytes as base64 text, which is how an encoder gets them in a request too."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def read_raw(folder: Path) -> Example:

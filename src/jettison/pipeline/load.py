@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from jettison import registry, worker_client
-from jettison.domain.configuration import ModelSection
+from jettison.domain.configuration import ImageSection, ModelSection
+from jettison.domain.encoder import Encoder, Setting
 from jettison.domain.extension_points import Source
 from jettison.domain.function_source import ENDING, split_function
 from jettison.domain.jobs import LoadJob
@@ -15,7 +17,9 @@ from jettison.domain.record import Settings
 from jettison.errors import ModelError, WorkerDied
 
 
-def load_model(section: ModelSection, folder: Path, live: Any = None) -> Model:
+def load_model(
+    section: ModelSection, folder: Path, live: Any = None, image: ImageSection | None = None
+) -> Model:
     """Finds the loader for a source and loads it into `folder`.
 
     A source on disk is loaded in a worker process, so that this process holds no weights. A live
@@ -25,11 +29,27 @@ def load_model(section: ModelSection, folder: Path, live: Any = None) -> Model:
         section: `model` of the configuration; `source` is ignored for a live object.
         folder: where the copy is written; made if it is not there.
         live: a model object of this Python process, or `None`.
+        image: how images become its input; `None` where it takes none.
 
     Raises:
         ModelError: if there is nothing at the source, no loader or several claim it, or the
             loader refuses it.
     """
+    model = _loaded(section, folder, live)
+    if image is None:
+        return model
+    settings = {key: _setting(value) for key, value in dataclasses.asdict(image).items() if value}
+    return dataclasses.replace(
+        model, encoder=Encoder.of(IMAGE, settings, labels=model.encoder.labels)
+    )
+
+
+def _setting(value: Any) -> Setting:
+    """Numbers in lists are floats, as they are after a round trip through JSON."""
+    return [float(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _loaded(section: ModelSection, folder: Path, live: Any) -> Model:
     source = Source(
         location=_location(section.source) if live is None else "",
         task=section.task,
@@ -50,6 +70,9 @@ def load_model(section: ModelSection, folder: Path, live: Any = None) -> Model:
             f"a way that native code does not survive, or memory ran out ({error})"
         ) from error
 
+
+IMAGE = "image"
+"""The table of jettison.toml, and the kind of encoder that it sets."""
 
 LOADER_OPTIONS = ("weights", "inputs")
 """Options that a loader must say it reads (`options`), if the user gives them."""

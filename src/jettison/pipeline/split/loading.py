@@ -30,6 +30,7 @@ from jettison.pipeline.split.encoding import (
     take_rows,
     write_encoded,
 )
+from jettison.pipeline.split.files import with_files
 from jettison.pipeline.split.labelling import (
     check_several_classes,
     join_labels,
@@ -74,6 +75,8 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         MissingDependency: if a package is needed to read a file.
     """
     tables = _tables(section, _by_use(live))
+    if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
+        tables = with_files(tables, {use: getattr(section, use) for use in ("source", *USES)})
     if not tables:
         _check_nothing_named(section)
         return made_up_data(model, folder, section.seed)

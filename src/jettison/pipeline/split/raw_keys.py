@@ -83,7 +83,13 @@ def _words(table: Example, columns: Sequence[str], rows: Array) -> Iterator[list
     parts = [table.columns[c][rows].reshape(len(rows), -1).tolist() for c in columns]
     for row in range(len(rows)):
         said = [value for part in parts for value in part[row]]
-        yield sorted(b"" if value is None else str(value).encode() for value in said)
+        yield sorted(_word(value) for value in said)
+
+
+def _word(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return b"" if value is None else str(value).encode()
 
 
 def _digest(values: Array, words: Sequence[bytes]) -> str:

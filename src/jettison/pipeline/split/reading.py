@@ -14,11 +14,12 @@ from jettison import registry
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import DataError
+from jettison.pipeline.split.files import read_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ALLOWED = ".parquet, .csv, .tsv (also .csv.gz and .tsv.gz) or .npz"
+ALLOWED = ".parquet, .csv, .tsv (also .csv.gz and .tsv.gz), .jsonl or .npz, or a folder of images"
 
 BLOCK_BYTES = 1 << 26
 """Of a csv file, from which the types of the columns are inferred."""
@@ -37,9 +38,10 @@ def read_file(location: str, role: str) -> Example:
     """
     path = Path(location)
     where = f"{location} (`{role}` in `data`)"
+    if path.is_dir():
+        return _table(read_folder(path, where), where)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{where} {what}; give a file: {ALLOWED}")
+        raise DataError(f"{where} does not exist; give a file: {ALLOWED}")
     if path.stat().st_size == 0:
         raise DataError(f"{where} is empty (0 bytes); give a file with rows")
     ending = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix
@@ -50,6 +52,8 @@ def read_file(location: str, role: str) -> Example:
             columns = _from_arrow(_read_text(path, ",", where), where)
         case ".tsv" | ".tsv.gz":
             columns = _from_arrow(_read_text(path, "\t", where), where)
+        case ".jsonl" | ".ndjson":
+            columns = _from_arrow(_read_lines(path, where), where)
         case ".npz":
             columns = _read_npz(path, where)
         case _:
@@ -156,6 +160,21 @@ def _read_text(path: Path, delimiter: str, where: str) -> pa.Table:
         raise DataError(f"{where} can't be read as a table of text: {error}") from error
 
 
+def _read_lines(path: Path, where: str) -> pa.Table:
+    """Reads one JSON object a line; all lines have the same keys of the same types."""
+    _pyarrow(where)
+    import pyarrow as pa
+    from pyarrow import json
+
+    try:
+        return json.read_json(path, read_options=json.ReadOptions(block_size=BLOCK_BYTES))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{where} can't be read as one JSON object a line: {error}; every line needs the same "
+            "keys with values of the same type"
+        ) from error
+
+
 def _arrow_of_frame(frame: Any, where: str) -> pa.Table:
     _pyarrow(where)
     import pyarrow as pa
@@ -201,10 +220,17 @@ def _arrow_column(column: Any, where: str) -> Array:
         made = np.empty(len(column), dtype=object)
         made[:] = column.to_pylist()
         return made
+    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        # Hugging Face `datasets` keep an image as its bytes and its path.
+        return _arrow_column(column.field("bytes"), where)
+    if str(kind) in ("binary", "large_binary", "binary_view") and ".csv" not in where:
+        made = np.empty(len(column), dtype=object)
+        made[:] = column.to_pylist()
+        return made
     hint = " (in csv: bytes that are not UTF-8)" if "binary" in str(kind) else ""
     raise DataError(
-        f"{where} is of type {kind}{hint}; allowed: numbers, text, true and false, dates, and "
-        "lists of numbers of one length"
+        f"{where} is of type {kind}{hint}; allowed: numbers, text, true and false, dates, bytes "
+        "(images), and lists of numbers of one length"
     )
 
 
@@ -238,6 +264,8 @@ def _plain_column(values: Any, name: str, where: str) -> Array:
             f"column `{name}` of {where} has dtype {column.dtype}; allowed: numbers, text, true "
             "and false"
         )
+    if column.size and all(isinstance(v, bytes) for v in column.ravel()):
+        return column
     known = [(row, v) for row, v in enumerate(column.ravel()) if v is not None and v == v]
     texts = [isinstance(v, str) for _, v in known]
     if any(texts) and not all(texts):
