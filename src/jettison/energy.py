@@ -12,6 +12,7 @@ what else runs on it, and what it draws when idle, is in the number.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import os
 import time
@@ -23,6 +24,7 @@ from typing import Protocol
 from jettison.numerics.power import CORE, WattsPerCore, carbon_grams, requests_per_kwh
 
 POWERCAP = Path("/sys/class/powercap")
+NVML = "libnvidia-ml.so.1"
 PATIENCE_SECONDS = 0.5
 """How long a counter may take to move: RAPL moves each ms, NVML each 20 to 100 ms."""
 
@@ -114,7 +116,7 @@ class EnergyMeter(Protocol):
         ...
 
 
-class _NoCounter(Exception):
+class NoCounter(Exception):
     """A rung that is not there; the message says why."""
 
 
@@ -141,13 +143,13 @@ def best_meter(settings: EnergySettings | None = None) -> EnergyMeter:
     if chosen.gpu:
         try:
             return Counters("measured:nvml", _nvml(), ())
-        except _NoCounter as why:
+        except NoCounter as why:
             reasons.append(f"measured:nvml: {why}")
     else:
         reasons.append("measured:nvml: the model doesn't run on a GPU")
     try:
         return Counters("measured:rapl", _rapl(chosen.powercap), tuple(reasons))
-    except _NoCounter as why:
+    except NoCounter as why:
         reasons.append(f"measured:rapl: {why}")
     if chosen.watts_per_core is not None:
         return CpuSeconds(chosen.watts_per_core, tuple(reasons))
@@ -197,7 +199,7 @@ class Counters:
         self.reasons = reasons
         self._counters = tuple(counters)
         if not self._moves():
-            raise _NoCounter(f"the counter stood still for {PATIENCE_SECONDS} s")
+            raise NoCounter(f"the counter stood still for {PATIENCE_SECONDS} s")
         self._start = sum(counter.advance()[0] for counter in self._counters)
 
     def _moves(self) -> bool:
@@ -212,7 +214,7 @@ class Counters:
         """Joules of the counters, wraps added; NaN from when one of them can't be read any more."""
         try:
             found = [counter.advance() for counter in self._counters]
-        except (_NoCounter, OSError, ValueError) as error:
+        except (NoCounter, OSError, ValueError) as error:
             self.reasons = (*self.reasons[:3], f"{self.label}: the counter was lost: {error}")
             return NOTHING
         value = sum(joules for joules, _ in found) - self._start
@@ -291,14 +293,14 @@ def _rapl(folder: Path) -> list[Counter]:
             wraps_at = int((zone / "max_energy_range_uj").read_text()) / 1e6
             counters.append(Counter(_file_counter(zone / "energy_uj"), wraps_at))
         except PermissionError as error:
-            raise _NoCounter(
+            raise NoCounter(
                 f"{error.filename} may be read by root only; to allow it: chmod a+r it at boot "
                 "(it lets others on this machine guess at what is computed, CVE-2020-8694)"
             ) from error
         except (OSError, ValueError) as error:
-            raise _NoCounter(f"{zone} can't be read: {error}") from error
+            raise NoCounter(f"{zone} can't be read: {error}") from error
     if not counters:
-        raise _NoCounter(f"{folder} shows no package (a virtual machine, or no RAPL)")
+        raise NoCounter(f"{folder} shows no package (a virtual machine, or no RAPL)")
     return counters
 
 
@@ -306,32 +308,56 @@ def _file_counter(path: Path) -> Callable[[], float]:
     return lambda: int(path.read_text()) / 1e6
 
 
-def _nvml(library: str = "libnvidia-ml.so.1") -> list[Counter]:
-    """The total-energy counters of all GPUs, straight from the driver's library."""
-    try:
-        nvml = ctypes.CDLL(library)
-    except OSError as error:
-        raise _NoCounter(f"{library} is not here: no NVIDIA driver") from error
+class Nvml:
+    """The library of the NVIDIA driver, asked through ctypes: a package for it would add nothing.
 
-    def call(name: str, *arguments: object) -> None:
-        code = getattr(nvml, name)(*arguments)
+    Args:
+        library: name or path.
+
+    Raises:
+        NoCounter: if it is not here, or its driver does not answer.
+    """
+
+    def __init__(self, library: str = NVML) -> None:
+        try:
+            self._library = ctypes.CDLL(library)
+        except OSError as error:
+            raise NoCounter(f"{library} is not here: no NVIDIA driver") from error
+        self.call("nvmlInit_v2")
+
+    def call(self, name: str, *arguments: object) -> None:
+        """Calls one function.
+
+        Raises:
+            NoCounter: with the number of the error.
+        """
+        code = getattr(self._library, name)(*arguments)
         if code != 0:
-            raise _NoCounter(f"{name} gave NVML error {code}")
+            raise NoCounter(f"{name} gave NVML error {code}")
 
-    call("nvmlInit_v2")
-    count = ctypes.c_uint()
-    call("nvmlDeviceGetCount_v2", ctypes.byref(count))
-    counters: list[Counter] = []
-    for index in range(count.value):
-        handle = ctypes.c_void_p()
-        call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle))
+    def devices(self) -> list[ctypes.c_void_p]:
+        """A handle of each GPU, in the driver's order.
 
-        def read(handle: ctypes.c_void_p = handle) -> float:
-            millijoules = ctypes.c_ulonglong()
-            call("nvmlDeviceGetTotalEnergyConsumption", handle, ctypes.byref(millijoules))
-            return millijoules.value / 1e3
+        Raises:
+            NoCounter: if there is none.
+        """
+        count = ctypes.c_uint()
+        self.call("nvmlDeviceGetCount_v2", ctypes.byref(count))
+        handles = [ctypes.c_void_p() for _ in range(count.value)]
+        for index, handle in enumerate(handles):
+            self.call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle))
+        if not handles:
+            raise NoCounter("the driver shows no GPU")
+        return handles
 
-        counters.append(Counter(read))
-    if not counters:
-        raise _NoCounter("the driver shows no GPU")
-    return counters
+
+def _nvml(library: str = NVML) -> list[Counter]:
+    """The total-energy counters of all GPUs."""
+    nvml = Nvml(library)
+
+    def joules(handle: ctypes.c_void_p) -> float:
+        millijoules = ctypes.c_ulonglong()
+        nvml.call("nvmlDeviceGetTotalEnergyConsumption", handle, ctypes.byref(millijoules))
+        return millijoules.value / 1e3
+
+    return [Counter(functools.partial(joules, handle)) for handle in nvml.devices()]

@@ -28,6 +28,7 @@ import tritonclient.grpc
 
 from jettison.serving.observability.dashboard import dashboard, expressions
 from jettison.serving.observability.monitoring_files import write_monitoring
+from tests.made_up_nvml import make_nvml
 from tests.serving_bundle import FEATURES, LABELS, Made, make_bundle
 from tests.serving_process import ServeProcess, infer_body
 
@@ -236,10 +237,17 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     original = place / f"{GOOD}-parts" / "model" / "model.onnx"
     words = [f"{GOOD}={good}", f"{BARE}={bare}", "--allow-uncertified"]
     words += ["--original", f"{GOOD}={original}", "--shadow-share", "1.0"]
+    library = make_nvml(place / "driver")  # two GPUs, so that their panels have data too
     with (
+        pytest.MonkeyPatch.context() as patch,
         Collector() as collector,
-        ServeProcess(place / "server", *words, *_tracing(collector)) as server,
     ):
+        patch.setenv("LD_LIBRARY_PATH", str(library.parent))
+        yield from _seen(place, collector, words)
+
+
+def _seen(place: Path, collector: Collector, words: list[str]) -> Iterator[Seen]:
+    with ServeProcess(place / "server", *words, *_tracing(collector)) as server:
         write_monitoring(place, server.url.removeprefix("http://"))
         configuration = place / "prometheus.yml"
         text = configuration.read_text()
@@ -339,6 +347,7 @@ def test_the_numbers_of_the_panels_make_sense(seen: Seen) -> None:
     assert 0 < value("Engine busy: {{model}} {{instance}}", model=GOOD) < 1
     assert value("CPU: cores") > 0
     assert value("Memory: {{instance}}") > 20e6
+    assert value("GPU busy: {{instance}} {{gpu}}", gpu="0") == 0.37
     reasons = {s["metric"]["reason"] for s in seen.answers["Refused by reason: {{reason}}"]}
     assert reasons == {"shape", "unknown"}
 

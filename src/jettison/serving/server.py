@@ -97,6 +97,7 @@ def _observed(settings: ServeSettings) -> Iterator[Observability]:
     """Logs as JSON lines on standard error, and traces where they are asked for."""
     from jettison.energy import best_meter
     from jettison.serving.observability import Observability
+    from jettison.serving.observability.gpus import gpu_readings
     from jettison.serving.observability.logs import AccessLog, json_logs
     from jettison.serving.observability.tracing import Tracing, exporting_to
 
@@ -105,6 +106,8 @@ def _observed(settings: ServeSettings) -> Iterator[Observability]:
     tracing = Tracing(exporting_to(endpoint), settings.trace_share) if endpoint else None
     watch = Observability(tracing, AccessLog(rate) if rate else None)
     watch.watch_energy(best_meter())
+    if (gpus := gpu_readings()) is not None:
+        watch.watch_gpus(gpus)
     try:
         with json_logs(sys.stderr, also=("uvicorn.error",)):
             yield watch

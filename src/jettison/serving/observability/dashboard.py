@@ -257,6 +257,24 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             {"": f"3.6e6 * {_ANSWERED} / {_JOULES}"},
             width=6,
         ),
+        Panel(
+            "GPU busy",
+            "Share of the last moments in which a GPU computed, for whoever uses it. Empty where "
+            "there is no NVIDIA GPU, or one that does not tell.",
+            {"{{instance}} {{gpu}}": 'jettison_gpu_utilization_ratio{job=~"$job"}'},
+            "percentunit",
+            width=12,
+        ),
+        Panel(
+            "GPU memory",
+            "In use, and there, of each GPU.",
+            {
+                "{{instance}} {{gpu}} used": 'jettison_gpu_memory_used_bytes{job=~"$job"}',
+                "{{instance}} {{gpu}} of": 'jettison_gpu_memory_total_bytes{job=~"$job"}',
+            },
+            "bytes",
+            width=12,
+        ),
     ),
 }
 

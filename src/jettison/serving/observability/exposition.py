@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import jettison
@@ -37,6 +37,8 @@ class Exposition:
         in_flight: requests that have begun and not ended.
         meter: of energy, or `None`.
         joules: what the meter says, where that was read already.
+        gpus: gives readings of the GPUs, or `None`.
+        gpus_now: what they say, where that was read already.
         sources: of readings.
     """
 
@@ -45,7 +47,20 @@ class Exposition:
         self.in_flight = 0
         self.meter: Meter | None = None
         self.joules: JoulesRange | None = None
+        self.gpus: Readings | None = None
+        self.gpus_now: Sequence[Reading] | None = None
         self.sources: list[Readings] = []
+
+    def look_at_machine(self) -> None:
+        """Reads what takes long, so that `collect` need not; may be called on another thread."""
+        if self.meter is not None:
+            self.joules = self.meter.joules()
+        if self.gpus is not None:
+            self.gpus_now = tuple(self.gpus())
+
+    def forget_machine(self) -> None:
+        """Lets the next `collect` read again."""
+        self.joules = self.gpus_now = None
 
     def collect(self) -> Iterator[Metric]:
         """All families; prometheus_client calls it."""
@@ -56,6 +71,9 @@ class Exposition:
         yield from _models(series)
         if self.meter is not None:
             yield from _energy(self.meter.label, self.joules or self.meter.joules())
+        if self.gpus is not None:
+            now = self.gpus() if self.gpus_now is None else self.gpus_now
+            yield from readings_families(now)
         yield from readings_families(r for source in self.sources for r in source())
 
     def _now(self, series: list[Series]) -> Iterator[Metric]:

@@ -142,25 +142,24 @@ class Observability:
         """Adds gauges that another part computes when a scrape asks (each source once)."""
         self._exposition.sources.append(readings)
 
-    def forget_quality(self, readings: Readings) -> None:
-        """Takes gauges away that were added."""
-        self._exposition.sources.remove(readings)
-
     def watch_energy(self, meter: Meter) -> None:
         """Exposes the joules of a meter with the name of its rung of the energy ladder."""
         self._exposition.meter = meter
 
+    def watch_gpus(self, readings: Readings) -> None:
+        """Exposes what GPUs tell about themselves."""
+        self._exposition.gpus = readings
+
     async def exposed(self) -> tuple[bytes, str]:
-        """As `expose`, but the meter is read on a thread: it may look at every process there is."""
-        meter = self._exposition.meter
-        if meter is None:
+        """As `expose`, but meter and GPUs are read on a thread: that may take milliseconds."""
+        if self._exposition.meter is None and self._exposition.gpus is None:
             return self.expose()
         async with self._metering:
-            self._exposition.joules = await asyncio.to_thread(meter.joules)
+            await asyncio.to_thread(self._exposition.look_at_machine)
             try:
                 return self.expose()
             finally:
-                self._exposition.joules = None
+                self._exposition.forget_machine()
 
     def expose(self) -> tuple[bytes, str]:
         """The body and the content type of `/metrics`."""
