@@ -18,7 +18,7 @@ import httpx
 import uvicorn
 import uvloop
 
-from jettison.serving.http.app import create_app
+from jettison.serving.http.app import Application, create_app
 from jettison.serving.http.connection import http_config
 from jettison.serving.observability import Observability
 from jettison.serving.repository import Repository
@@ -63,6 +63,7 @@ class LiveServer:
         self.port = 0
         self.repository: Repository
         self.watch: Observability
+        self.app: Application
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
 
@@ -150,7 +151,7 @@ class LiveServer:
         self.watch = Observability()
         self.repository = Repository(self._sources, self.watch, self.settings)
         await self.repository.start()
-        app = create_app(self.repository, self.watch, self.settings)
+        self.app = app = create_app(self.repository, self.watch, self.settings)
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
             self.port = listener.getsockname()[1]
             http = uvicorn.Server(http_config(app, self.settings, loop="none"))

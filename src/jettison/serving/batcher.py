@@ -16,6 +16,7 @@ from jettison.serving.deadlines import Deadlines
 from jettison.serving.grouping import Grouping
 from jettison.serving.hold import Hold
 from jettison.serving.requests import Answer, BatchObserver, Caller, InferenceRequest
+from jettison.serving.returning import Returning
 from jettison.serving.waiting import Taken, Ticket, Waiting
 
 Run = Callable[[Batch], Awaitable[Mapping[str, Array]]]
@@ -58,10 +59,12 @@ class BatchPolicy:
 
 
 class Batcher:
-    """Answers requests in batches: work-conserving, with no delay unless a hold is asked for.
+    """Answers requests in batches, with no delay but for callers who are seen to come back.
 
     At most one batch is computed at a time. It takes what waits when the engine is free, so batches
-    grow with the load by themselves. All methods belong to one event loop.
+    grow with the load by themselves. Where callers have been asking again at once, it waits for
+    them for a tenth of a batch's time at most (`Returning`); a longer hold can be asked for. All
+    methods belong to one event loop.
 
     Args:
         run: computes one batch; may raise anything, which then fails only the guilty request.
@@ -90,6 +93,7 @@ class Batcher:
         self._waiting = Waiting(self._late)
         self._deadlines = Deadlines(self._late)
         self._hold = Hold(policy.hold_seconds) if policy.hold_seconds else None
+        self._returning = Returning() if policy.max_batch_rows > 1 else None
         self._numbers = itertools.count()
         self._computing: list[Ticket] = []
         self._worker: asyncio.Task[None] | None = None
@@ -122,6 +126,8 @@ class Batcher:
         self._draining = True
         if self._hold is not None:
             self._hold.release()
+        if self._returning is not None:
+            self._returning.release()
         while self._worker is not None:
             await asyncio.wait({self._worker})
 
@@ -151,6 +157,8 @@ class Batcher:
         self._waiting.add(ticket)
         self._deadlines.watch(ticket)
         self._observer.waiting(self._waiting.rows)
+        if self._returning is not None:
+            self._returning.arrived(now)
         if self._hold is not None:
             self._hold.arrived(now)
         if self._worker is None:
@@ -198,8 +206,8 @@ class Batcher:
         self._turn_began = time.monotonic()
         try:
             while self._waiting.rows:
-                if self._hold is not None and not self._draining:
-                    await self._hold.wait(self._is_full)
+                if not self._draining:
+                    await self._wait()
                 taken = self._waiting.take(self._policy.max_batch_rows, time.monotonic())
                 self._observer.waiting(self._waiting.rows)
                 if taken.tickets:
@@ -209,6 +217,13 @@ class Batcher:
         finally:
             self._worker = None
             self._abandon()
+
+    async def _wait(self) -> None:
+        """Holds the next batch where mates are due."""
+        if self._returning is not None and self._returning.due(time.monotonic()):
+            await self._returning.wait(self._is_full, time.monotonic)
+        if self._hold is not None:
+            await self._hold.wait(self._is_full)
 
     def _is_full(self) -> bool:
         return self._waiting.rows >= self._policy.max_batch_rows or not self._waiting.rows
@@ -246,6 +261,8 @@ class Batcher:
         self._turn_began = ended
         waits = [begun - ticket.accepted for ticket in taken.tickets]
         self._observer.batch(taken.rows, waits, seconds)
+        if self._returning is not None:
+            self._returning.answered(len(taken.tickets), seconds, ended)
         for ticket, arrays, size, wait in zip(taken.tickets, answers, taken.sizes, waits):
             if ticket.is_over:
                 continue

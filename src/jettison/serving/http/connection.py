@@ -202,7 +202,7 @@ class DirectConnection(GuardedConnection):
 
     def _begin(self, head: Head, body: bytes) -> None:
         self._reading_since = self._idle_since = math.inf
-        call = self._direct = DirectCall(self.calls, self, head)
+        call = self._direct = self.calls.new_call(self, head)
         self.cycle = call  # type: ignore[assignment]
         call.begin(body)
 

@@ -82,6 +82,10 @@ class DirectCalls:
         self.deadline_seconds = settings.deadline_seconds
         self._max_body_bytes = settings.max_body_bytes
 
+    def new_call(self, line: Line, head: Head) -> DirectCall:
+        """A call that has come in whole."""
+        return DirectCall(self, line, head)
+
     def read_head(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> Head | None:
         """What the parser found, if such a call may go this way.
 
