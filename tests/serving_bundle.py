@@ -33,6 +33,7 @@ from jettison.pipeline.load import load_model
 from jettison.trust.ledger import Charge, Ledger
 from jettison.trust.row_sets import row_set
 from jettison.trust.wording import ANY_BATCH, ASSUMPTIONS, BATCH_ONE
+from tests.openvino_models import converted
 
 FEATURES = 16
 CLASSES = 4
@@ -47,8 +48,9 @@ class Made:
     """How a bundle is to be made.
 
     Attributes:
-        kind: `mlp` (input `x`, rows of 16 floats), `text` (a tokenizer and word vectors), or
-            `dynamic` (the `mlp` after dynamic quantization: rows heed their neighbours).
+        kind: `mlp` (input `x`, rows of 16 floats), `text` (a tokenizer and word vectors),
+            `dynamic` (the `mlp` after dynamic quantization: rows heed their neighbours), or
+            `openvino` (the `mlp` as OpenVINO IR).
         seed: of the weights; another seed is another version with other answers.
         hidden: width of the hidden layer of the `mlp`; a wide one takes longer.
         certified: else the bundle is `uncertified`.
@@ -82,7 +84,7 @@ def make_bundle(folder: Path, made: Made | None = None) -> Path:
     model = make_model(place / "model", how)
     rows = make_rows(place / "rows", how)
     candidate = Candidate(
-        Recipe((Step("round_weights", {"bits": 8}),), RUNTIME),
+        Recipe((Step("round_weights", {"bits": 8}),), _runtime_of(how)),
         model,
         (Change("2 weights rounded to 8 bits", 2, 5000),),
     )
@@ -122,6 +124,10 @@ def serving_of(how: Made) -> ServingProfile:
     return ServingProfile(sizes, tuple(1 / len(sizes) for _ in sizes), how.threads)
 
 
+def _runtime_of(how: Made) -> Step:
+    return Step("openvino") if how.kind == "openvino" else RUNTIME
+
+
 def make_model(folder: Path, how: Made) -> Model:
     """Writes the model of a bundle alone, as a loader would describe it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +138,7 @@ def make_model(folder: Path, how: Made) -> Model:
     if how.kind == "dynamic":
         _quantize(folder / "model.onnx")
         traits = {"onnx", "int8", "matmul"}
-    return Model(
+    model = Model(
         artifact=Artifact.of("onnx_file", folder, ("model.onnx",)),
         traits=frozenset(traits),
         inputs=(TensorSpec("x", "float32", ("batch", FEATURES)),),
@@ -141,6 +147,7 @@ def make_model(folder: Path, how: Made) -> Model:
         task="classification",
         encoder=Encoder.of("arrays", {"columns": ["x"]}, labels=LABELS),
     )
+    return converted(model, folder / "ir") if how.kind == "openvino" else model
 
 
 def write_mlp(path: Path, how: Made) -> None:
