@@ -10,6 +10,9 @@ from jettison.domain.measurement import OVERALL, Estimate, Measurement
 from jettison.domain.run import GAIN, Outcome, Trial
 from jettison.pipeline.measure import FasterVerdict
 
+FILES = "size_bytes"
+"""The one size that files have; a model that is smaller in another is not called smaller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
@@ -95,11 +98,13 @@ def conclude(facts: Facts) -> Conclusion:
 
 def _improved(facts: Facts, shipped: Finalist) -> str:
     gain = _gain_words(facts.cost, shipped.claim.get(facts.cost + GAIN, OVERALL))
-    size = shipped.claim.get("size_bytes" + GAIN, OVERALL)
+    size = shipped.claim.get(FILES + GAIN, OVERALL)
     smaller = ""
-    if facts.cost != "size_bytes" and size is not None and size.value is not None:
+    if facts.cost != FILES and size is not None and size.value is not None:
         word = "smaller" if size.value >= 1 else "larger"
         smaller = f" and {max(size.value, 1 / size.value):.1f}x {word}"
+        if f"{size.value:.2f}" == "1.00":
+            smaller = " and no smaller on disk"
     overall = [c for c in facts.certificate.claims if c.group == OVERALL and c.gates]
     groups = [c for c in facts.certificate.claims if c.group != OVERALL and c.gates]
     held = " and ".join(
@@ -167,7 +172,9 @@ def _gain_words(cost: str, gain: Estimate | None) -> str:
     """«1.61x better in latency_ms (95 % interval 1.58 to 1.64, 5 launches)»."""
     if gain is None or gain.value is None:
         return f"not measured in {cost}"
-    words = "faster" if cost.endswith(("_ms", "_s")) else "smaller"
+    words = "faster" if cost.endswith(("_ms", "_s")) else f"lower in {cost}"
+    if cost == FILES:
+        words = "smaller"
     if gain.low is None or gain.high is None or gain.low == gain.high:
         return f"{gain.value:.2f}x {words}"
     return (

@@ -83,3 +83,32 @@ def test_a_failed_certificate_tells_harm_from_doubt(verdict: str, outcome: str) 
     failed = dataclasses.replace(CLOSED, status="failed", reason="worse", order=(tested,))
     found = conclude(dataclasses.replace(FACTS, certificate=failed, shipped=""))
     assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        ("size_bytes", "is 2.00x smaller than the original"),
+        ("sparse_size_bytes", "is 2.00x lower in sparse_size_bytes and no smaller on disk"),
+        ("compressed_size_bytes", "is 2.00x lower in compressed_size_bytes and no smaller on disk"),
+        ("latency_ms", "is 2.00x faster and no smaller on disk"),
+    ],
+)
+def test_only_smaller_files_are_called_smaller(cost: str, words: str) -> None:
+    """A masked model is never called smaller for its zeros; the size that is lower is named."""
+    gains = {"size_bytes": 1.0, cost: 2.0}
+    claim = Measurement(
+        RECIPE.digest,
+        "claim",
+        tuple(
+            Estimate(name + GAIN, OVERALL, value, value, value, 1, "ratio", "higher")
+            for name, value in gains.items()
+        ),
+        DEVICE,
+    )
+    found = conclude(
+        dataclasses.replace(
+            FACTS, cost=cost, finalists=(dataclasses.replace(finalist("faster"), claim=claim),)
+        )
+    )
+    assert words in found.answer
