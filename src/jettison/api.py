@@ -99,15 +99,18 @@ def optimize(
     """Finds, measures, certifies and ships the best version of a model.
 
     Args:
-        model: path of an ONNX file, a Hugging Face folder or a skops file, or a live scikit-learn
-            estimator.
-        data: path of a parquet, csv or npz file, or columns (a dict of arrays, a DataFrame).
+        model: path of an ONNX file, a Hugging Face folder, a skops or a .pt2 file, a function that
+            gives a PyTorch module (`net.py:make`), or a live scikit-learn estimator or PyTorch
+            module (then `model_options={"inputs": ["image: float32[batch, 3, 32, 32]"]}`).
+        data: path of a parquet, csv, jsonl or npz file or of a folder of images, or columns (a
+            dict of arrays, a DataFrame).
         target: column with the right answers; without it quality is agreement with the original.
         groups: columns whose values are groups that must hold too.
         max_drop: largest absolute drop allowed overall.
         max_drop_group: in a group; 3 x `max_drop` by default.
         **sections: further tables of jettison.toml: `search={"trials": 20}`,
-            `serving={"batch_sizes": [1, 32]}`, `require=[...]`, `output="run"`,
+            `serving={"batch_sizes": [1, 32]}`, `image={"mean": [0.5], "std": [0.5]}`,
+            `require=[...]`, `output="run"`, `model_options={"weights": ...}`,
             `certify=False` (keeps the seal closed), `progress=...`.
 
     Raises:

@@ -31,7 +31,19 @@ app.command()(serve)
 
 SourceArgument = Annotated[
     Path,
-    typer.Argument(help="A model (ONNX file, Hugging Face folder, skops file) or jettison.toml."),
+    typer.Argument(
+        help="A model (ONNX file, Hugging Face folder, skops or .pt2 file, net.py:make) or "
+        "jettison.toml."
+    ),
+]
+Weights = Annotated[str, typer.Option(help="File of weights for a PyTorch function.")]
+ModelInputs = Annotated[
+    list[str] | None,
+    typer.Option("--model-input", help="name: dtype[batch, size] of a module; repeatable."),
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Option("--image", help="key=value of `image`, such as mean=0.5; repeatable."),
 ]
 Data = Annotated[str, typer.Option(help="Rows: parquet, csv or npz.")]
 Target = Annotated[str, typer.Option(help="Column with the right answers.")]
@@ -60,6 +72,9 @@ def optimize(
     unit: Unit = "",
     weight: Weight = "",
     task: Task = "",
+    weights: Weights = "",
+    model_input: ModelInputs = None,
+    image: Images = None,
     metric: Annotated[str, typer.Option(help="Quality metric that must hold.")] = "",
     max_drop: Annotated[float, typer.Option(help="Largest drop allowed overall.")] = 0.01,
     max_drop_group: Annotated[
@@ -90,10 +105,18 @@ def optimize(
     requirement: dict[str, Any] = {"max_drop": max_drop}
     if max_drop_group is not None:
         requirement["max_drop_group"] = max_drop_group
+    from jettison import config
+
     configuration = _configure(
         source,
         {
-            "model": {"task": task, "trust_pickle": trust_pickle},
+            "model": {
+                "task": task,
+                "trust_pickle": trust_pickle,
+                "weights": weights,
+                "inputs": model_input or [],
+            },
+            **config.image_table(image or ()),
             "data": {
                 "source": data,
                 "target": target,
@@ -147,6 +170,9 @@ def init(
     data: Annotated[Path | None, typer.Argument(help="Rows: parquet, csv or npz.")] = None,
     target: Target = "",
     group: Groups = None,
+    weights: Weights = "",
+    model_input: ModelInputs = None,
+    image: Images = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite jettison.toml.")] = False,
 ) -> None:
     """Write jettison.toml with every default spelled out."""
@@ -156,7 +182,8 @@ def init(
     configuration = _configure(
         source,
         {
-            "model": {},
+            "model": {"weights": weights, "inputs": model_input or []},
+            **config.image_table(image or ()),
             "data": {"source": str(data or ""), "target": target, "groups": group or []},
         },
     )

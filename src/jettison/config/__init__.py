@@ -2,6 +2,7 @@
 
 from jettison.config.checking import Known
 from jettison.config.keys import KEYS, Key
+from jettison.config.options import image_table
 from jettison.config.reading import configuration_from, read_configuration
 from jettison.config.rendering import render_configuration, render_reference
 from jettison.config.requirements import (
@@ -19,6 +20,7 @@ __all__ = [
     "complete_requirements",
     "configuration_from",
     "default_requirements",
+    "image_table",
     "read_configuration",
     "render_configuration",
     "render_reference",
