@@ -11,7 +11,7 @@ from jettison import registry
 from jettison.domain.extension_points import Evidence
 from jettison.testing import contracts
 from tests.contracts.conftest import Subject
-from tests.serving_bundle import make_bundle
+from tests.serving_bundle import FEATURES, Made, make_bundle, make_model
 from tests.unit.export.conftest import job_of
 
 TECHNIQUE_ON = {
@@ -20,6 +20,9 @@ TECHNIQUE_ON = {
     "half_precision": "convolutional",
     "int8_dynamic": "transformer",
     "int8_static": "convolutional",
+    "magnitude_pruning": "classifier",
+    "sparsegpt": "classifier",
+    "wanda": "classifier",
     "transformer_fusion": "transformer",
 }
 RUNTIME_ON = {
@@ -62,6 +65,7 @@ def test_every_plugin_of_ours_is_tried() -> None:
     assert ours("formats") == set(FORMAT_ON)
     assert ours("encoders") == set(ENCODER_ON)
     assert ours("exports") == set(EXPORTS)
+    assert ours("guardrails") == {"input_limits"}
 
 
 @pytest.mark.parametrize(("name", "on"), sorted(TECHNIQUE_ON.items()), indirect=["on"])
@@ -120,3 +124,11 @@ def test_metric(name: str) -> None:
     """Its contributions keep the bounds and the kind that pick the test."""
     metric = registry.get("metrics", name)
     contracts.check_metric(name, evidence(sorted(metric.tasks)[0]))
+
+
+def test_guardrail_contract(tmp_path: Path) -> None:
+    """It keeps what every guardrail promises."""
+    model = make_model(tmp_path / "model", Made())
+    small, large = (np.full((1, FEATURES), value, np.float32) for value in (0.5, 5.0))
+    settings = {"range": {"x": [0, 1]}}
+    contracts.check_guardrail("input_limits", model, settings, {"x": small}, {"x": large})

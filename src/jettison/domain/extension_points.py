@@ -7,7 +7,7 @@ never loads a model. `name` is the entry-point name. Plug-ins are made without a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -339,12 +339,27 @@ class CostMetric(Protocol):
         ...
 
 
+GuardrailCheck = Callable[[Batch], Refusal | None]
+"""Looks at the inputs of one request, rows first, and refuses it with one sentence, or not. Called on
+the event loop of a server: it must be quick, and must not change what it sees."""
+
+
 class Guardrail(Protocol):
-    """One check of a request, before the queue (used by serving)."""
+    """One check of requests, after their names, dtypes and shapes and before the queue."""
 
     name: ClassVar[str]
 
-    def check(self, request: Batch) -> Refusal | None: ...
+    def prepare(self, model: Model, settings: Mapping[str, object]) -> GuardrailCheck:
+        """Makes the check of one model.
+
+        Args:
+            model: whose requests are checked.
+            settings: as they stand in the file of guardrails (TOML values).
+
+        Raises:
+            ConfigError: with every setting that this model can't have, and what is allowed.
+        """
+        ...
 
 
 class Exporter(Protocol):

@@ -45,6 +45,9 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
     max_body_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 64.0,
     max_connections: Annotated[int, typer.Option(help="Open at once, over HTTP.")] = 4096,
     drain_seconds: Annotated[float, typer.Option(help="Longest end after a signal.")] = 30.0,
+    guardrails: Annotated[
+        Path | None, typer.Option(help="TOML file: limits of requests, by model.")
+    ] = None,
     allow_uncertified: Annotated[
         bool, typer.Option("--allow-uncertified", help="Serve what no certificate covers here.")
     ] = False,
@@ -76,6 +79,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
 ) -> None:
     """Serve bundles over HTTP and gRPC (Open Inference Protocol v2)."""
     from jettison.serving import server, sources
+    from jettison.serving.guarding import read_guardrails
     from jettison.serving.settings import MEBIBYTE, ServeSettings
 
     beside = sources.Beside(canary or (), shadow or (), original or ())
@@ -99,6 +103,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         max_batch_rows=max_batch_rows,
         threads=threads,
         drain_seconds=drain_seconds,
+        guardrails=read_guardrails(guardrails, [one.name for one in served]) if guardrails else {},
         allow_uncertified=allow_uncertified,
         shadow_share=shadow_share,
         state_folder=state_folder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from jettison.serving.admission import Admitted, label_of, refuse_doubtful
 from jettison.serving.batcher import Batcher
 from jettison.serving.encoding import open_encoder
 from jettison.serving.engine import Engine
+from jettison.serving.guarding import Door
 from jettison.serving.monitoring import Journal, QualityMonitor, Watched
 from jettison.serving.rehearsal import Rehearsal, rehearse
 from jettison.serving.settings import ServeSettings
@@ -33,8 +35,11 @@ async def prepare_version(
 
     Raises:
         CheckFailed: if the model can't run, or shows here that no certificate covers it.
+        ConfigError: if a guardrail has settings that don't fit the model.
     """
     served = admitted.served
+    guardrails = settings.guardrails.get(name)
+    door = Door(served.model, guardrails) if guardrails else None
     try:
         engine = await Engine.load(served.model, served.runtime, served.serving)
     except CandidateFailed as failure:
@@ -51,7 +56,8 @@ async def prepare_version(
     except BaseException:
         engine.close()
         raise
-    return _version(name, admitted, engine, batcher, found)
+    version = _version(name, admitted, engine, batcher, found)
+    return dataclasses.replace(version, door=door)
 
 
 def _version(

@@ -125,6 +125,7 @@ class Repository:
         """
         lineup = self._lineup(name)
         chosen = lineup.pick(version)
+        self._let_in(chosen, request)
         try:
             ticket = chosen.batcher.accept(request, caller)
         except RequestRefused as refusal:
@@ -137,6 +138,16 @@ class Repository:
             chosen = after
             ticket = chosen.batcher.accept(request, caller)
         return Accepted(lineup, chosen, request, ticket)
+
+    def _let_in(self, chosen: ServedVersion, request: InferenceRequest) -> None:
+        """Asks the guardrails; what they refuse is counted as what a batcher refuses."""
+        if chosen.door is None:
+            return
+        try:
+            chosen.door.check(request.arrays)
+        except RequestRefused as refusal:
+            self._watch.batches(chosen.name, chosen.version).rejected(refusal.reason)
+            raise
 
     async def start(self) -> None:
         """Loads everything that was asked for, one after the other, so that timings are true.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jettison.errors import ConfigError
+from jettison.serving.guarding import Guardrails
 
 MEBIBYTE = 1024 * 1024
 LARGEST_PORT = 65_535
@@ -38,6 +40,7 @@ class ServeSettings:
         max_queue_bytes: memory that waiting inputs may take, for each version.
         threads: computing threads of one call; 0 takes those of the certificate.
         drain_seconds: longest that a stopping server goes on answering what it accepted.
+        guardrails: model -> guardrail -> settings, asked before the queue.
         allow_uncertified: serve what no valid certificate covers, labelled so everywhere.
         shadow_share: share of the requests that the shadow answers too.
         state_folder: where the evidence about certified margins is kept through restarts; empty for
@@ -68,6 +71,7 @@ class ServeSettings:
     max_queue_bytes: int = 256 * MEBIBYTE
     threads: int = 0
     drain_seconds: float = 30.0
+    guardrails: Mapping[str, Guardrails] = field(default_factory=dict)
     allow_uncertified: bool = False
     shadow_share: float = 0.05
     state_folder: str = ""

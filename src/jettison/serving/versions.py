@@ -14,6 +14,7 @@ from jettison.domain.recipe import Step
 if TYPE_CHECKING:
     from jettison.serving.batcher import Batcher, BatchPolicy
     from jettison.serving.engine import Engine
+    from jettison.serving.guarding import Door
 
 CERTIFIED = "certified"
 VERSION_DIGITS = 12
@@ -38,6 +39,7 @@ class ServedVersion:
         label: `certified`, or `uncertified: ` and why.
         notes: sentences that a person should read (why it is served one by one, ...).
         original: digest of the model that the bundle was made from; empty if unknown.
+        door: guardrails of its requests; `None` for none.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ServedVersion:
     label: str
     notes: tuple[str, ...]
     original: str = ""
+    door: Door | None = None
 
     @property
     def certified(self) -> bool:

@@ -31,7 +31,7 @@ from jettison.domain.model import Artifact, Model
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Choices, Potential, Refusal, Step
 from jettison.domain.record import Settings
-from jettison.domain.rows import Array
+from jettison.domain.rows import Array, Batch
 from jettison.domain.splits import FittingData
 from jettison.domain.traits import TRAITS
 from jettison.registry import Family
@@ -327,6 +327,28 @@ def check_exporter(name: str, job: ExportJob, folder: Path) -> None:
     ensure(bool(written[0]), "it wrote nothing")
     ensure(written[0] == written[1], "the same job gave different bytes")
     ensure(_contents(Path(job.bundle)) == before, "it changed the bundle")
+
+
+def check_guardrail(
+    name: str, model: Model, settings: Mapping[str, object], allowed: Batch, refused: Batch
+) -> None:
+    """Lets one request pass and refuses another, twice alike, with a reason, changing neither."""
+    check_import_is_light("guardrails", name)
+    guardrail = registry.get("guardrails", name)
+    ensure(guardrail.name == name, f"`name` is {guardrail.name!r}, its entry point says {name!r}")
+    before = {key: np.array(array) for key, array in refused.items()}
+    reasons = set()
+    for _ in range(2):
+        check = guardrail.prepare(model, settings)
+        ensure(check(allowed) is None, "it refuses the request that is allowed")
+        refusal = check(refused)
+        ensure(refusal is not None, "it lets the request pass that is to be refused")
+        reasons.add((refusal.name, refusal.reason) if refusal is not None else ("", ""))
+    ensure(len(reasons) == 1, f"the same request is refused for several reasons: {reasons}")
+    told, reason = next(iter(reasons))
+    ensure(told == name and bool(reason.strip()), "a refusal needs its guardrail and a reason")
+    same = all(np.array_equal(before[key], array) for key, array in refused.items())
+    ensure(same, "it changed the request")
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
