@@ -77,7 +77,9 @@ def collect_together(
 
     def rows() -> Iterable[Any]:
         for inputs, targets in batches:
-            gradients = many(named, inputs, targets)
+            # Outside of the transform no graph is wanted: other parameters would keep one alive.
+            with torch.no_grad():
+                gradients = many(named, inputs, targets)
             yield weights.flat([gradients[name] for name in named])
 
     return _store(weights, rows(), size, storage)
