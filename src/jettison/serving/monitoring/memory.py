@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from jettison.domain.rows import Array
 from jettison.serving.monitoring.watched import MonitorSettings
 
+_NONE: frozenset[int] = frozenset()
 _OVERHEAD_BYTES = 400
 """About what Python needs for one entry beside its arrays."""
 
 
-@dataclass(slots=True, eq=False)
 class Remembered:
     """One answered request.
 
@@ -26,19 +25,20 @@ class Remembered:
         original: the original's, the same shape; `None` where it was not asked.
         at: instant of the clock.
         told: rows whose outcome came already.
+        size_bytes: what it takes.
     """
 
-    version: str
-    answer: Array
-    original: Array | None
-    at: float
-    told: set[int] = field(default_factory=set)
+    __slots__ = ("answer", "at", "original", "size_bytes", "told", "version")
 
-    @property
-    def size_bytes(self) -> int:
-        """What it takes."""
-        more = self.original.nbytes if self.original is not None else 0
-        return self.answer.nbytes + more + _OVERHEAD_BYTES
+    def __init__(self, version: str, answer: Array, original: Array | None, at: float) -> None:
+        self.version = version
+        self.answer = answer
+        self.original = original
+        self.at = at
+        # One is made for each request, and most of them are never told an outcome.
+        self.told: frozenset[int] = _NONE
+        more = 0 if original is None else original.nbytes
+        self.size_bytes: int = answer.nbytes + more + _OVERHEAD_BYTES
 
 
 class Journal:
@@ -112,14 +112,15 @@ class AnswerMemory:
 
     def remember(self, name: str, version: str, answer: Array, original: Array | None) -> None:
         """Keeps copies: an answer may be a view of a whole batch."""
-        self._expire()
+        now = self._clock()
+        self._expire(now)
         earlier = self._known.pop(name, None)
         if earlier is not None:
             self.size_bytes -= earlier.size_bytes
-            entry = _twice(version, self._clock())
+            entry = _twice(version, now)
         else:
             kept = None if original is None else np.array(original)
-            entry = Remembered(version, np.array(answer), kept, self._clock())
+            entry = Remembered(version, np.array(answer), kept, now)
         if entry.size_bytes > self._most_bytes:
             return
         self._known[name] = entry
@@ -129,11 +130,11 @@ class AnswerMemory:
 
     def find(self, name: str) -> Remembered | None:
         """The answer of a request; `None` where it is unknown, was pushed out or is too old."""
-        self._expire()
+        self._expire(self._clock())
         return self._known.get(name)
 
-    def _expire(self) -> None:
-        limit = self._clock() - self._seconds
+    def _expire(self, now: float) -> None:
+        limit = now - self._seconds
         while self._known and next(iter(self._known.values())).at < limit:
             self._drop_oldest()
 

@@ -228,7 +228,7 @@ class QualityMonitor:
         target = target_of(item.label, self.watched.model)
         if item.label is not None and target is None:
             return "label impossible"
-        found.told.add(item.row)
+        found.told |= {item.row}
         original = None if found.original is None else found.original[item.row]
         return _Joined(found.answer[item.row], original, target, group_names(item.groups))
 
