@@ -160,4 +160,8 @@ _NARROWING_NOTES = (
     "column is a missing value, every other text stands for itself (`NA` too); an empty cell of a "
     "text column is an empty text. tsv has no quotes: a quotation mark is a character.",
     "- **npz**: one array a name, rows first, never a pickle.",
+    "- **jsonl**: one object a line, the same keys of the same types in each.",
+    "- **images**: a parquet column of bytes (or of Hugging Face's `{bytes, path}`), a column of "
+    "paths from the folder of the file, or a folder with one subfolder for each class, which gives "
+    "the columns `image` and `label`.",
 )

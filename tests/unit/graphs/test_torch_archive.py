@@ -1,0 +1,51 @@
+"""Archives of torch.export: read without PyTorch's loader, with the answers that it would give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from jettison.graphs.torch_archive import read_archive  # noqa: E402
+from jettison.graphs.torch_lift import lift  # noqa: E402
+from tests.unit.graphs import torch_models as models  # noqa: E402
+
+FREE = torch.export.Dim.DYNAMIC
+
+
+def exported(module: Any, shapes: Any, **named: Any) -> Any:
+    return torch.export.export(module.eval(), (), kwargs=named, dynamic_shapes=shapes, strict=False)
+
+
+def test_tied_weights_and_names(tmp_path: Path) -> None:
+    """Free dimensions, outputs, ties and layers of an archive are those of the module."""
+    module = models.Tied()
+    ids = torch.randint(0, 50, (2, 9))
+    torch.export.save(exported(module, {"ids": {0: FREE, 1: FREE}}, ids=ids), tmp_path / "m.pt2")
+    found, signature = read_archive(tmp_path / "m.pt2")
+    assert signature.inputs[0].shape == ("batch", "size_1")
+    assert signature.outputs == ("scores", "pooled")
+    opened = lift(found, signature)
+    assert opened.head.weight is opened.embed.weight
+    ids = torch.randint(0, 50, (3, 21))
+    for one, two in zip(opened(ids=ids), module(ids).values(), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+# PyTorch 2.13 warns of its own use of `LeafSpec` while it decomposes.
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_decomposed_programs(tmp_path: Path) -> None:
+    """The operators that a decomposition leaves become the same layers again."""
+    module = models.Conv()
+    image = torch.randn(2, 3, 32, 32)
+    program = exported(module, {"image": {0: FREE}}, image=image).run_decompositions()
+    torch.export.save(program, tmp_path / "m.pt2")
+    opened = lift(*read_archive(tmp_path / "m.pt2"))
+    assert type(opened.conv) is torch.nn.Conv2d
+    assert type(opened.norm) is torch.nn.BatchNorm2d
+    assert type(opened.head) is torch.nn.Linear
+    assert set(opened.state_dict()) == set(module.state_dict())
+    torch.testing.assert_close(opened(image=image), module(image))
