@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +16,15 @@ from benchmarks.load import tensors
 from benchmarks.load.loops import Target, closed_loop, run
 from benchmarks.served import models, peers
 from benchmarks.served.servers import Recipe, Server, free_port, start
-from jettison import machine
 
 NAME = "small"
 CLIENTS = 32
 ROUNDS = 5
 SECONDS = 1.0
-LOWEST_SHARE = 0.08
-"""About 0.18 is reached (benchmarks/results/serving.json, docs/decisions/0061): a third of that is a
-fault, whatever else the machine does."""
+LOWEST_SHARE = 0.2
+"""Before calls went straight to the queue, 0.18 was reached (docs/decisions/0067); on a quiet machine
+it is far more now. How many steps of Python a call takes is judged apart, to a tenth, in
+tests/unit/serving/http/test_direct.py."""
 IDLE_SECONDS = 4.0
 LARGEST_IDLE_CORES = 0.05
 
@@ -82,18 +81,12 @@ def _cpu_ms(server: Server) -> float:
 
 
 def test_cpu_per_request_stays_near_the_empty_endpoint(servers: dict[str, Server]) -> None:
-    """Five interleaved turns each: what protocol, batcher and model add to HTTP is bounded. On a busy machine caches are shared, so nothing is judged there."""
-    meter = machine.ContentionMeter([s.tree.process.pid for s in servers.values()])
-    shares = []
+    """Interleaved turns: what protocol, batcher and model add to HTTP is bounded. Neighbours only ever add to CPU per request, and to both alike, so the cheapest turns are compared, on any machine."""
+    found: dict[str, list[float]] = {"jettison": [], "empty": []}
     for number in range(ROUNDS):
-        names = ("jettison", "empty") if number % 2 == 0 else ("empty", "jettison")
-        found = {name: _cpu_ms(servers[name]) for name in names}
-        shares.append(found["empty"] / found["jettison"])
-    contention = meter.stop(0, 0)
-    cores = machine.describe_device().cores
-    if machine.is_busy(contention, min(2, cores), cores):
-        pytest.skip(f"BUSY MACHINE, no verdict on CPU per request: {contention}; saw {shares}")
-    assert statistics.median(shares) > LOWEST_SHARE, shares
+        for name in sorted(found, reverse=number % 2 == 0):
+            found[name].append(_cpu_ms(servers[name]))
+    assert min(found["empty"]) / min(found["jettison"]) > LOWEST_SHARE, found
 
 
 def test_an_idle_server_hardly_computes(servers: dict[str, Server]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import cProfile
 import json
+import pstats
 import socket
 from typing import Any
 
@@ -198,3 +200,34 @@ def test_the_head_of_a_stranger_is_not_remembered(live: LiveServer) -> None:
         with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
             connection.sendall(sent)
             assert connection.recv(65536).startswith(b"HTTP/1.1 421 ")
+
+
+def calls_of_python(live: LiveServer, request: bytes, times: int = 50) -> float:
+    """Function calls on the event loop for each request, one after the other on one connection."""
+    profile = cProfile.Profile()
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+        for number in range(times + 5):
+            if number == 5:
+                live.call(profile.enable)
+            connection.sendall(request)
+            assert read(connection)[0].startswith(b"HTTP/1.1 200 ")
+        live.call(profile.disable)
+    return float(pstats.Stats(profile).total_calls) / times  # type: ignore[attr-defined]
+
+
+MOST_CALLS = 260
+"""About 200 are needed for a batch of one; what a busy machine does to clocks does not change it."""
+
+
+def test_a_call_takes_few_steps(live: LiveServer) -> None:
+    """The gate against slowness that no neighbour disturbs: steps of Python, not seconds. JSON may take no more than raw tensors, and the other way takes far more."""
+    told = json.dumps(body()).encode()
+    texts = [
+        b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b"
+        % (path.encode(), len(told), told)
+        for path in (INFER, OTHER_WAY)
+    ]
+    raw, text, other = (calls_of_python(live, sent) for sent in (binary(), *texts))
+    assert raw < MOST_CALLS, raw
+    assert text < MOST_CALLS, text
+    assert other > 1.3 * text, (other, text)
