@@ -50,11 +50,11 @@ def test_the_command_of_the_image_serves(kind: str, access: str, tmp_path: Path)
         address = f"http://127.0.0.1:{http}"
         probes = out / "bundle" / "probes.npz"
         code, told = compare(out, address, "reviews", probes, *shown)
-        assert (code, told.strip()) == (0, "8 probes, 0 differences")
+        assert (code, told.strip()) == (0, "64 probes, 0 differences")
         code, told = compare(out, address, "reviews", altered(bundle, tmp_path), *shown)
         assert code == 1, told
         assert "probe 3: output `scores` differs by more than" in told
-        assert "8 probes, 1 differences" in told
+        assert "64 probes, 1 differences" in told
         if shown:
             code, told = compare(out, address, "reviews", probes)
             assert code != 0

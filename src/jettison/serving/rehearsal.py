@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ ROUNDING = 1e-5
 """Difference between a row alone and in a batch that counts as none, as a fraction of the
 output's scale. Other shapes run other kernels, which add float32 in another order: 1e-7 to 1e-6.
 Where a rounding of static int8 tips over, outputs move by 2e-5, and the certified size is the cap."""
+
+FEWEST = 8
+LOOK_SECONDS = 1.0
+"""Each look at the probes ends after so long, once it has seen 8: a start does not wait a minute for
+a large model. `jettison verify` looks at all."""
 
 UNDER_LOAD = 0.75
 """Share of the deadline that the queue may fill: batches were timed while nothing else ran, and
@@ -111,9 +117,20 @@ def batch_seconds(rows: int, seconds_by_rows: Mapping[int, float]) -> float:
 
 async def _answers(engine: Engine, admitted: Admitted, rows: Rows) -> list[str]:
     """Compares with the stored answers: another build of a runtime may compute something else."""
-    size = stored_batch(admitted.served, rows.n)
-    found = joined([await engine.run(batch) for batch in rows.batches(size)])
-    return [f"here, {problem}" for problem in unlike_stored(admitted.probes, found)]
+    size, until = stored_batch(admitted.served, rows.n), time.monotonic() + LOOK_SECONDS
+    pieces: list[Mapping[str, Array]] = []
+    seen = 0
+    for batch in rows.batches(size):
+        if seen >= FEWEST and time.monotonic() > until:
+            break
+        pieces.append(await engine.run(batch))
+        seen = min(seen + size, rows.n)
+    stored = {
+        name: values[:seen]
+        for name, values in admitted.probes.items()
+        if name.startswith("output.")
+    }
+    return [f"here, {problem}" for problem in unlike_stored(stored, joined(pieces))]
 
 
 async def _batching(
@@ -138,10 +155,10 @@ async def _batching(
     cap, seconds = await _knee(engine, rows, wanted, settings)
     if cap <= certified:
         return cap, seconds, []
-    apart = await company_difference(engine, rows, cap)
+    apart, seen = await company_difference(engine, rows, cap)
     if apart <= ROUNDING:
         note = (
-            f"certified in batches of up to {certified}, batched up to {cap}: {rows.n} probe rows "
+            f"certified in batches of up to {certified}, batched up to {cap}: {seen} probe rows "
             f"alone and in such a batch differ by {apart:.1e} of the output's scale, which is "
             "rounding"
         )
@@ -182,21 +199,31 @@ async def _alone_because(engine: Engine, admitted: Admitted, rows: Rows, largest
     )
 
 
-async def company_difference(engine: Engine, rows: Rows, size: int) -> float:
-    """Largest difference between probe rows alone and in a batch of `size` rows.
+async def company_difference(engine: Engine, rows: Rows, size: int) -> tuple[float, int]:
+    """Largest difference between probe rows alone and in batches of `size` rows.
 
-    As a fraction of each output's scale; `inf` where a label or a missing value differs.
+    Returns:
+        It, as a fraction of each output's scale (`inf` where a label or a missing value differs), and
+        how many rows were looked at.
     """
-    n = min(rows.n, size)
-    alone = joined([await engine.run(rows.batch(np.arange(i, i + 1))) for i in range(n)])
-    together = await engine.run(rows.batch(np.arange(size) % rows.n))
+    until = time.monotonic() + LOOK_SECONDS
+    alone = []
+    for place in range(rows.n):
+        if place >= FEWEST and time.monotonic() > until:
+            break
+        alone.append(await engine.run(rows.batch(np.arange(place, place + 1))))
+    seen = len(alone)
+    starts = range(0, seen, size)
+    places = [np.arange(start, start + size) % rows.n for start in starts]
+    together = joined([await engine.run(rows.batch(one)) for one in places])
     prediction, task = engine.model.prediction, engine.model.task
     worst = 0.0
-    for name in alone.keys() & together.keys():
+    apart = joined(alone)
+    for name in apart.keys() & together.keys():
         labels = name == prediction and task == "classification"
-        found = difference(alone[name], together[name][:n], math.inf, labels)
+        found = difference(apart[name], together[name][:seen], math.inf, labels)
         worst = max(worst, math.inf if found.differing else found.largest)
-    return worst
+    return worst, seen
 
 
 def _row_bytes(probes: Mapping[str, Array]) -> int:

@@ -25,7 +25,12 @@ from jettison.domain.rows import LENGTHS, Array, Rows
 from jettison.errors import CheckFailed
 from jettison.worker_client import WorkerSession
 
-PROBES = 8
+PROBES = 64
+FEWEST = 8
+LARGEST_BYTES = 4 << 20
+"""At most 64 rows are stored, and beyond the first 8 only as many as take so much memory: enough to
+see a rounding that tips over for one row in twenty, without a bundle that is mostly pictures."""
+
 RELATIVE, ABSOLUTE = 1e-3, 1e-5
 """Largest difference allowed, relative to the largest value of an output, and absolute. On the
 machine that wrote the bundle outputs are equal to the last bit; another build of a runtime adds in
@@ -51,7 +56,7 @@ class Served:
 
 def write_probes(served: Served, rows: Rows, path: Path) -> None:
     """Runs the first few rows on a model (absolute paths) in a worker, and saves both sides."""
-    n = min(PROBES, rows.n)
+    n = probe_count(rows)
     arrays = {f"input.{name}": np.array(rows.column(name)[:n]) for name in rows.names}
     lengths = rows.lengths()
     if lengths is not None:
@@ -63,6 +68,13 @@ def write_probes(served: Served, rows: Rows, path: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **cast(Any, arrays))
     write_atomically(path, buffer.getvalue())
+
+
+def probe_count(rows: Rows) -> int:
+    """How many of some rows are stored."""
+    row_bytes = sum(np.array(rows.column(name)[:1]).nbytes for name in rows.names)
+    fitting = LARGEST_BYTES // max(row_bytes, 1)
+    return min(rows.n, max(FEWEST, min(PROBES, fitting)))
 
 
 def probe_differences(served: Served, path: Path) -> list[str]:

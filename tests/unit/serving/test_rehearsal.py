@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jettison.errors import CheckFailed
+from jettison.serving import rehearsal
 from jettison.serving.admission import Admitted, admit
 from jettison.serving.engine import Engine
 from jettison.serving.rehearsal import Rehearsal, batch_seconds, queue_bound, rehearse
@@ -65,6 +66,22 @@ def test_beyond_what_was_certified_only_rounding_is_allowed(tmp_path: Path) -> N
     (note,) = found.notes
     assert "certified in batches of up to 1, batched up to 16" in note
     assert "rounding" in note
+
+
+@pytest.mark.parametrize(("seconds", "seen"), [(60.0, 64), (0.0, 8)])
+def test_all_probes_are_looked_at_where_time_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, seen: int
+) -> None:
+    """A large model is looked at by the first eight: a start must not take a minute."""
+    monkeypatch.setattr(rehearsal, "LOOK_SECONDS", seconds)
+    admitted = admit(make_bundle(tmp_path / "release", Made(batch_sizes=(1,))), 0)
+    found = rehearsed(admitted, ServeSettings(max_batch_rows=16))
+    assert f"{seen} probe rows" in found.notes[0]
+    probes = dict(admitted.probes)
+    probes["output.scores"] = probes["output.scores"].copy()
+    probes["output.scores"][39] += 1.0
+    found = rehearsed(dataclasses.replace(admitted, probes=probes))
+    assert len(found.doubts) == (1 if seen == 64 else 0)
 
 
 def test_rows_that_heed_their_neighbours_are_served_alone(dynamic_bundle: Path) -> None:
