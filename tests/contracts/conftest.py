@@ -78,3 +78,13 @@ def transformer(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -
     made = apply(classifier.model, recipe, classifier.fitting, folder, ServingProfile())
     found = profile(made.model, classifier.fitting.rows, ServingProfile(), folder / "profile")
     return Subject(made.model, classifier.fitting, found)
+
+
+@pytest.fixture(scope="session")
+def openvino(transformer: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The same network as OpenVINO IR."""
+    folder = tmp_path_factory.mktemp("openvino")
+    recipe = Recipe((Step("convert_openvino"),), Step("openvino"))
+    made = apply(transformer.model, recipe, transformer.fitting, folder, ServingProfile())
+    found = profile(made.model, transformer.fitting.rows, ServingProfile(), folder / "profile")
+    return Subject(made.model, transformer.fitting, found)

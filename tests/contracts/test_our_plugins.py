@@ -15,11 +15,15 @@ from tests.serving_bundle import FEATURES, Made, make_bundle, make_model
 from tests.unit.export.conftest import job_of
 
 TECHNIQUE_ON = {
+    "chita": "classifier",
+    "convert_openvino": "transformer",
     "convert_sklearn": "forest",
     "export_onnx": "classifier",
     "half_precision": "convolutional",
     "int8_dynamic": "transformer",
     "int8_static": "convolutional",
+    "nncf_int8": "openvino",
+    "nncf_weight_only": "openvino",
     "magnitude_pruning": "classifier",
     "sparsegpt": "classifier",
     "wanda": "classifier",
@@ -27,11 +31,13 @@ TECHNIQUE_ON = {
 }
 RUNTIME_ON = {
     "onnx_runtime": "convolutional",
+    "openvino": "openvino",
     "scikit_learn": "forest",
     "torch_eager": "classifier",
 }
 FORMAT_ON = {
     "onnx_file": "convolutional",
+    "openvino_ir": "openvino",
     "sklearn_skops": "forest",
     "huggingface_folder": "classifier",
 }

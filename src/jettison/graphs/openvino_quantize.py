@@ -106,8 +106,9 @@ def compress(graph: Any, bits: int, group: int) -> Any:
     Args:
         graph: an `openvino.Model` in float; left as it is.
         bits: 8 (one scale per output channel), or 4.
-        group: for 4 bits, weights along an input channel that share a scale. Layers whose channels
-            are no multiple of it are stored in 8 bits, as are tables and the last layer.
+        group: for 4 bits, weights along the input channels that share a scale. Layers whose number
+            of input channels is no multiple of it stay in float; tables and the last layer get 8
+            bits.
 
     Raises:
         CandidateFailed: if NNCF fails; quotes its reason.
