@@ -29,6 +29,7 @@ TITLES = {
     "trial_shares": "Where the time of a search goes",
     "certification": "Error rates and power of the certificate",
     "serving": "The server beside its peers",
+    "protocol_cost": "What each layer of the server costs",
     "soak": "The server at twice its capacity",
     "loadgen_check": "Our load generator beside MLPerf LoadGen",
     "energy_h100": "The energy counter of an H100, read by jettison's meter",
