@@ -64,8 +64,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Given:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "small.onnx")
     x = rng.normal(size=(600, 16)).astype(np.float32)
     label = (np.maximum(x @ first, 0) @ second).argmax(axis=1)
-    np.savez(folder / "small.npz", x=x, label=label)
+    site = np.where(np.arange(len(x)) % 3 == 0, "north", "south")
+    np.savez(folder / "small.npz", x=x, label=label, site=site)
     return Given(folder / "small.onnx", folder / "small.npz")
+
+
+def prepared(setup: str, words: list[str]) -> list[str]:
+    """The command line in a process that runs one Python statement first.
+
+    Not `preexec_fn`: libraries with threads of their own (gRPC) abort in a plain fork.
+    """
+    start = "os.execv(sys.executable, [sys.executable, '-m', 'jettison.cli', *sys.argv[1:]])"
+    return [sys.executable, "-c", f"import os, resource, signal, sys; {setup}; {start}", *words]
 
 
 def looks(ledger: Path) -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jettison.trust.bundle_layout import read_manifest
-from tests.end_to_end.conftest import Given, record_of
+from tests.end_to_end.conftest import Given, prepared, record_of
 
 
 def words(given: Given, output: Path) -> list[str]:
@@ -27,18 +25,13 @@ def words(given: Given, output: Path) -> list[str]:
 
 def run(arguments: list[str], folder: Path, largest: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs the command line; no file may grow beyond `largest` bytes (0: no limit)."""
-
-    def limit() -> None:
-        if largest:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-
+    limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))"
     return subprocess.run(
-        [sys.executable, "-m", "jettison.cli", *arguments],
+        prepared(limit if largest else "pass", arguments),
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=800,
-        preexec_fn=limit,
     )
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Command, Given, looks, options, record_of
+from tests.end_to_end.conftest import Command, Given, looks, options, prepared, record_of
 
 pytestmark = pytest.mark.slow
 
 
 def test_kill_loses_at_most_the_running_trial(
-    digits: Given, jettison: Command, tmp_path: Path
+    small: Given, jettison: Command, tmp_path: Path
 ) -> None:
     """After kill -9 in the search the same command goes on; finished trials are not repeated."""
-    words = options(digits, tmp_path / "ledger", "--trials", "4", "--no-certify")
+    words = options(small, tmp_path / "ledger", "--trials", "4", "--no-certify")
     process = subprocess.Popen(
         [sys.executable, "-m", "jettison.cli", *words],
         cwd=tmp_path,
@@ -46,18 +46,17 @@ def test_kill_loses_at_most_the_running_trial(
     assert len(set(recipes)) == 4
 
 
-def test_interrupt_ends_tidily_and_keeps_the_seal(digits: Given, tmp_path: Path) -> None:
+def test_interrupt_ends_tidily_and_keeps_the_seal(small: Given, tmp_path: Path) -> None:
     """Ctrl-C in the search gives exit 4 and a report; the ledger has no look."""
-    words = options(digits, tmp_path / "ledger", "--trials", "40")
+    words = options(small, tmp_path / "ledger", "--trials", "40")
+    # A background job of a script starts with SIGINT ignored, and its children inherit that.
     process = subprocess.Popen(
-        [sys.executable, "-m", "jettison.cli", *words],
+        prepared("signal.signal(signal.SIGINT, signal.SIG_DFL)", words),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        # A background job of a script starts with SIGINT ignored, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     trials = tmp_path / "jettison-run/work/search/trials"
     deadline = time.monotonic() + 400
@@ -75,10 +74,10 @@ def test_interrupt_ends_tidily_and_keeps_the_seal(digits: Given, tmp_path: Path)
 
 
 def test_two_runs_in_one_folder_are_refused(
-    digits: Given, jettison: Command, tmp_path: Path
+    small: Given, jettison: Command, tmp_path: Path
 ) -> None:
     """The second run ends at once with exit 2 and says what holds the folder."""
-    words = options(digits, tmp_path / "ledger", "--trials", "3", "--no-certify")
+    words = options(small, tmp_path / "ledger", "--trials", "3", "--no-certify")
     first = subprocess.Popen(
         [sys.executable, "-m", "jettison.cli", *words],
         cwd=tmp_path,
@@ -98,10 +97,10 @@ def test_two_runs_in_one_folder_are_refused(
 
 
 def test_a_folder_with_another_search_is_refused(
-    digits: Given, jettison: Command, tmp_path: Path
+    small: Given, jettison: Command, tmp_path: Path
 ) -> None:
     """Trials of another serving profile don't apply; the message says what differs."""
-    words = options(digits, tmp_path / "ledger", "--trials", "1", "--no-certify")
+    words = options(small, tmp_path / "ledger", "--trials", "1", "--no-certify")
     assert jettison(*words).returncode in (3, 4)
     other = jettison(*words, "--batch-size", "1", "--batch-size", "4")
     assert other.returncode == 2, other.stderr[-2000:]

@@ -45,9 +45,9 @@ def test_a_model_goes_all_the_way(digits: Given, jettison: Command, tmp_path: Pa
     assert "spent" in record_of(tmp_path / "second").certificate.reason
 
 
-def test_the_seal_stays_closed_on_request(digits: Given, jettison: Command, tmp_path: Path) -> None:
+def test_the_seal_stays_closed_on_request(small: Given, jettison: Command, tmp_path: Path) -> None:
     """With --no-certify the bundle is uncertified, exit 4, and no ledger entry is made."""
-    done = jettison(*options(digits, tmp_path / "ledger", "--trials", "2", "--no-certify"))
+    done = jettison(*options(small, tmp_path / "ledger", "--trials", "2", "--no-certify"))
     assert done.returncode == 4, done.stderr[-3000:]
     record = record_of(tmp_path / "jettison-run")
     assert record.certificate.status == "uncertified"
@@ -57,11 +57,9 @@ def test_the_seal_stays_closed_on_request(digits: Given, jettison: Command, tmp_
     assert manifest["status"] == "uncertified"
 
 
-def test_a_run_without_data_is_uncertified(
-    digits: Given, jettison: Command, tmp_path: Path
-) -> None:
+def test_a_run_without_data_is_uncertified(small: Given, jettison: Command, tmp_path: Path) -> None:
     """Speed and size on made-up inputs; nothing about quality is claimed."""
-    done = jettison("optimize", str(digits.model), "--trials", "2", "--minimise", "size_bytes")
+    done = jettison("optimize", str(small.model), "--trials", "2", "--minimise", "size_bytes")
     assert done.returncode == 4, done.stderr[-3000:]
     record = record_of(tmp_path / "jettison-run")
     assert record.data is None
