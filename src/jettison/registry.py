@@ -57,9 +57,12 @@ FAMILIES: tuple[Family, ...] = (
 EXTRA_OF = {
     "onnxruntime": "cpu",
     "sympy": "cpu",
+    "openvino": "openvino",
+    "nncf": "openvino",
     "pandas": "data",
     "pyarrow": "data",
     "tokenizers": "data",
+    "PIL": "data",
     "sklearn": "sklearn",
     "skl2onnx": "sklearn",
     "skops": "sklearn",

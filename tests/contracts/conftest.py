@@ -10,7 +10,7 @@ import pytest
 
 from jettison import registry
 from jettison.demo import find_network
-from jettison.domain.configuration import ModelSection
+from jettison.domain.configuration import ImageSection, ModelSection
 from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
@@ -20,6 +20,8 @@ from jettison.domain.splits import FittingData
 from jettison.pipeline.apply import apply
 from jettison.pipeline.load import load_model
 from jettison.pipeline.profile import profile
+
+NETWORKS = Path(__file__).resolve().parents[1] / "unit" / "graphs" / "torch_models.py"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,11 @@ class Subject:
 
 def subject(source: str, folder: Path, n: int = 16, live: object = None) -> Subject:
     """Loads a model and makes up rows for it."""
-    model = load_model(ModelSection(source), folder / "model", live)
+    return described(load_model(ModelSection(source), folder / "model", live), folder, n)
+
+
+def described(model: Model, folder: Path, n: int = 16) -> Subject:
+    """Makes up rows for a model, and profiles it."""
     encoded = registry.get("encoders", model.encoder.kind).made_up(model.encoder, model, n, 0)
     rows_folder = folder / "rows"
     rows_folder.mkdir()
@@ -71,6 +77,14 @@ def classifier(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A small convolutional network in PyTorch that takes images."""
+    folder = tmp_path_factory.mktemp("program")
+    section = ModelSection(f"{NETWORKS}:Conv", inputs=("image: float32[batch, 3, 32, 32]",))
+    return described(load_model(section, folder / "model", image=ImageSection()), folder)
+
+
+@pytest.fixture(scope="session")
 def transformer(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """The same network after its export to ONNX."""
     folder = tmp_path_factory.mktemp("transformer")
@@ -78,6 +92,17 @@ def transformer(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -
     made = apply(classifier.model, recipe, classifier.fitting, folder, ServingProfile())
     found = profile(made.model, classifier.fitting.rows, ServingProfile(), folder / "profile")
     return Subject(made.model, classifier.fitting, found)
+
+
+@pytest.fixture(scope="session")
+def pruned(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The same network with half of its weights zero, and rows with labels."""
+    folder = tmp_path_factory.mktemp("pruned")
+    recipe = Recipe((Step("magnitude_pruning", {"sparsity": 0.5}),), Step("torch_eager"))
+    made = apply(classifier.model, recipe, classifier.fitting, folder, ServingProfile())
+    rows = classifier.fitting.rows
+    labelled = FittingData.of(rows, 0, np.arange(rows.n) % 3)
+    return Subject(made.model, labelled, classifier.profile)
 
 
 @pytest.fixture(scope="session")

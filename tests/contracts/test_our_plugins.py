@@ -15,6 +15,7 @@ from tests.serving_bundle import FEATURES, Made, make_bundle, make_model
 from tests.unit.export.conftest import job_of
 
 TECHNIQUE_ON = {
+    "channel_pruning": "classifier",
     "chita": "classifier",
     "convert_openvino": "transformer",
     "convert_sklearn": "forest",
@@ -24,7 +25,9 @@ TECHNIQUE_ON = {
     "int8_static": "convolutional",
     "nncf_int8": "openvino",
     "nncf_weight_only": "openvino",
+    "low_rank": "classifier",
     "magnitude_pruning": "classifier",
+    "recover": "pruned",
     "sparsegpt": "classifier",
     "wanda": "classifier",
     "transformer_fusion": "transformer",
@@ -40,6 +43,7 @@ FORMAT_ON = {
     "openvino_ir": "openvino",
     "sklearn_skops": "forest",
     "huggingface_folder": "classifier",
+    "torch_program": "program",
 }
 EXPORTS = {
     "docker": ("wheel=jettison-0.1.0-py3-none-any.whl",),
@@ -49,7 +53,12 @@ EXPORTS = {
 }
 """Each kind of export with the settings that it needs."""
 
-ENCODER_ON = {"arrays": "convolutional", "tabular": "forest", "tokenizer": "classifier"}
+ENCODER_ON = {
+    "arrays": "convolutional",
+    "image": "program",
+    "tabular": "forest",
+    "tokenizer": "classifier",
+}
 
 
 @pytest.fixture

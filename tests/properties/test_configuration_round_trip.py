@@ -17,6 +17,7 @@ from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import (
     Configuration,
     DataSection,
+    ImageSection,
     ModelSection,
     SearchSection,
 )
@@ -74,13 +75,30 @@ scalars = st.booleans() | st.integers(-9, 9) | st.floats(-9, 9, allow_nan=False)
 
 
 @st.composite
+def images(draw: Any) -> ImageSection:
+    numbers = st.lists(st.floats(-1e3, 1e3, allow_nan=False), min_size=1, max_size=1).map(tuple)
+    return ImageSection(
+        size=draw(st.sampled_from([(), (32,), (32, 32)])),
+        fit=draw(st.sampled_from(["stretch", "crop"])),
+        scale=draw(st.floats(1e-6, 9)),
+        mean=draw(numbers),
+        std=draw(st.sampled_from([(), (0.5,), (0.5, 0.5, 0.5)])),
+    )
+
+
+@st.composite
 def configurations(draw: Any) -> Configuration:
     groups = draw(columns)
     sizes = draw(st.lists(st.integers(1, 512), unique=True, min_size=1, max_size=4))
     return Configuration(
         model=ModelSection(
-            draw(paths), draw(st.sampled_from(["", "regression"])), draw(st.booleans())
+            draw(paths),
+            draw(st.sampled_from(["", "regression"])),
+            draw(st.booleans()),
+            weights=draw(paths),
+            inputs=draw(columns),
         ),
+        image=draw(st.none() | images()),
         data=DataSection(source=draw(paths), groups=groups, seed=draw(seeds)),
         search=SearchSection(
             techniques=draw(st.sampled_from([(), ("chita",)])),
@@ -119,7 +137,11 @@ def test_what_is_written_reads_back_equal(made: Configuration) -> None:
         again = read_configuration(path, KNOWN)
     there = dataclasses.replace(
         made,
-        model=dataclasses.replace(made.model, source=str(Path(folder) / made.model.source)),
+        model=dataclasses.replace(
+            made.model,
+            source=str(Path(folder) / made.model.source),
+            weights=str(Path(folder) / made.model.weights),
+        ),
         data=dataclasses.replace(made.data, source=str(Path(folder) / made.data.source)),
         output=str(Path(folder) / made.output),
     )

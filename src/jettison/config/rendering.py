@@ -31,7 +31,7 @@ def render_configuration(configuration: Configuration) -> str:
         record = getattr(configuration, section)
         parts += ["", _comment(SECTIONS[section])]
         if record is None:
-            parts.append(f"# [{section}] is absent")
+            parts += [f"# [{section}]", *_absent(section)]
             continue
         parts += [f"[{section}]", *_table(section, record)]
     parts += _narrowed(configuration)
@@ -55,6 +55,14 @@ def _table(section: str, record: Any) -> list[str]:
     lines: list[str] = []
     for key in keys_of(section).values():
         lines += _documented(key, f"{key.name} = {_value(getattr(record, key.name))}")
+    return lines
+
+
+def _absent(section: str) -> list[str]:
+    """The keys of a table that is not given, as comments."""
+    lines: list[str] = []
+    for key in keys_of(section).values():
+        lines += _documented(key, f"# {key.name} = {_value(key.default)}")
     return lines
 
 

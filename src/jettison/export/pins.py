@@ -11,7 +11,7 @@ from typing import Any
 from jettison import registry
 from jettison.domain.exports import ExportJob
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow"}
 """Import name -> the name that pip knows, where they differ."""
 
 

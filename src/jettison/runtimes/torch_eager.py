@@ -119,8 +119,10 @@ class _Watch:
             self.seconds[name] += time.perf_counter() - self._started[name]
             weight = getattr(module, "weight", None)
             if weight is not None and hasattr(output, "numel"):
-                # Every output channel is one weight row; the rest of the output are positions.
-                self.positions[name] = output.numel() // max(1, int(weight.shape[0]))
+                # Every channel is one weight row; the rest are positions. A transposed convolution
+                # has a row for each channel of its input.
+                counted = inputs[0] if "Transpose" in type(module).__name__ else output
+                self.positions[name] = counted.numel() // max(1, int(weight.shape[0]))
 
         return hook
 

@@ -15,7 +15,7 @@ from jettison.domain.recipe import Change, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
-from jettison.errors import CandidateFailed
+from jettison.errors import CandidateFailed, ModelError
 
 OPSET = 17
 """The first with LayerNormalization; every runtime of the last years reads it."""
@@ -143,7 +143,10 @@ def _answer(module: Any, probe: Answers, model: Model) -> Answers:
     from jettison.graphs.torch_capture import answers
 
     named = {name: torch.from_numpy(array) for name, array in probe.items()}
-    tensors = answers(module, named, "the model")
+    try:
+        tensors = answers(module, named, "the model")
+    except ModelError as error:
+        raise CandidateFailed(str(error)) from error
     return {s.name: np.asarray(t.numpy()) for s, t in zip(model.outputs, tensors, strict=True)}
 
 

@@ -16,6 +16,7 @@ from jettison.domain.profile import LayerCost
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Array, Batch
 from jettison.domain.running_time import running
+from jettison.errors import CandidateFailed, ModelError
 
 
 def open_model(model: Model) -> Any:
@@ -64,8 +65,15 @@ class Bench:
         return open_model(model)
 
     def save(self, native: Any, format_name: str, like: Model) -> Model:
-        """Saves a native object into the step's folder; everything else is taken from `like`."""
-        artifact = registry.get("formats", format_name).save(native, self.folder)
+        """Saves a native object into the step's folder; everything else is taken from `like`.
+
+        Raises:
+            CandidateFailed: if the format can't hold what the technique made.
+        """
+        try:
+            artifact = registry.get("formats", format_name).save(native, self.folder)
+        except ModelError as error:
+            raise CandidateFailed(str(error)) from error
         return dataclasses.replace(like, artifact=artifact)
 
     def runner(self, model: Model) -> Runner:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from jettison.config import configuration_from, read_configuration
+from jettison.config import configuration_from, image_table, read_configuration
+from jettison.domain.configuration import ImageSection
 from jettison.domain.recipe import Choices, FloatRange, IntegerRange
-from jettison.errors import ConfigError
+from jettison.errors import ConfigError, UsageError
 
 KNOWN = {
     "techniques": ("int8_static", "int8_dynamic", "half_precision"),
@@ -267,3 +268,66 @@ def test_a_relative_margin_stays_unresolved() -> None:
     )
     assert made.requirements[0].max_drop == 0
     assert made.requirements[0].max_drop_relative == 0.1
+
+
+def test_functions_and_weights_are_found_from_the_file(tmp_path: Path) -> None:
+    """A Python file and weights are relative to the configuration; a module is Python's to find."""
+    for source, found in (
+        ("nets/resnet.py:make", str(tmp_path / "nets/resnet.py:make")),
+        ("nets.resnet:make", "nets.resnet:make"),
+    ):
+        made = read(
+            tmp_path,
+            f"""
+[model]
+source = "{source}"
+weights = "w.safetensors"
+inputs = ["image: float32[batch, 3, 32, 32]"]
+""",
+        )
+        assert made.model.source == found
+        assert made.model.weights == str(tmp_path / "w.safetensors")
+        assert made.model.inputs == ("image: float32[batch, 3, 32, 32]",)
+        assert made.image is None
+
+
+def test_the_table_of_images(tmp_path: Path) -> None:
+    """Its presence makes the model one of images; lists of the wrong length are refused."""
+    made = read(
+        tmp_path,
+        """model = { source = "m.onnx" }
+image = { mean = [0.5], std = [0.1, 0.2, 0.3] }""",
+    )
+    assert made.image == ImageSection(mean=(0.5,), std=(0.1, 0.2, 0.3))
+    with pytest.raises(ConfigError) as caught:
+        read(
+            tmp_path,
+            """
+model = { source = "m.onnx" }
+image = { mean = [0.5, 0.5], size = [32, 32, 3], channels = "blue", std = [0.0] }
+""",
+        )
+    text = str(caught.value)
+    for part in ("`mean` in `image` holds 2", "`size` in `image` holds 3", "`channels`", "`std`"):
+        assert part in text
+
+
+def test_images_on_the_command_line() -> None:
+    """key=value texts give the same table; a text without an equals sign is refused."""
+    table = image_table(["mean=0.5,0.4,0.3", "std=0.5", "size=32", "scale=1", "fit=crop"])
+    assert table == {
+        "image": {
+            "mean": [0.5, 0.4, 0.3],
+            "std": [0.5],
+            "size": [32],
+            "scale": 1,
+            "fit": "crop",
+        }
+    }
+    values = {"model": {"source": "m.onnx"}, "data": {}, **table}
+    assert configuration_from(values, KNOWN).image == ImageSection(
+        (32,), "crop", "bilinear", 1.0, (0.5, 0.4, 0.3), (0.5,)
+    )
+    assert image_table([]) == {}
+    with pytest.raises(UsageError, match="key=value"):
+        image_table(["mean"])

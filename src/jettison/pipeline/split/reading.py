@@ -250,6 +250,11 @@ def _stacked(column: Any, where: str) -> Array:
 
 def _plain_column(values: Any, name: str, where: str) -> Array:
     """One array of one type; refuses a mixture of text and numbers, says where it begins."""
+    if isinstance(values, list | tuple) and values and all(isinstance(v, bytes) for v in values):
+        # NumPy's own type for bytes would drop zeros at their end.
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column
     try:
         column = np.asarray(values)
     except ValueError as error:
