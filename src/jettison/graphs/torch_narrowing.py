@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed, NothingChanged
 from jettison.graphs.torch_batchnorm import recalibrate
-from jettison.graphs.torch_channels import ChannelGroup, ChannelMap
+from jettison.graphs.torch_channels import ChannelGroup, ChannelMap, Member
 from jettison.graphs.torch_gates import (
     GRADIENT_IMPORTANCES,
     NORM_IMPORTANCES,
@@ -25,10 +26,16 @@ from jettison.graphs.torch_gates import (
     norms,
 )
 from jettison.graphs.torch_macs import layer_macs
-from jettison.graphs.torch_reconstruct import can_refit, refit, watch_moments
+from jettison.graphs.torch_reconstruct import RIDGE, can_refit, refit, watch_moments
+from jettison.numerics.channel_elimination import Reading, elimination_scores
 from jettison.numerics.width_allocation import LayerShape, cost, keep_widths
 
-__all__ = ["Narrowed", "NarrowingPlan", "narrow"]
+__all__ = ["IMPORTANCES", "Narrowed", "NarrowingPlan", "narrow"]
+
+RECONSTRUCTION = "reconstruction"
+"""Importance by what the layers that read a channel can't make up for."""
+
+IMPORTANCES = (RECONSTRUCTION, *GRADIENT_IMPORTANCES, *NORM_IMPORTANCES)
 
 Batches = Sequence[Mapping[str, Any]]
 
@@ -40,7 +47,7 @@ class NarrowingPlan:
     Attributes:
         removed: share of the cost that goes, above 0 and below 1.
         of: what the cost is: `macs` (multiply-accumulates) or `channels` (their number).
-        importance: `fisher`, `taylor`, `group_l1` or `l1`.
+        importance: one of `IMPORTANCES`.
         evenly: every group loses the same share, instead of one ranking over all groups.
         round_to: widths are multiples of this (heads are never split).
         rounds: importance is found anew and a part is removed this many times.
@@ -50,7 +57,7 @@ class NarrowingPlan:
 
     removed: float
     of: str = "macs"
-    importance: str = "fisher"
+    importance: str = RECONSTRUCTION
     evenly: bool = False
     round_to: int = 1
     rounds: int = 1
@@ -67,10 +74,9 @@ class NarrowingPlan:
             raise CandidateFailed(
                 f"the share to remove must be above 0 and below 1; got {self.removed}"
             )
-        allowed = (*GRADIENT_IMPORTANCES, *NORM_IMPORTANCES)
-        if self.importance not in allowed:
+        if self.importance not in IMPORTANCES:
             raise CandidateFailed(
-                f"importance must be one of {', '.join(allowed)}; got {self.importance!r}"
+                f"importance must be one of {', '.join(IMPORTANCES)}; got {self.importance!r}"
             )
         if self.of not in ("macs", "channels"):
             raise CandidateFailed(f"a share is of `macs` or of `channels`; got {self.of!r}")
@@ -203,12 +209,46 @@ def _scores(
 ) -> list[Array]:
     if plan.importance in NORM_IMPORTANCES:
         return [norms(plan.importance, group).cpu().numpy() for group in groups]
+    if plan.importance == RECONSTRUCTION:
+        return _eliminated(module, groups, batches)
     if loss is None:
         raise CandidateFailed(
             f"importance `{plan.importance}` needs a loss, and this task has none; use `group_l1`"
         )
     gates = gate_gradients(module, groups, batches, loss)
     return [importance_of_gates(plan.importance, values).cpu().numpy() for values in gates]
+
+
+def _eliminated(module: Any, groups: Sequence[ChannelGroup], batches: Batches) -> list[Array]:
+    readers = {member.layer for group in groups for member in group.readers}
+    for group in groups:
+        for member in group.readers:
+            if not can_refit(member.layer):
+                raise CandidateFailed(
+                    f"importance `{RECONSTRUCTION}` can't fit `{member.name}`, which reads the "
+                    f"channels of `{group.name}`; use `group_l1`, or leave it out with `layers`"
+                )
+    moments = watch_moments(module, list(readers), batches)
+    return [_eliminated_group(group, moments) for group in groups]
+
+
+def _eliminated_group(group: ChannelGroup, moments: Mapping[Any, Any]) -> Array:
+    readings = []
+    for member in group.readers:
+        weight = member.layer.weight.detach()
+        area = weight[0, 0].numel() if weight.dim() > 2 else 1
+        # Input channels in the order of the group's own, then the places of each in a patch.
+        own = member.positions[member.roots.argsort(stable=True)].to(weight.device)
+        inputs = own[:, None] * area + torch.arange(area, device=weight.device)
+        readings.append(
+            Reading(
+                weight.flatten(1).double(),
+                moments[member.layer].second,
+                inputs.reshape(group.units, -1),
+            )
+        )
+    found: Array = elimination_scores(readings, RIDGE).cpu().numpy()
+    return found
 
 
 def _weighed(
@@ -222,7 +262,7 @@ def _weighed(
         return [np.argsort(np.argsort(values)) / len(values) for values in scores]
     if plan.importance in NORM_IMPORTANCES:
         return [np.asarray(values) for values in scores]
-    # In units of the loss: what is lost for each multiplication saved.
+    # What is lost (of the loss, or of the answers) for each multiplication saved.
     saved = [
         sum(layer.cost * layer.groups.count(number) for layer in layers) / group.units
         for number, group in enumerate(groups)
@@ -257,21 +297,29 @@ def _remove(
 def _fits(touched: Sequence[tuple[ChannelGroup, list[int]]]) -> dict[Any, tuple[Any, Any]]:
     """Layers to fit again -> the input channels that they keep, and their weights before.
 
-    A layer that also makes removed channels of another group would need its new rows first, so
-    such a layer keeps its weights.
+    Of a layer that loses outputs too, the weights before are those of the outputs that stay.
     """
-    import torch
-
-    makes = {member.layer for group, _ in touched for member in group.makers}
+    kept_outputs: dict[Any, Any] = {}
+    for group, units in touched:
+        stay = torch.tensor(group.channels_of(units))
+        for member in group.makers:
+            kept_outputs[member.layer] = _positions(member, stay)
     fits: dict[Any, tuple[Any, Any]] = {}
     for group, units in touched:
         stay = torch.tensor(group.channels_of(units))
         for member in group.readers:
-            if member.layer in makes or not can_refit(member.layer):
+            if not can_refit(member.layer):
                 continue
-            kept = member.positions[torch.isin(member.roots, stay)].sort().values
-            fits[member.layer] = (kept, member.layer.weight.detach().clone())
+            weight = member.layer.weight.detach()
+            outputs = kept_outputs.get(member.layer)
+            before = weight.clone() if outputs is None else weight[outputs.to(weight.device)]
+            fits[member.layer] = (_positions(member, stay), before)
     return fits
+
+
+def _positions(member: Member, stay: Any) -> Any:
+    """Which channels of a layer's axis belong to channels of the group that stay, in order."""
+    return member.positions[torch.isin(member.roots, stay)].sort().values
 
 
 def _nothing(channels: ChannelMap) -> str:

@@ -22,16 +22,24 @@ FOLLOWING = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
 """They work on as many channels as the layer before them."""
 
 RANKINGS = ("global", "even")
+UNITS = ("channels", "blocks")
+
+SEARCHED = 2
+"""Batches of fitting rows by which blocks are compared."""
 
 MOST = 0.8
 """The largest share of the products that is removed."""
+
+FIRST = 0.2
+"""The share that is removed first."""
 
 
 class ChannelPruning:
     """Removes the channels that the loss feels least, with everything that belongs to them.
 
-    Settings: `removed` (share of the multiply-accumulates, or of the channels with `of`),
-    `importance` (`fisher`, `taylor`, `group_l1`, `l1`), `ranking` (`global`, or `even`: the same
+    Settings: `unit` (`channels`: also heads and hidden neurons; `blocks`: whole blocks of a
+    transformer), `removed` (share of the multiply-accumulates, or of the channels with `of`),
+    `importance` (`reconstruction`, `fisher`, `taylor`, `group_l1`, `l1`), `ranking` (`global`, or `even`: the same
     share everywhere), `round_to` (multiple of channels; 0: what this machine's kernels like, as
     measured), `rounds` (of finding importance anew), `refit` (fit the layers that read removed
     channels by least squares), `layers` (patterns of names), and a short training run:
@@ -51,9 +59,10 @@ class ChannelPruning:
         from jettison.training.settings import recovery_ranges
 
         return {
-            "removed": FloatRange(0.05, MOST, 0.2),
-            "importance": Choices(("fisher", "group_l1"), "fisher", others=True),
+            "removed": FloatRange(0.05, MOST, FIRST),
+            "importance": Choices(("reconstruction", "fisher"), "reconstruction", others=True),
             "ranking": Choices(RANKINGS, RANKINGS[0]),
+            "unit": Choices((UNITS[0],), UNITS[0], others=True),
             "of": Choices(("macs",), "macs", others=True),
             "round_to": Choices((0,), 0, others=True),
             "rounds": Choices((1,), 1, others=True),
@@ -87,6 +96,7 @@ class ChannelPruning:
             max(1.0 - stored * (1.0 - smallest), 1e-3),
             f"{told}, and at most {MOST:.0%} of their products go; kernels are measured to lose "
             "part of that, since narrow layers are computed less well",
+            first_try=1.0 / (1.0 - FIRST * share),
         )
 
     def apply(
@@ -100,40 +110,75 @@ class ChannelPruning:
                 a model whose layers can't be traced; says what to do.
         """
         from jettison.graphs.torch_examples import FittingExamples
-        from jettison.graphs.torch_narrowing import narrow
-        from jettison.graphs.torch_row_loss import row_loss_of
         from jettison.training.recovery import in_order, recover
         from jettison.training.settings import RecoverySettings
 
         plan, wish = _plan(settings), RecoverySettings.of(settings)
         module, original = bench.open(model).eval(), bench.open(model).eval()
-        if not settings.get("round_to", 0):
-            plan = dataclasses.replace(plan, round_to=_step(module, bench))
         examples = FittingExamples(fitting, classes=model.task == "classification")
-        trained = None
+        batches = in_order(examples, 64)
         with running():
-            done = narrow(module, plan, in_order(examples, 64), row_loss_of(model, fitting))
-            if wish.epochs:
-                trained = recover(module, original, model, fitting, wish)
+            if str(settings.get("unit", UNITS[0])) == UNITS[1]:
+                told, operators = _shortened(module, plan, model, batches)
+            else:
+                if not settings.get("round_to", 0):
+                    plan = dataclasses.replace(plan, round_to=_step(module, bench))
+                told, operators = _narrowed(module, plan, (model, fitting), batches)
+            trained = recover(module, original, model, fitting, wish) if wish.epochs else None
         saved = bench.save(module, "torch_program", model)
         change = Change(
-            _told(done, plan) + (f"; {trained.told}" if trained else ""),
-            operators=sum(was != now for was, now in done.widths.values()),
+            told + (f"; {trained.told}" if trained else ""),
+            operators=operators,
             weights=_parameters(original) - _parameters(module),
         )
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
 
 
+def _narrowed(
+    module: Any, plan: NarrowingPlan, given: tuple[Model, FittingData], batches: list[Any]
+) -> tuple[str, int]:
+    """Removes channels; gives the log and the number of groups that are narrower now."""
+    from jettison.graphs.torch_narrowing import narrow
+    from jettison.graphs.torch_row_loss import row_loss_of
+
+    done = narrow(module, plan, batches, row_loss_of(*given))
+    return _told(done, plan), sum(was != now for was, now in done.widths.values())
+
+
+def _shortened(
+    module: Any, plan: NarrowingPlan, model: Model, batches: list[Any]
+) -> tuple[str, int]:
+    """Leaves blocks out; gives the log and their number."""
+    from jettison.graphs.torch_depth import shorten
+    from jettison.numerics.curvature import Objective
+
+    objective = Objective(model.task, labelled=False)
+    done = shorten(
+        module,
+        plan.removed,
+        batches[:SEARCHED],
+        lambda answer, wanted: objective.real_loss(answer, None, wanted),
+    )
+    names = ", ".join(f"`{name}`" for name in done.names)
+    return (
+        f"{len(done.names)} of {done.blocks} blocks left out ({names}); {done.macs_before:,} to "
+        f"{done.macs_after:,} multiply-accumulates a row"
+    ), len(done.names)
+
+
 def _plan(settings: Settings) -> NarrowingPlan:
     from jettison.graphs.torch_narrowing import NarrowingPlan
 
+    unit = str(settings.get("unit", UNITS[0]))
+    if unit not in UNITS:
+        raise CandidateFailed(f"`unit` must be one of {', '.join(UNITS)}; got {unit!r}")
     ranking = str(settings.get("ranking", "global"))
     if ranking not in RANKINGS:
         raise CandidateFailed(f"`ranking` must be one of {', '.join(RANKINGS)}; got {ranking!r}")
     return NarrowingPlan(
         removed=float(settings.get("removed", 0.2)),
         of=str(settings.get("of", "macs")),
-        importance=str(settings.get("importance", "fisher")),
+        importance=str(settings.get("importance", "reconstruction")),
         evenly=ranking == "even",
         round_to=int(settings.get("round_to", 0)) or 1,
         rounds=int(settings.get("rounds", 1)),

@@ -22,13 +22,16 @@ FACTORED = ("Conv2d", "Linear")
 MOST = 0.8
 """The largest share of the products that is removed."""
 
+FIRST = 0.2
+"""The share that is removed first."""
+
 
 class LowRank:
     """Factors linear layers and convolutions by a singular value decomposition of their answers.
 
     Settings: `removed` (share of all multiply-accumulates), or `energy` (above 0: each layer
-    keeps this share of its answer's variance instead); `weighed` (errors count by the gradient of
-    the loss, so that layers share one budget), `round_to` (ranks are multiples of it; 0: what
+    keeps this share of its answer's variance instead); `weighed` (errors count by the gradient
+    of the loss instead of as shares of each layer's own variance; measured to be worse), `round_to` (ranks are multiples of it; 0: what
     this machine's kernels like, as measured), `layers` (patterns of names), and a short training
     run: `fine_tune_epochs` (0: none), `fine_tune_target`, `learning_rate`, `optimizer`,
     `batch_size`, `temperature`. A layer is replaced only where that saves products.
@@ -46,9 +49,9 @@ class LowRank:
         from jettison.training.settings import recovery_ranges
 
         return {
-            "removed": FloatRange(0.05, MOST, 0.2),
+            "removed": FloatRange(0.05, MOST, FIRST),
             "energy": Choices((0.0,), 0.0, others=True),
-            "weighed": Choices((True,), default=True, others=True),
+            "weighed": Choices((False,), default=False, others=True),
             "round_to": Choices((0,), 0, others=True),
             "layers": Choices(("",), "", others=True),
             **recovery_ranges(),
@@ -74,6 +77,7 @@ class LowRank:
             max(1.0 - stored * MOST, 1e-3),
             f"{told}, and at most {MOST:.0%} of their products go; each layer that is replaced "
             "becomes two, which costs a part of that",
+            first_try=1.0 / (1.0 - FIRST * share),
         )
 
     def apply(
@@ -85,48 +89,61 @@ class LowRank:
             NothingChanged: if no layer can be replaced with fewer products.
             CandidateFailed: for settings out of range, or gradients that are zero or not finite.
         """
-        from jettison.graphs.torch_batchnorm import recalibrate
         from jettison.graphs.torch_examples import FittingExamples
-        from jettison.graphs.torch_low_rank import replace
-        from jettison.graphs.torch_macs import layer_macs
+        from jettison.graphs.torch_macs import total_macs
         from jettison.training.recovery import in_order, recover
         from jettison.training.settings import RecoverySettings
 
         _check(settings)
         wish = RecoverySettings.of(settings)
-        module = bench.open(model).eval()
+        module, original = bench.open(model).eval(), bench.open(model).eval()
         examples = FittingExamples(fitting, classes=model.task == "classification")
         batches = in_order(examples, 64)
-        first = {name: tensor[:4] for name, tensor in batches[0].items()}
-        before = layer_macs(module, first)
+        step = _step(settings, bench, module)
         with running():
-            made = _factored(module, settings, (model, fitting, batches))
-            ranks = _ranks(made, before, settings, _step(settings, bench, module))
-            chosen = [(m, r) for m, r in zip(made, ranks, strict=True) if r is not None]
-            if not chosen:
-                raise NothingChanged(
-                    f"none of {len(made)} layers can be made of two thin ones with fewer products "
-                    "at these settings; remove more, or keep less energy"
-                )
-            for one, rank in chosen:
-                replace(module, one, rank)
-            recalibrate(module, batches)
-            trained = (
-                recover(module, bench.open(model), model, fitting, wish) if wish.epochs else None
-            )
+            ranks, layers = _replaced(module, settings, (model, fitting, batches), step)
+            trained = recover(module, original, model, fitting, wish) if wish.epochs else None
         saved = bench.save(module, "torch_program", model)
-        after = sum(layer_macs(module, first).values())
+        first = {name: tensor[:4] for name, tensor in batches[0].items()}
+        before, after = total_macs(original, first), total_macs(module, first)
         told = (
-            f"{len(chosen)} of {len(made)} layers replaced by two of rank "
-            f"{min(r for _, r in chosen)} to {max(r for _, r in chosen)}; "
-            f"{sum(before.values()):,} to {after:,} multiply-accumulates a row"
+            f"{len(ranks)} of {layers} layers replaced by two of rank {min(ranks)} to "
+            f"{max(ranks)}; {before:,} to {after:,} multiply-accumulates a row"
         )
         change = Change(
             told + (f"; {trained.told}" if trained else ""),
-            operators=len(chosen),
-            weights=sum(one.full_cost - rank * one.unit_cost for one, rank in chosen),
+            operators=len(ranks),
+            weights=_parameters(original) - _parameters(module),
         )
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
+
+
+def _replaced(
+    module: Any, settings: Settings, given: tuple[Model, FittingData, list[Any]], step: int
+) -> tuple[list[int], int]:
+    """Replaces layers; gives the ranks, and how many layers could have been replaced."""
+    from jettison.graphs.torch_batchnorm import recalibrate
+    from jettison.graphs.torch_low_rank import replace
+    from jettison.graphs.torch_macs import layer_macs
+
+    batches = given[2]
+    first = {name: tensor[:4] for name, tensor in batches[0].items()}
+    made = _factored(module, settings, given)
+    ranks = _ranks(made, layer_macs(module, first), settings, step)
+    chosen = [(one, rank) for one, rank in zip(made, ranks, strict=True) if rank is not None]
+    if not chosen:
+        raise NothingChanged(
+            f"none of {len(made)} layers can be made of two thin ones with fewer products at these "
+            "settings; remove more, or keep less energy"
+        )
+    for one, rank in chosen:
+        replace(module, one, rank)
+    recalibrate(module, batches)
+    return [rank for _, rank in chosen], len(made)
+
+
+def _parameters(module: Any) -> int:
+    return sum(int(parameter.numel()) for parameter in module.parameters())
 
 
 def _check(settings: Settings) -> None:
@@ -153,7 +170,7 @@ def _step(settings: Settings, bench: Workbench, module: Any) -> int:
 
 
 def _factored(
-    module: Any, settings: Settings, given: tuple[Model, FittingData, Sequence[Any]]
+    module: Any, settings: Settings, given: tuple[Model, FittingData, list[Any]]
 ) -> list[Factored]:
     from jettison.graphs.torch_low_rank import factor, output_weights, thin_layers
     from jettison.graphs.torch_row_loss import row_loss_of
@@ -161,7 +178,7 @@ def _factored(
     model, fitting, batches = given
     layers = thin_layers(module, str(settings.get("layers", "")))
     weights: dict[str, Any] = {}
-    if bool(settings.get("weighed", True)):
+    if bool(settings.get("weighed", False)):
         weights = output_weights(module, layers, batches, row_loss_of(model, fitting))
     return factor(module, layers, batches, weights)
 
@@ -171,7 +188,7 @@ def _ranks(
 ) -> tuple[int | None, ...]:
     from jettison.numerics.rank_allocation import RankOptions, ranks_by_energy, ranks_for_cost
 
-    energy, weighed = float(settings.get("energy", 0.0)), bool(settings.get("weighed", True))
+    energy, weighed = float(settings.get("energy", 0.0)), bool(settings.get("weighed", False))
     options = []
     for one in made:
         full = float(macs.get(one.layer.name, 0))

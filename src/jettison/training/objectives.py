@@ -58,7 +58,11 @@ class CrossEntropy:
 
     def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
         """Gives the mean over the batch, in nats."""
-        scores = chosen(module(**inputs), self.place)
+        return self.of_answer(module(**inputs), inputs, targets)
+
+    def of_answer(self, answer: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """The same for an answer that is there already."""
+        scores = chosen(answer, self.place)
         return functional.cross_entropy(scores.float(), targets, label_smoothing=self.smoothing)
 
 
@@ -76,12 +80,16 @@ class SquaredError:
 
     def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
         """Gives the mean over the batch."""
-        answer = chosen(module(**inputs), self.place).float()
+        return self.of_answer(module(**inputs), inputs, targets)
+
+    def of_answer(self, answer: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """The same for an answer that is there already."""
+        values = chosen(answer, self.place).float()
         wanted = targets
         if wanted is None:
             with torch.no_grad():
                 wanted = chosen(self.teacher(**inputs), self.place).float()
-        return functional.mse_loss(answer, wanted.to(answer.dtype).reshape(answer.shape))
+        return functional.mse_loss(values, wanted.to(values.dtype).reshape(values.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +111,13 @@ class Distillation:
 
     def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
         """Gives the mean over the batch, in nats; labels are not read."""
+        return self.of_answer(module(**inputs), inputs, targets)
+
+    def of_answer(self, answer: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        """The same for an answer that is there already."""
         with torch.no_grad():
             wanted = chosen(self.teacher(**inputs), self.place).float() / self.temperature
-        scores = chosen(module(**inputs), self.place).float() / self.temperature
+        scores = chosen(answer, self.place).float() / self.temperature
         divergence = functional.kl_div(
             scores.log_softmax(1), wanted.log_softmax(1), reduction="batchmean", log_target=True
         )
@@ -138,6 +150,12 @@ class HiddenCosine:
         with torch.no_grad():
             wanted = self._values(self.teacher, inputs)
         values = self._values(module, inputs)
+        for name, one, two in zip(self.layers, values, wanted):
+            if one.shape != two.shape:
+                raise CandidateFailed(
+                    f"layer `{name}` answers with shape {tuple(one.shape)}, in the original with "
+                    f"{tuple(two.shape)}; compare layers whose channels all stayed"
+                )
         losses = [
             1 - functional.cosine_similarity(one.float(), two.float(), dim=-1).mean()
             for one, two in zip(values, wanted, strict=True)
@@ -168,7 +186,10 @@ class HiddenCosine:
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """A weighted sum of objectives; each runs the module itself."""
+    """A weighted sum of objectives.
+
+    Parts that only look at the answer (they have `of_answer`) share one run of the module.
+    """
 
     parts: Sequence[tuple[float, Objective]]
 
@@ -183,6 +204,13 @@ class Weighted:
 
     def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
         """Gives the weighted sum over the batch."""
-        return sum(
-            weight * part(module, inputs, targets) for weight, part in self.parts if weight > 0
-        )
+        answer: Any = None
+        total: Any = 0.0
+        for weight, part in self.parts:
+            of_answer = getattr(part, "of_answer", None)
+            if of_answer is None:
+                total = total + weight * part(module, inputs, targets)
+                continue
+            answer = module(**inputs) if answer is None else answer
+            total = total + weight * of_answer(answer, inputs, targets)
+        return total

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from jettison.domain.model import Model
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
@@ -105,8 +107,6 @@ def recover(
 
 def in_order(examples: FittingExamples, size: int) -> list[Any]:
     """All examples in order in batches of `size` rows; a small rest is left out."""
-    import torch
-
     starts = range(0, examples.n, size)
     return [
         examples.batch(torch.arange(start, min(start + size, examples.n)))
@@ -118,8 +118,13 @@ def in_order(examples: FittingExamples, size: int) -> list[Any]:
 class _Unlabelled:
     """An objective that is not shown the labels."""
 
-    def __init__(self, inner: Objective) -> None:
+    def __init__(self, inner: SquaredError) -> None:
         self._inner = inner
 
     def __call__(self, module: Any, inputs: Any, targets: Any) -> Any:
+        """Runs the module."""
         return self._inner(module, inputs, None)
+
+    def of_answer(self, answer: Any, inputs: Any, targets: Any) -> Any:
+        """The same for an answer that is there already."""
+        return self._inner.of_answer(answer, inputs, None)
