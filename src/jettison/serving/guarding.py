@@ -23,7 +23,7 @@ class Door:
     """All guardrails of one model, in the order in which they were set.
 
     Attributes:
-        names: of the guardrails.
+        note: what a person should know about it.
     """
 
     def __init__(self, model: Model, guardrails: Guardrails) -> None:
@@ -33,7 +33,7 @@ class Door:
             ConfigError: with every setting that the model can't have.
             UnknownName: for a guardrail that nobody registered.
         """
-        self.names = tuple(guardrails)
+        self.note = f"every request must pass the guardrails {', '.join(guardrails)}"
         self._checks: list[tuple[str, GuardrailCheck]] = []
         problems: list[str] = []
         for name, settings in guardrails.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,12 +55,16 @@ async def prepare_version(
     except BaseException:
         engine.close()
         raise
-    version = _version(name, admitted, engine, batcher, found)
-    return dataclasses.replace(version, door=door)
+    return _version(name, admitted, engine, batcher, found, door)
 
 
 def _version(
-    name: str, admitted: Admitted, engine: Engine, batcher: Batcher, found: Rehearsal
+    name: str,
+    admitted: Admitted,
+    engine: Engine,
+    batcher: Batcher,
+    found: Rehearsal,
+    door: Door | None,
 ) -> ServedVersion:
     served = admitted.served
     return ServedVersion(
@@ -80,8 +83,9 @@ def _version(
         policy=found.policy,
         seconds_by_rows=found.seconds_by_rows,
         label=label_of((*admitted.doubts, *found.doubts)),
-        notes=found.notes,
+        notes=found.notes if door is None else (*found.notes, door.note),
         original=admitted.record.model.artifact.digest,
+        door=door,
     )
 
 

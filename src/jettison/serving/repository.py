@@ -238,7 +238,7 @@ class Repository:
             return known
         monitor = await make_monitor(version, lineup.journal)
         if self._keeper is not None:
-            self._keeper.take_up(monitor)
+            await self._keeper.take_up(monitor)
         return monitor
 
     async def unload(self, name: str, version: str = "") -> None:

@@ -82,6 +82,14 @@ def job(bundle: Path) -> Callable[..., ExportJob]:
     return make
 
 
+@pytest.fixture
+def wheel(tmp_path: Path) -> str:
+    """The setting that names a wheel."""
+    path = tmp_path / "jettison-0.1.0-py3-none-any.whl"
+    path.write_bytes(b"a wheel")
+    return f"wheel={path}"
+
+
 def write_graph(
     folder: Path,
     inputs: dict[str, tuple[int, Shape]],

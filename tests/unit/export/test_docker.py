@@ -21,14 +21,6 @@ from tests.unit.export.dockerfiles import Instruction, in_context, one, read_doc
 MakeJob = Callable[..., ExportJob]
 
 
-@pytest.fixture
-def wheel(tmp_path: Path) -> str:
-    """The setting that names a wheel."""
-    path = tmp_path / "jettison-0.1.0-py3-none-any.whl"
-    path.write_bytes(b"a wheel")
-    return f"wheel={path}"
-
-
 def exported(job: ExportJob, folder: Path) -> list[Instruction]:
     """Writes an export and reads its Dockerfile."""
     folder.mkdir()

@@ -50,6 +50,7 @@ def test_every_protocol_refuses_alike(bundle: Path) -> None:
         with pytest.raises(InferenceServerException) as caught:
             remote.infer("m", [tensor])
         good = client.post("/v2/models/m/infer", json=infer_body(GOOD))
+        notes = server.call(server.repository.get, "m").notes
         text = client.get("/metrics").text
     assert [answer.status_code for answer in answers] == [422, 422]
     said = "input_limits: input `x` has 99.0 at row 0; allowed is -10 to 10"
@@ -57,6 +58,7 @@ def test_every_protocol_refuses_alike(bundle: Path) -> None:
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
     assert caught.value.message() == said
     assert good.status_code == httpx.codes.OK
+    assert notes[-1] == "every request must pass the guardrails input_limits"
     assert metric(text, "jettison_rejected_total", model="m", reason="guardrail") == 3
     assert metric(text, "jettison_requests_total", model="m", code="422") == 3
 

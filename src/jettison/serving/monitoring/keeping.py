@@ -20,7 +20,9 @@ from jettison.serving.monitoring.readings import Reading
 SAVE_SECONDS = 5.0
 """What came since the last save is lost if the process is killed."""
 
-LOCK = "lock"
+LOCK = ".lock"
+"""No model can be called so."""
+
 Key = tuple[str, str]
 
 logger = logging.getLogger("jettison.serving.monitoring")
@@ -138,13 +140,13 @@ class EvidenceKeeper:
             await asyncio.wait({self._task})
         self._held.close()
 
-    def take_up(self, monitor: QualityMonitor) -> None:
+    async def take_up(self, monitor: QualityMonitor) -> None:
         """Lets a new monitor go on where its bundle stood; a file that is not its own is set aside.
 
         Raises:
             UsageError: if a file can't be read or be given another name.
         """
-        data = self._folder.read(monitor)
+        data = await asyncio.to_thread(self._folder.read, monitor)
         if data is None:
             return
         watched = monitor.watched

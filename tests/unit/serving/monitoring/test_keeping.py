@@ -62,7 +62,7 @@ def kept(
         keeper = EvidenceKeeper(EvidenceFolder(place), lambda: [monitor])
         keeper.start()
         try:
-            keeper.take_up(monitor)
+            await keeper.take_up(monitor)
             await work(keeper)
         finally:
             await keeper.close()
@@ -109,7 +109,7 @@ def test_it_is_saved_while_the_server_runs(bundle: Path, tmp_path: Path) -> None
         await until(lambda: gauge(keeper, "unsaved_seconds") == 0.0)
 
     kept(place, desk.monitor, look)
-    assert sorted(one.name for one in place.rglob("*") if one.is_file()) == [path.name, "lock"]
+    assert sorted(one.name for one in place.rglob("*") if one.is_file()) == [".lock", path.name]
 
 
 def test_a_new_bundle_begins_its_own(bundle: Path, tmp_path: Path) -> None:
