@@ -118,11 +118,14 @@ class Potential:
         speedup: upper bound of original time / new time of the model (1.0: none to be had).
         size_ratio: lower bound of new bytes / original bytes (1.0: none to be had).
         reason: one sentence, with the figure that it comes from.
+        first_try: the same bound of the speedup for the settings that are tried first; 0 where
+            they reach for all there is.
     """
 
     speedup: float
     size_ratio: float
     reason: str
+    first_try: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ class Advice:
     technique: str
     potential: Potential
     recipes: tuple[str, ...]
+    conversion: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def plan(
         ranges=ranges,
         fixed=fixed,
         advice=tuple(
-            Advice(name, potentials[name], _recipes_with(name, routes))
+            Advice(name, potentials[name], _recipes_with(name, routes), kept[name].conversion)
             for name in sorted(kept, key=lambda n: (-potentials[n].speedup, n))
             if name in used
         ),

@@ -142,15 +142,23 @@ class Study:
             self._optuna.tell(frozen.number, state=TrialState.FAIL)
 
     def _by_potential(self) -> list[Route]:
-        speedup = {advice.technique: advice.potential.speedup for advice in self._space.advice}
+        """Where to begin: each technique that changes answers alone; the sampler joins them."""
+        known = {advice.technique: advice for advice in self._space.advice}
+
+        def changing(route: Route) -> int:
+            return sum(name in known and not known[name].conversion for name in route.techniques)
 
         def hope(route: Route) -> float:
             product = 1.0
             for name in route.techniques:
-                product *= speedup.get(name, 1.0)
+                if name in known:
+                    potential = known[name].potential
+                    product *= potential.first_try or potential.speedup
             return product
 
-        return sorted(self._space.routes, key=lambda r: (-hope(r), len(r.techniques)))
+        fewest = max(1, min(map(changing, self._space.routes), default=1))
+        alone = [route for route in self._space.routes if changing(route) <= fewest]
+        return sorted(alone, key=lambda r: (-hope(r), len(r.techniques)))
 
     def _defaults(self, route: Route) -> dict[str, Scalar]:
         params: dict[str, Scalar] = {"route": " > ".join((*route.techniques, route.runtime))}

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DatabaseError
 
-from jettison.domain.recipe import Choices, IntegerRange, Route, SearchSpace
+from jettison.domain.recipe import (
+    Advice,
+    Choices,
+    FloatRange,
+    IntegerRange,
+    Potential,
+    Route,
+    SearchSpace,
+)
 from jettison.domain.run import Trial
 from jettison.errors import UsageError
 from jettison.search.study import Study
@@ -46,6 +54,34 @@ def test_defaults_come_first_and_nothing_twice(tmp_path: Path) -> None:
     recipes = learn(opened(tmp_path), 10)
     assert set(recipes[:2]) == {"one(flag=True, k=0) > run", "two(x=3) > run"}
     assert len(recipes) == len(set(recipes)) == 5
+
+
+def test_what_changes_answers_is_tried_alone_before_it_is_joined(tmp_path: Path) -> None:
+    """Single techniques first, by what their first settings could gain; conversions don't count."""
+
+    def advice(
+        name: str, speedup: float, first: float = 0.0, *, conversion: bool = False
+    ) -> Advice:
+        return Advice(name, Potential(speedup, 1.0, "made up", first), (), conversion)
+
+    routes = [("cut", "cross", "round"), ("cut", "cross"), ("cross", "round"), ("cross",)]
+    space = SearchSpace(
+        routes=tuple(Route(names, "run") for names in routes),
+        ranges={"cut": {"share": FloatRange(0.1, 0.8, 0.2)}},
+        fixed={},
+        advice=(
+            advice("cut", 5.0, 1.2),
+            advice("round", 2.0),
+            advice("cross", 1.1, conversion=True),
+        ),
+        refused=(),
+    )
+    study = Study(tmp_path, space, ("cost", "drop"), 0, {"model": "m"})
+    assert learn(study, 3) == [
+        "cross > round > run",
+        "cut(share=0.2) > cross > run",
+        "cross > run",
+    ]
 
 
 def test_a_study_goes_on_after_a_crash(tmp_path: Path) -> None:

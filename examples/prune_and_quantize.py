@@ -1,0 +1,77 @@
+"""Channel pruning, masks and int8 in one search: ResNet-20 on the JPEG images of CIFAR-10.
+
+    python examples/prune_and_quantize.py [folder of the run]
+
+The network is given as a function and a file of weights, the images as JPEG bytes in a parquet
+file. Fitting rows come from the training images: thousands, because pruned layers are trained
+again for a few epochs; selection and certification rows from the test images. Read the answer: on
+a network as small as this one, fewer channels often lose more accuracy than they save time, and
+int8 alone wins.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import jettison as jt
+
+SHARED = Path(os.environ.get("JETTISON_DATA", "../shared/data"))
+HERE = Path(__file__).resolve().parent
+FITTING, SELECTION = 4000, 1500
+
+
+def images(name: str, rows: slice) -> pd.DataFrame:
+    """Some images of a split as JPEG bytes, in an order that mixes the classes."""
+    with np.load(SHARED / "vision" / name) as held:
+        joined, offsets, labels = held["jpeg"], held["offsets"], held["y"]
+    order = np.random.default_rng(0).permutation(len(labels))[rows]
+    jpeg = [joined[offsets[i] : offsets[i + 1]].tobytes() for i in order]
+    return pd.DataFrame({"image": jpeg, "label": labels[order].astype("int64")})
+
+
+def main(folder: Path) -> jt.Result:
+    """Writes the data, runs the search, prints the answer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "fitting": images("cifar10-jpeg-train.npz", slice(FITTING)),
+        "selection": images("cifar10-jpeg-test.npz", slice(SELECTION)),
+        "certification": images("cifar10-jpeg-test.npz", slice(SELECTION, None)),
+    }
+    for use, table in parts.items():
+        table.to_parquet(folder / f"{use}.parquet")
+    result = jt.optimize(
+        f"{HERE / 'cifar_resnet.py'}:resnet20",
+        target="label",
+        max_drop=0.01,
+        model_options={
+            "weights": str(SHARED / "models" / "resnet20-cifar10-chita.safetensors"),
+            "inputs": ["image: float32[batch, 3, 32, 32]"],
+        },
+        image={"mean": [0.5], "std": [0.5]},
+        data_options={
+            **{use: str(folder / f"{use}.parquet") for use in parts},
+            "fitting_rows": FITTING,
+        },
+        search={
+            "techniques": ["channel_pruning", "chita", "export_onnx", "int8_static"],
+            "minimise": ["size_bytes", "latency_ms", "sparse_size_bytes"],
+            "trials": 12,
+            "max_minutes": 12.0,
+            "shortlist": 3,
+        },
+        settings={"channel_pruning": {"fine_tune_epochs": 3}, "chita": {"stages": 6}},
+        output=str(folder / "run"),
+    )
+    print(result.answer)
+    for trial in result.record.trials:
+        print(f"{trial.state:9} {trial.recipe}  {trial.reason}")
+    return result
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "pruned-resnet"))
