@@ -8,13 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jettison.domain.device import Device, ServingProfile
+from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
 from jettison.domain.profile import LayerCost, Profile
 from jettison.domain.recipe import Choices, IntegerRange, Range, Ranges
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
 from jettison.errors import CandidateFailed
+from jettison.graphs.openvino_ir import FAILURES, import_openvino, reason_of
+from jettison.graphs.openvino_layers import Kernel, layer_costs
 from jettison.numerics.fixed_batches import fixed_batch, pieces
 
 DEVICE = "CPU"
@@ -23,6 +25,10 @@ PRECISIONS = ("f32", "bf16")
 BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 SPARSE_KERNELS = "amx_int8"
 """Only kernels for AMX read weights whose zeros were left out."""
+
+GROUPS = (0, 32, 128)
+"""Channels of an activation that are rounded together; 0 leaves all in float. Kernels for it need
+8-bit dot products."""
 
 DENSE = 1.0
 """A share of zeros that no weights reach: all are stored and computed with."""
@@ -46,13 +52,18 @@ class Openvino:
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:
-        """Only what can make a difference on this CPU, for this model, with these threads."""
+        """Only what can make a difference on this CPU, with these threads.
+
+        Pruned and compressed weights come later than this is asked, so the model doesn't tell.
+        """
         space: dict[str, Range] = {}
         if profile.serving.threads > 1 and max(profile.serving.batch_sizes) > 1:
             space["streams"] = IntegerRange(1, profile.serving.threads, 1)
         if BFLOAT16 & set(profile.device.features):
             space["precision"] = Choices(PRECISIONS, PRECISIONS[0])
-        if reads_sparse(profile.device) and {"sparse", "int8"} <= model.traits:
+        if profile.device.has_int8_dot_products and "matmul" in model.traits:
+            space["activation_group"] = Choices(GROUPS, GROUPS[0])
+        if SPARSE_KERNELS in profile.device.features and "matmul" in model.traits:
             space["sparse_rate"] = Choices((DENSE, 0.5), DENSE)
         return space
 
@@ -111,8 +122,6 @@ class OpenvinoRunner:
 
     def layer_costs(self, batch: Batch) -> tuple[LayerCost, ...]:
         """Gives each operator's share of the time, with what the saved graph stores in it."""
-        from jettison.graphs.openvino_layers import Kernel, layer_costs
-
         piece = next(pieces(batch, self._fixed)) if self._fixed else batch
         watched = compiled(self._path, {**self._wanted, "PERF_COUNT": True})
         request = watched.create_infer_request()
@@ -135,23 +144,25 @@ class OpenvinoRunner:
         return self._answers(self._requests[0])
 
     def _divided(self, batch: Batch, rows: int) -> dict[str, Array]:
-        from jettison.graphs.openvino_ir import FAILURES
-
         shares = [s for s in np.array_split(np.arange(rows), len(self._requests)) if len(s)]
-        busy = self._requests[: len(shares)]
-        try:
-            for request, share in zip(busy, shares, strict=True):
-                part = slice(int(share[0]), int(share[-1]) + 1)
+        failure: Exception | None = None
+        for request, share in zip(self._requests, shares):
+            part = slice(int(share[0]), int(share[-1]) + 1)
+            try:
                 request.start_async({n: batch[n][part] for n in self._inputs}, share_inputs=True)
-            for request in busy:
+            except FAILURES as error:
+                failure = failure or error
+        # All are waited for, so that none is busy when the next batch comes.
+        for request in self._requests[: len(shares)]:
+            try:
                 request.wait()
-        except FAILURES as error:
-            raise self._failed(error) from error
-        return _joined([self._answers(request) for request in busy], rows)
+            except FAILURES as error:
+                failure = failure or error
+        if failure is not None:
+            raise self._failed(failure) from failure
+        return _joined([self._answers(r) for r in self._requests[: len(shares)]], rows)
 
     def _infer(self, request: Any, batch: Batch) -> None:
-        from jettison.graphs.openvino_ir import FAILURES
-
         try:
             request.infer({name: batch[name] for name in self._inputs}, share_inputs=True)
         except FAILURES as error:
@@ -162,8 +173,6 @@ class OpenvinoRunner:
         return {name: request.get_tensor(name).data.copy() for name in self._outputs}
 
     def _failed(self, error: Exception) -> CandidateFailed:
-        from jettison.graphs.openvino_ir import reason_of
-
         return CandidateFailed(f"OpenVINO could not run {self._path}: {reason_of(error)}")
 
 
@@ -204,8 +213,6 @@ def compiled(path: Path, wanted: Mapping[str, Any]) -> Any:
     Raises:
         CandidateFailed: if OpenVINO refuses it, or this CPU lacks the precision.
     """
-    from jettison.graphs.openvino_ir import FAILURES, import_openvino, reason_of
-
     try:
         core = import_openvino().Core()
         able = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
@@ -217,11 +224,6 @@ def compiled(path: Path, wanted: Mapping[str, Any]) -> Any:
         return core.compile_model(path, DEVICE, dict(wanted))
     except FAILURES as error:
         raise CandidateFailed(f"OpenVINO could not load {path}: {reason_of(error)}") from error
-
-
-def reads_sparse(device: Device) -> bool:
-    """Whether OpenVINO has kernels here that read weights without their zeros."""
-    return SPARSE_KERNELS in device.features
 
 
 def _told(node: Any, fact: str) -> str:

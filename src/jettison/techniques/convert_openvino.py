@@ -12,6 +12,7 @@ from jettison.domain.recipe import Change, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.graphs.openvino_ir import names_of, read_onnx, settle_weights
 
 
 class ConvertOpenvino:
@@ -55,8 +56,6 @@ class ConvertOpenvino:
         Raises:
             CandidateFailed: if OpenVINO can't read the graph, or merged an input away.
         """
-        from jettison.graphs.openvino_ir import names_of, read_onnx, settle_weights
-
         graph = read_onnx(Path(bench.open(model)))
         for what, specs, ports in (
             ("input", model.inputs, graph.inputs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
@@ -13,15 +13,21 @@ from jettison.domain.record import Settings
 from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
-
-if TYPE_CHECKING:
-    from jettison.graphs.openvino_quantize import Rounding
+from jettison.graphs.openvino_ir import read_ir
+from jettison.graphs.openvino_quantize import (
+    BIAS_CORRECTIONS,
+    HALF_RANGES,
+    Rounding,
+    calibration_rows,
+    count_integers,
+    quantize,
+)
+from jettison.graphs.openvino_trials import spared
+from jettison.numerics.speed_bounds import int8_bound
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "FusedGemm", "FusedMatMul")
 TABLES = ("Gather",)
 PRESETS = ("performance", "mixed")
-BIAS_CORRECTIONS = ("fast", "full", "off")
-HALF_RANGES = ("all", "first", "none")
 ROWS = (300, 100, 30)
 
 
@@ -62,8 +68,6 @@ class NncfInt8:
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """Amdahl's bound over products and convolutions."""
-        from jettison.numerics.speed_bounds import int8_bound
-
         if not model.traits & {"matmul", "convolution"}:
             return Refusal(
                 self.name,
@@ -83,9 +87,6 @@ class NncfInt8:
             CandidateFailed: for a setting or a calibration row that can't be used, or if NNCF
                 fails; says why.
         """
-        from jettison.graphs.openvino_ir import read_ir
-        from jettison.graphs.openvino_quantize import calibration_rows, count_integers, quantize
-
         graph = read_ir(Path(bench.open(model)))
         rounding = _rounding(model, settings, fitting, bench, graph)
         rows = list(calibration_rows(model, fitting, rounding.rows))
@@ -99,8 +100,8 @@ class NncfInt8:
             )
         saved = bench.save(quantized, "openvino_ir", model)
         bits = {"all": "7-bit weights", "first": "7-bit weights in the first layers"}
-        spared = f"{len(rounding.spared)} layers left in float" if rounding.spared else ""
-        how = (bits.get(rounding.half_range, ""), f"ranges from {len(rows)} rows", spared)
+        left = f"{len(rounding.spared)} layers left in float" if rounding.spared else ""
+        how = (bits.get(rounding.half_range, ""), f"ranges from {len(rows)} rows", left)
         change = Change(
             f"{counted.told}, {', '.join(part for part in how if part)}; "
             f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
@@ -113,9 +114,6 @@ class NncfInt8:
 def _rounding(
     model: Model, settings: Settings, fitting: FittingData, bench: Workbench, graph: Any
 ) -> Rounding:
-    from jettison.graphs.openvino_quantize import Rounding
-    from jettison.graphs.openvino_trials import spared
-
     transformer = bool(settings.get("transformer", "attention" in model.traits))
     safe = "none" if bench.device.has_int8_dot_products else "all"
     rows = int(settings.get("rows", ROWS[0]))

@@ -12,6 +12,9 @@ from jettison.domain.recipe import Change, Choices, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.openvino_ir import read_ir
+from jettison.graphs.openvino_quantize import compress, count_integers
+from jettison.numerics.speed_bounds import streamed_bound
 
 MODES = ("int8", "int4_128", "int4_64", "int4_32")
 """Bits, and for 4 bits the weights that share a scale: a group size says nothing beside 8 bits."""
@@ -41,8 +44,6 @@ class NncfWeightOnly:
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """The bytes of the weights; time only where reading them takes longer than computing."""
-        from jettison.numerics.speed_bounds import streamed_bound
-
         if not model.traits & {"matmul", "convolution"}:
             return Refusal(
                 self.name,
@@ -61,9 +62,6 @@ class NncfWeightOnly:
             NothingChanged: if no layer of the saved graph has weights in 8 bits or fewer.
             CandidateFailed: for an unknown mode, or if NNCF fails; says why.
         """
-        from jettison.graphs.openvino_ir import read_ir
-        from jettison.graphs.openvino_quantize import compress, count_integers
-
         mode = str(settings.get("mode", MODES[0]))
         if mode not in MODES:
             raise CandidateFailed(

@@ -75,6 +75,14 @@ def test_streams_divide_a_batch(ir: Model, rows: Rows) -> None:
         np.testing.assert_allclose(two.run(batch)["scores"], one.run(batch)["scores"], atol=1e-6)
 
 
+def test_a_stream_is_free_again_after_a_failure(ir: Model, rows: Rows) -> None:
+    """A batch that fails in both streams leaves none of them busy."""
+    runner = prepared(ir, ServingProfile((1, 8), (0.5, 0.5), threads=2), streams=2)
+    with pytest.raises(CandidateFailed, match="OpenVINO could not run"):
+        runner.run({"x": np.zeros((4, 15), np.float32)})
+    assert np.isfinite(runner.run(rows.batch(slice(0, 4)))["scores"]).all()
+
+
 def test_threads_are_those_of_the_serving_profile(ir: Model) -> None:
     """No setting and no hint of OpenVINO gives a candidate other threads than the baseline has."""
     for threads, streams in ((1, 1), (2, 1), (2, 2)):
@@ -164,13 +172,13 @@ def profile_of(model: Model, serving: ServingProfile, *features: str) -> Profile
 
 
 def test_only_what_can_matter_is_open(ir: Model) -> None:
-    """Streams need threads and batches, bfloat16 and sparse weights need their instructions."""
+    """Streams need threads and batches; the others need their instructions, some also products."""
     space = Openvino().search_space
     one = ServingProfile((1, 8), (0.5, 0.5))
     assert space(ir, profile_of(ir, one, "avx2")) == {}
     several = ServingProfile((1, 8), (0.5, 0.5), threads=4)
     assert set(space(ir, profile_of(ir, several, "avx2"))) == {"streams"}
-    server = profile_of(ir, one, "avx2", "amx_int8", "amx_bf16")
-    assert set(space(ir, server)) == {"precision"}
-    pruned = ir.with_traits(add=frozenset({"sparse", "int8"}), remove=frozenset())
-    assert set(space(pruned, server)) == {"precision", "sparse_rate"}
+    server = profile_of(ir, one, "avx2", "avx512_vnni", "amx_int8", "amx_bf16")
+    assert set(space(ir, server)) == {"activation_group", "precision", "sparse_rate"}
+    without = ir.with_traits(add=frozenset(), remove=frozenset({"matmul"}))
+    assert set(space(without, server)) == {"precision"}
