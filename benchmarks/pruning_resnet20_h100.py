@@ -1,11 +1,11 @@
 """ResNet-20 on CIFAR-10 as JPEG: magnitude, backsolve and CHITA at sparsities 0.3 to 0.9.
 
-    PYTHONPATH=src python -m benchmarks.pruning_resnet20_h100 --device cuda --workers 4 --seconds 480
+    PYTHONPATH=src python -m benchmarks.pruning_resnet20_h100 --device cuda --workers 4 --seconds 175
 
 Needs PyTorch, NumPy, SciPy, safetensors and Pillow. The images are strongly compressed, which
 costs this checkpoint ten points before anything is pruned: published figures beside ours are of
-clean images, and only drops from each network's own dense accuracy can be compared.
-`--every 10 --few --sparsities 0.7 --device cpu` is a short form for a CPU.
+clean images, and at most drops from each network's own dense accuracy can be compared.
+`--every 10 --sparsities 0.7 --seeds 1` is a short form for a CPU.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.pruning.cases import resnet20_case
 from benchmarks.pruning.pool import Pool
-from benchmarks.pruning.runs import Options
-from benchmarks.pruning.store import keep
+from benchmarks.pruning.runs import Options, run
+from benchmarks.pruning.store import keep, known
 from benchmarks.pruning.tables import Method, Table, fill
 from benchmarks.results_file import Row
 
@@ -39,31 +39,35 @@ PUBLISHED = {
 
 NOTES = (
     "Fitted on 25,000 JPEG training images, 5,000 more held out for every choice, tested on the "
-    "10,000 JPEG test images. BatchNorm statistics are recomputed after every change of weights, "
-    "for magnitude too. Published figures are recalled from the paper (Benbaki et al., ICML 2023), "
+    "10,000 JPEG test images. BatchNorm statistics are recomputed after every change of weights "
+    "where that lowers the held-out loss, for magnitude too. Published figures are recalled from the paper (Benbaki et al., ICML 2023), "
     "not read in print, and are of clean images: not the same data.",
 )
 
 
-def methods(*, few: bool, large: bool) -> tuple[Method, ...]:
-    """The columns; `few` leaves all but the first candidate out, `large` fits an accelerator."""
-    n, workspace = (1000, 6 * 2**30) if large else (200, 2**28)
-    together = 25 if large else 1
-    base = Options(
-        rows=n, samples=16, together=together, workspace=workspace, ridges=(1.0, 1e-1, 1e-2, 1e-3)
+def methods(*, large: bool) -> tuple[Method, ...]:
+    """The columns; `large` is for an accelerator.
+
+    Rows, samples and stages are those of the authors' scripts for this network (500 rows of 16,
+    15 stages); only the ridge is chosen here, on held-out rows, in each run.
+    """
+    ridges = (1.0, 1e-1, 1e-2, 1e-3)
+    base = Options(rows=100, samples=16, together=1, ridges=ridges)
+    if large:
+        base = replace(base, rows=1000, together=100, workspace=6 * 2**30)
+        base = replace(base, recalibrated=5000, evaluated=1250)
+    many = replace(
+        base, rows=base.rows // 2, stages=15 if large else 4, first_order=1.0, ridges=ridges[1:]
     )
-    one = [base, replace(base, rows=n // 2, samples=32)]
-    single = [replace(base, search=1, first_order=c) for c in (0.0, 1.0)]
-    many = [
-        replace(base, stages=t, first_order=c, search=s, ridges=base.ridges[1:])
-        for t, c, s in ((15, 1.0, 0), (15, 0.0, 0), (15, 1.0, 1), (10, 1.0, 0))
-    ]
-    last = 1 if few else None
+    without = replace(many, first_order=0.0)
     return (
-        Method("magnitude", "magnitude", (base,), "MP"),
-        Method("magnitude + backsolve", "chita", tuple(one[:last])),
-        Method("CHITA, one stage", "chita", tuple(single[:last]), "CHITA"),
-        Method("CHITA, stages", "chita", tuple(many[:last]), "CHITA++"),
+        Method("magnitude", "magnitude", (base,), "MP", seeds=1),
+        Method("magnitude + backsolve", "chita", (base,)),
+        Method("CHITA, one stage", "chita", (replace(base, search=1),), "CHITA"),
+        Method(
+            "CHITA, stages without gradient", "chita", (without,), only=(0.9, 0.8, 0.7), seeds=1
+        ),
+        Method("CHITA, stages", "chita", (many,), "CHITA++"),
     )
 
 
@@ -97,12 +101,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--sparsities", type=float, nargs="+", default=SPARSITIES)
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--few", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="keeps the runs of the stored result")
     given = parser.parse_args()
+    name = "pruning-resnet20" if given.device != "cpu" else "pruning-resnet20-cpu"
+    runs = known(name) if given.resume else {}
     make = functools.partial(resnet20_case, given.data, given.device, given.every)
-    pool = Pool(make, given.workers, given.seconds)
+    pool = Pool(make, given.workers, given.seconds, runs)
     case = pool.case
-    columns = methods(few=given.few, large=given.device != "cpu")
+    columns = methods(large=given.device != "cpu")
     wanted = Table(
         case.title,
         columns,
@@ -113,12 +119,16 @@ def main() -> None:
         " on clean images",
     )
     dense = case.accuracy(case.network)
+    print(f"dense {dense:.2f}", flush=True)
+    again = run(case, "dense", 0.0, 0, columns[0].candidates[0]).accuracy
+    print(f"dense with BatchNorm statistics recomputed {again:.2f}", flush=True)
+    note = "published 91.36 on clean images"
     rows = [
-        Row(case.title, "dense", "accuracy", dense, None, None, "%", 1, "published 91.36 clean")
+        Row(case.title, "dense", "accuracy", dense, None, None, "%", 1, note),
+        Row(case.title, "dense, BatchNorm recomputed", "accuracy", again, None, None, "%", 1),
     ]
     rows += fill(wanted, pool)
-    name = "pruning-resnet20" if given.device != "cpu" else "pruning-resnet20-cpu"
-    keep(name, [*rows, *drops(rows, dense)], NOTES, given.device)
+    keep(name, [*rows, *drops(rows, dense)], NOTES, given.device, runs)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,17 @@ class Job:
     seed: int
     options: Options
 
+    @property
+    def key(self) -> str:
+        """What the outcome depends on, in words."""
+        # Magnitude reads no option.
+        told = "" if self.kind in ("magnitude", "dense") else f" {self.options.title}"
+        return f"{self.kind} {self.sparsity:g} seed {self.seed}{told}"
+
+
+Runs = dict[str, Outcome]
+"""Outcomes by the key of their job."""
+
 
 class Pool:
     """Worker processes that hold a case each; with no workers, this process.
@@ -32,10 +43,12 @@ class Pool:
         make: gives the case; must be importable, as it is called in every worker.
         workers: processes; networks of this size leave most of an accelerator idle.
         seconds: no job begins later than this.
+        runs: of earlier calls; their jobs are not run again, and new ones are added.
     """
 
-    def __init__(self, make: Callable[[], Case], workers: int, seconds: float) -> None:
+    def __init__(self, make: Callable[[], Case], workers: int, seconds: float, runs: Runs) -> None:
         self.case = make()
+        self.runs = runs
         self._end = time.time() + seconds
         self._pool: Any = None
         if workers:
@@ -46,10 +59,12 @@ class Pool:
 
     def map(self, jobs: Sequence[Job]) -> list[Outcome | None]:
         """The outcomes in order; `None` where there was no time left or the run failed."""
-        if self._pool is None:
-            return [_work(job) for job in jobs]
-        found: list[Outcome | None] = self._pool.map(_work, jobs, chunksize=1)
-        return found
+        new = list({job.key: job for job in jobs if job.key not in self.runs}.values())
+        made = self._pool.imap(_work, new) if self._pool is not None else map(_work, new)
+        for job, outcome in zip(new, made, strict=True):
+            if outcome is not None:
+                self.runs[job.key] = outcome
+        return [self.runs.get(job.key) for job in jobs]
 
     def alone(self, jobs: Sequence[Job]) -> list[Outcome | None]:
         """As `map`, in this process, so that nothing else shares the device."""

@@ -39,6 +39,8 @@ class Options:
     ridges: tuple[float, ...] = RIDGES
     together: int = 50
     workspace: int = 256 * 2**20
+    recalibrated: int = 1024
+    evaluated: int = 256
 
     @property
     def title(self) -> str:
@@ -58,7 +60,7 @@ class Outcome:
     nonzero: int
     seconds: float
     peak_bytes: int
-    ridge: float
+    ridge: float | None
 
 
 def run(case: Case, method: str, sparsity: float, seed: int, options: Options) -> Outcome:
@@ -66,7 +68,7 @@ def run(case: Case, method: str, sparsity: float, seed: int, options: Options) -
 
     Args:
         case: network and rows.
-        method: `magnitude`, `obs`, or `chita` (what it is more exactly is in the options).
+        method: `dense`, `magnitude`, `obs`, or `chita` (what it is more exactly is in the options).
         sparsity: share of zeros over all linear and convolution weights together.
         seed: of the held-out part, the rows and their order.
         options: of the method.
@@ -79,8 +81,11 @@ def run(case: Case, method: str, sparsity: float, seed: int, options: Options) -
     module = case.fresh()
     subject = _subject(case, module, seed, options)
     keep = keeps((subject.weights.size,), sparsity)[0]
-    ridge = math.nan
-    if method == "magnitude":
+    ridge = None
+    if method == "dense":
+        # BatchNorm statistics are recomputed, as after every pruning.
+        subject.write(subject.read())
+    elif method == "magnitude":
         weights = subject.read()
         subject.write(weights * LargestOverall(keep).mask(weights.abs()))
     elif method == "obs":
@@ -123,6 +128,8 @@ def _subject(case: Case, module: Any, seed: int, options: Options) -> TorchSubje
         options.first_order,
         Storage(limit_bytes=16 * 2**30, workspace_bytes=options.workspace),
         seed=seed,
+        recalibrated=options.recalibrated,
+        evaluated=options.evaluated,
     )
     objective = Objective("classification", options.labelled)
     layers = prunable_layers(module)

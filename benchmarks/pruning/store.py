@@ -7,21 +7,35 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import numpy as np
 import scipy
 import torch
 
-from benchmarks.results_file import Row, write
+from benchmarks.pruning.pool import Runs
+from benchmarks.pruning.runs import Outcome
+from benchmarks.results_file import RESULTS, Row, write
 
 
-def keep(name: str, rows: Sequence[Row], notes: Sequence[str], device: str) -> Path:
-    """Stores rows; on an accelerator the machine is told by its name."""
+def known(name: str) -> Runs:
+    """The runs that a stored result was made from; none where there is no result."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text()).get("runs", {})
+    return {key: Outcome(*values) for key, values in stored.items()}
+
+
+def keep(name: str, rows: Sequence[Row], notes: Sequence[str], device: str, runs: Runs) -> Path:
+    """Stores rows and the runs behind them; an accelerator is told by its name."""
+    told = {key: list(astuple(outcome)) for key, outcome in runs.items()}
     folder = os.environ.get("OUT")
     if device == "cpu" and not folder:
-        return write(name, rows, notes)
+        path = write(name, rows, notes)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "runs": told}, indent=1) + "\n")
+        return path
     machine = torch.cuda.get_device_name(0) if device.startswith("cuda") else platform.processor()
     content = {
         "machine": f"{machine}, lent by the hour",
@@ -34,6 +48,7 @@ def keep(name: str, rows: Sequence[Row], notes: Sequence[str], device: str) -> P
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "notes": list(notes),
         "rows": [asdict(row) for row in rows],
+        "runs": told,
     }
     path = Path(folder or ".") / f"{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -24,13 +24,16 @@ Found = dict[str, dict[float, list[Outcome]]]
 class Method:
     """One column of a table.
 
-    `published` is the name of the column in the published table, or empty.
+    `published` is the name of the column in the published table, or empty. With `only`, it is
+    run at these sparsities alone; with `seeds`, for fewer seeds than the others.
     """
 
     title: str
     kind: str
     candidates: tuple[Options, ...]
     published: str = ""
+    only: tuple[float, ...] = ()
+    seeds: int = 1_000
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def _sweep(table: Table, chosen: Mapping[str, Options], pool: Pool) -> Found:
         for seed in range(table.seeds)
         for sparsity in table.sparsities
         for method in reversed(table.methods)
-        if seed == 0 or method.kind != "magnitude"
+        if seed < method.seeds and (not method.only or sparsity in method.only)
     ]
     outcomes = pool.map([Job(m.kind, s, seed, chosen[m.title]) for m, s, seed in wanted])
     found: Found = {}
@@ -119,16 +122,20 @@ def _rows(
         mean, note = statistics.mean(accuracy), "; ".join(part for part in parts if part)
         low, high = interval(accuracy)
         yield Row(model, method.title, "accuracy", mean, low, high, "%", len(accuracy), note)
+        taken = [outcome.seconds for outcome in outcomes]
+        mean, (low, high) = statistics.mean(taken), interval(taken)
+        told = "beside other runs on the same machine"
+        yield Row(model, method.title, "time", mean, low, high, "s", len(taken), told)
 
 
 def _advantages(table: Table, found: Found) -> Iterator[Row]:
     """How much the last method is better than the others, seed by seed."""
-    last = table.methods[-1].title
+    last = [method.title for method in table.methods if not method.only][-1]
     for sparsity in sorted(found.get(last, {})):
         model = f"{table.title}: {last} against others, sparsity {sparsity:g}"
-        for method in table.methods[:-1]:
+        for method in table.methods:
             others = found.get(method.title, {}).get(sparsity, [])
-            if not others:
+            if not others or method.title == last:
                 continue
             # Magnitude has no seed: one value stands beside all.
             beside = others * len(found[last][sparsity]) if len(others) == 1 else others
@@ -143,11 +150,12 @@ def _advantages(table: Table, found: Found) -> Iterator[Row]:
 def _alone(table: Table, chosen: Mapping[str, Options], pool: Pool) -> Iterator[Row]:
     """Time and memory of one run of each method while nothing else uses the device."""
     sparsity = table.choosing[-1]
-    jobs = [Job(m.kind, sparsity, 0, chosen[m.title]) for m in table.methods]
+    jobs = [Job(m.kind, sparsity, 0, chosen[m.title]) for m in table.methods if not m.only]
     model = f"{table.title}: time and memory of one run, sparsity {sparsity:g}"
     # The first run pays for loading kernels.
     outcomes = pool.alone([jobs[0], *jobs])[1:]
-    for method, outcome in zip(table.methods, outcomes, strict=True):
+    timed = [method for method in table.methods if not method.only]
+    for method, outcome in zip(timed, outcomes, strict=True):
         if outcome is None:
             continue
         note = chosen[method.title].title if method.kind != "magnitude" else ""

@@ -87,7 +87,10 @@ class Masking:
         Raises:
             NothingChanged: if no weight became zero.
         """
-        norms = self._recalibrate()
+        return self.put_away(how, bench, technique, self._recalibrate())
+
+    def put_away(self, how: str, bench: Workbench, technique: Any, norms: int = 0) -> Applied:
+        """As `finish`, with BatchNorm statistics as they are; `norms` were recomputed."""
         total = sum(layer.count for layer in self.layers)
         zeros = _zeros(self.layers)
         if zeros <= self.zeros:

@@ -16,7 +16,7 @@ from jettison.errors import CandidateFailed
 from jettison.graphs.torch_batchnorm import batch_norms, recalibrate
 from jettison.graphs.torch_examples import Examples
 from jettison.graphs.torch_layers import PrunableLayer, n_of_m_mask
-from jettison.numerics.chita import PerGroup, Problem
+from jettison.numerics.chita import PerGroup, Problem, blocks_of
 from jettison.numerics.curvature import (
     FisherRows,
     Objective,
@@ -27,12 +27,6 @@ from jettison.numerics.curvature import (
     collect,
     collect_together,
 )
-
-EVALUATED = 256
-"""Examples in one forward pass without gradients."""
-
-RECALIBRATED = 1024
-"""Examples that BatchNorm statistics are recomputed from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +40,12 @@ class RowPlan:
         first_order: times the gradient of the loss in the local model; 1 is the whole gradient,
             0 leaves it out.
         storage: where rows are kept.
-        in_blocks: keeps the rows of as few layers at a time as the storage's limit asks for.
+        block: weights in a block that is solved apart; rows are then kept for as few blocks at
+            a time as the storage's limit asks for. 0 keeps all.
         seed: of the order of examples and of drawn targets.
+        output: place of the answer that the loss reads, where the module gives a tuple.
+        recalibrated: examples that BatchNorm statistics are recomputed from.
+        evaluated: examples in one forward pass without rows.
     """
 
     count: int
@@ -55,8 +53,11 @@ class RowPlan:
     together: int = 1
     first_order: float = 1.0
     storage: Storage = field(default_factory=Storage)
-    in_blocks: bool = False
+    block: int = 0
     seed: int = 0
+    output: int = 0
+    recalibrated: int = 1024
+    evaluated: int = 256
 
 
 class TorchSubject:
@@ -87,15 +88,25 @@ class TorchSubject:
         self._held = held_out
         taken = torch.zeros(examples.n, dtype=torch.bool)
         taken[held_out] = True
-        self._fit = (~taken).nonzero().flatten()
+        left = (~taken).nonzero().flatten()
+        # Rows may come sorted by class, and statistics of one class fit no other.
+        order = torch.Generator().manual_seed(plan.seed)
+        self._fit = left[torch.randperm(len(left), generator=order)]
         self._plan = plan
         self._dense: Any = None if objective.rows_are_gradients else copy.deepcopy(self._module)
-        self._has_norms = bool(batch_norms(module))
+        self._norms = batch_norms(module)
+        self._statistics = self._get()
+        self._known: float | None = None
         if not len(self._fit) or not len(held_out):
             raise CandidateFailed(
                 f"{examples.n} fitting rows are too few: some are for curvature and some are held "
                 "out; give at least 10 (`data.fitting_rows`)"
             )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the loss is that of right answers."""
+        return self._objective.labelled
 
     @property
     def rows_possible(self) -> int:
@@ -107,30 +118,52 @@ class TorchSubject:
         return self.weights.read()
 
     def write(self, weights: Any) -> None:
-        """Puts weights in and recomputes BatchNorm statistics on the fitting part."""
+        """Puts weights in; BatchNorm statistics are recomputed where that lowers the loss.
+
+        What stays was corrected for the statistics of the stage's begin, so recomputed ones can
+        undo the correction; after a large change they help. The held-out loss tells.
+        """
+        self._put(self._statistics)
         self.weights.write(weights)
-        if self._has_norms:
-            index = self._fit[:RECALIBRATED]
-            whole = len(index) // EVALUATED * EVALUATED or len(index)
-            recalibrate(self._module, (self._examples.batch(i) for i in _cut(index[:whole])))
+        self._known = self._mean_loss(self._held)
+        if not self._norms:
+            return
+        index = self._fit[: self._plan.recalibrated]
+        whole = len(index) // self._plan.evaluated * self._plan.evaluated or len(index)
+        recalibrate(self._module, (self._examples.batch(i) for i in self._cut(index[:whole])))
+        again = self._mean_loss(self._held)
+        # False for a loss that is not a number.
+        if again < self._known or self._known != self._known:
+            self._known = again
+        else:
+            self._put(self._statistics)
 
     def loss(self) -> float:
         """The mean loss on the held-out part."""
-        return self._mean_loss(self._held)
+        if self._known is None:
+            self._known = self._mean_loss(self._held)
+        return self._known
+
+    def _get(self) -> list[tuple[Any, Any]]:
+        return [(n.running_mean.clone(), n.running_var.clone()) for n in self._norms]
+
+    def _put(self, statistics: list[tuple[Any, Any]]) -> None:
+        for norm, (mean, variance) in zip(self._norms, statistics, strict=True):
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
 
     def problems(self, stage: int) -> Iterator[tuple[slice, Problem]]:
         """Local models of the loss at the current weights, scaled by n / samples.
 
-        One over all weights; in block mode one for each group of layers whose rows fit.
+        One over all weights; in block mode one for each part of the vector whose rows fit.
         """
-        for first, last in self._groups():
-            part = slice(self.weights.slices[first].start, self.weights.slices[last].stop)
-            group = WeightVector(self.weights.entries[first : last + 1])
-            yield part, self._problem(stage, group)
+        self._statistics = self._get()
+        for part in self._parts():
+            yield part, self._problem(stage, self.weights.within(part))
 
     def _problem(self, stage: int, group: WeightVector) -> Problem:
         rows = self._rows(stage, group)
-        plan, scale = self._plan, self._plan.first_order
+        scale = self._plan.first_order
         offset = linear = None
         if scale and self._objective.rows_are_gradients:
             offset = torch.full((rows.n,), scale / rows.samples, device=rows.values.device)
@@ -138,19 +171,20 @@ class TorchSubject:
             linear = scale * rows.n / rows.samples * self._gradient(group)
         return Problem(rows, group.read(), float(rows.n), offset, linear)
 
-    def _groups(self) -> Iterator[tuple[int, int]]:
-        """First and last layer of each group whose rows are kept at once."""
-        last = len(self.weights.slices) - 1
-        if not self._plan.in_blocks:
-            yield 0, last
+    def _parts(self) -> Iterator[slice]:
+        """Parts of the vector whose rows are kept at once; in block mode as many as must be."""
+        whole = slice(0, self.weights.size)
+        if not self._plan.block:
+            yield whole
             return
         most = self._plan.storage.limit_bytes // bytes_needed(self.rows_possible, 1)
-        first = 0
-        for place, part in enumerate(self.weights.slices):
-            if part.stop - self.weights.slices[first].start > most and place > first:
-                yield first, place - 1
-                first = place
-        yield first, last
+        start = stop = 0
+        for block in blocks_of(self.weights.slices, self._plan.block):
+            if block.stop - start > most and stop > start:
+                yield slice(start, stop)
+                start = stop
+            stop = block.stop
+        yield slice(start, stop)
 
     def _rows(self, stage: int, group: WeightVector) -> FisherRows:
         plan, count = self._plan, self.rows_possible
@@ -162,7 +196,10 @@ class TorchSubject:
             losses = self._losses(index, order)
             return collect(group, losses, (count, samples), plan.storage)
         batches = self._batches(index, order)
-        loss = self._objective.row_loss
+
+        def loss(answer: Any, targets: Any) -> Any:
+            return self._objective.row_loss(self._read(answer), targets)
+
         return collect_together(self._module, group, batches, loss, (count, samples), plan.storage)
 
     def _losses(self, index: Any, order: Any) -> Iterator[Callable[[], Any]]:
@@ -198,7 +235,7 @@ class TorchSubject:
     def _gradient(self, group: WeightVector) -> Any:
         """The gradient of the real loss over the fitting part, shape of the group."""
         total: Any = 0.0
-        for index in _cut(self._fit):
+        for index in self._cut(self._fit):
             loss = self._real_loss(index)
             found = torch.autograd.grad(loss, group.parameters, allow_unused=True)
             full = [
@@ -210,7 +247,7 @@ class TorchSubject:
 
     def _mean_loss(self, index: Any) -> float:
         with torch.no_grad():
-            parts = [float(self._real_loss(part)) * len(part) for part in _cut(index)]
+            parts = [float(self._real_loss(part)) * len(part) for part in self._cut(index)]
         return sum(parts) / len(index)
 
     def _real_loss(self, index: Any) -> Any:
@@ -222,9 +259,15 @@ class TorchSubject:
         targets = self._examples.targets(index)
         return self._objective.real_loss(self._answer(self._module, batch), targets, dense)
 
+    def _cut(self, index: Any) -> Sequence[Any]:
+        parts: Sequence[Any] = index.split(self._plan.evaluated)
+        return parts
+
     def _answer(self, module: Any, batch: Mapping[str, Any]) -> Any:
-        answer = module(**batch)
-        return answer[0] if isinstance(answer, tuple) else answer
+        return self._read(module(**batch))
+
+    def _read(self, answer: Any) -> Any:
+        return answer[self._plan.output] if isinstance(answer, tuple) else answer
 
 
 def weight_vector(layers: Sequence[PrunableLayer]) -> WeightVector:
@@ -247,8 +290,3 @@ def n_of_m_budget(layers: Sequence[PrunableLayer], n: int, m: int) -> PerGroup:
             for layer in layers
         ),
     )
-
-
-def _cut(index: Any) -> Sequence[Any]:
-    parts: Sequence[Any] = index.split(EVALUATED)
-    return parts

@@ -93,6 +93,5 @@ class PerGroup:
 
 
 def keeps(sizes: Sequence[int], sparsity: float) -> tuple[int, ...]:
-    """How many weights of each size stay at a sparsity: floor((1 - s) * size)."""
-    # The small term undoes (1 - 0.9) * 10 = 0.999...
-    return tuple(int((1.0 - sparsity) * size + 1e-9) for size in sizes)
+    """How many weights of each size stay at a sparsity from 0 to 1; exact to the nearest."""
+    return tuple(size - round(sparsity * size) for size in sizes)

@@ -107,7 +107,8 @@ class Search:
         first = critical_step(point.weights, slope, point.mask & active.mask, self.budget)
         if first is not None and exact < first:
             return plain
-        best, step = plain, exact if first is None else first
+        # A kept weight that is zero makes the critical step zero, which doubling can't leave.
+        best, step = plain, exact if first is None else max(first, exact / 2**self.effort.tries)
         for _ in range(self.effort.tries):
             new = self._projected(point, slope, step, active)
             if new.value >= best.value and step > exact:

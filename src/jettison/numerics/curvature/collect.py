@@ -70,8 +70,7 @@ def collect_together(
     named = {name: parameter.detach() for name, parameter in weights.named().items()}
 
     def one(parameters: Mapping[str, Any], inputs: Mapping[str, Any], targets: Any) -> Any:
-        answer = torch.func.functional_call(module, parameters, (), dict(inputs))
-        return loss(answer[0] if isinstance(answer, tuple) else answer, targets)
+        return loss(torch.func.functional_call(module, parameters, (), dict(inputs)), targets)
 
     many = torch.func.vmap(torch.func.grad(one), in_dims=(None, 0, 0))
 

@@ -42,17 +42,19 @@ class WeightVector:
 
     Args:
         entries: each weight once; p is the sum of their sizes.
+        part: what `read` and `flat` give of the vector; all by default.
     """
 
-    def __init__(self, entries: Sequence[WeightEntry]) -> None:
+    def __init__(self, entries: Sequence[WeightEntry], part: slice = slice(None)) -> None:
         self.entries = tuple(entries)
+        self._part = part
         self.shapes = tuple(entry.shape for entry in self.entries)
         sizes = [rows * columns for rows, columns in self.shapes]
         starts = [sum(sizes[:place]) for place in range(len(sizes))]
         self.slices = tuple(
             slice(start, start + size) for start, size in zip(starts, sizes, strict=True)
         )
-        self.size = sum(sizes)
+        self.size = len(range(sum(sizes))[part])
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -60,12 +62,12 @@ class WeightVector:
         return tuple(entry.parameter for entry in self.entries)
 
     def read(self) -> Any:
-        """The weights, shape (p,) of float32, a copy."""
+        """The weights of the part, shape (p,) of float32, a copy."""
         with torch.no_grad():
             return self.flat([entry.parameter for entry in self.entries]).clone()
 
     def write(self, values: Any) -> None:
-        """Puts weights of shape (p,) into the module."""
+        """Puts weights into the module, all of them whatever the part: shape (p,)."""
         with torch.no_grad():
             for entry, part, shape in zip(self.entries, self.slices, self.shapes, strict=True):
                 new = values[part].reshape(shape)
@@ -73,12 +75,12 @@ class WeightVector:
                 entry.parameter.copy_(new)
 
     def flat(self, tensors: Sequence[Any]) -> Any:
-        """Tensors shaped like the parameters, with equal leading dimensions, as (..., p)."""
+        """The part of tensors shaped like the parameters, with equal leading dimensions: (..., p)."""
         parts = [
             entry.matrix(tensor).flatten(-2)
             for entry, tensor in zip(self.entries, tensors, strict=True)
         ]
-        return torch.cat(parts, dim=-1).float()
+        return torch.cat(parts, dim=-1)[..., self._part].float()
 
     def named(self) -> Mapping[str, Any]:
         """Parameter name -> parameter."""
@@ -86,7 +88,23 @@ class WeightVector:
 
     def where(self, flags: Any) -> str:
         """The name of the first weight where a mask of shape (p,) is set; empty if nowhere."""
-        for entry, part in zip(self.entries, self.slices, strict=True):
-            if bool(flags[part].any()):
-                return entry.name
-        return ""
+        first = int(flags.nonzero()[0]) + (self._part.start or 0) if bool(flags.any()) else -1
+        return next(
+            (
+                e.name
+                for e, s in zip(self.entries, self.slices, strict=True)
+                if first in range(*s.indices(s.stop))
+            ),
+            "",
+        )
+
+    def within(self, part: slice) -> WeightVector:
+        """A vector over a contiguous part of this one, with only the entries that it meets."""
+        met = [
+            number
+            for number, own in enumerate(self.slices)
+            if own.start < part.stop and part.start < own.stop
+        ]
+        offset = self.slices[met[0]].start
+        inside = slice(part.start - offset, part.stop - offset)
+        return WeightVector(self.entries[met[0] : met[-1] + 1], inside)

@@ -44,9 +44,7 @@ def test_one_gram_matrix_serves_a_path_of_ridges(problem: Maker) -> None:
     mask = torch.arange(20) < 12
     shared = Backsolve(made, mask)
     for ridge in (1.0, 0.1, 0.01):
-        torch.testing.assert_close(
-            shared.weights(ridge), backsolve(made.with_ridge(ridge), mask)
-        )
+        torch.testing.assert_close(shared.weights(ridge), backsolve(made.with_ridge(ridge), mask))
 
 
 def test_nothing_kept_gives_zeros(problem: Maker) -> None:
