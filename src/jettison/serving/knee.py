@@ -19,7 +19,7 @@ SLACK = 0.05
 a larger one would make every caller wait longer for a gain that nobody sees."""
 
 ROUNDS = 50
-BUDGET_SECONDS = 1.0
+BUDGET_SECONDS = 0.6
 """For the way up, and again for the rounds; a size that has begun is finished."""
 
 FAR_BEYOND = 4.0

@@ -36,7 +36,7 @@ output's scale. Other shapes run other kernels, which add float32 in another ord
 Where a rounding of static int8 tips over, outputs move by 2e-5, and the certified size is the cap."""
 
 FEWEST = 8
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.4
 """Each look at the probes ends after so long, once it has seen 8: a start does not wait a minute for
 a large model. `jettison verify` looks at all."""
 
