@@ -37,7 +37,7 @@ __all__ = [
 BLOCK = 128
 """Columns that are compensated at once; wider ones to the right wait for the end of the block."""
 
-DECIDED_TOGETHER = 16
+DECIDED_TOGETHER = 32
 """Columns of which an unstructured mask is chosen at once."""
 
 DAMPING = 0.01

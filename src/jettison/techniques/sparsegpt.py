@@ -22,7 +22,7 @@ class Sparsegpt:
     """Prunes each layer by the squared error of its answers and compensates; needs no labels.
 
     Source: Frantar and Alistarh, SparseGPT, ICML 2023, arXiv 2301.00774, algorithm 1; masks are
-    chosen over 16 columns at a time instead of 128 (decision 0041).
+    chosen over 32 columns at a time instead of 128 (decision 0041).
     """
 
     name: ClassVar[str] = "sparsegpt"

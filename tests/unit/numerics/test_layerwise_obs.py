@@ -145,7 +145,7 @@ def test_narrow_spans_leave_room_for_compensation() -> None:
     weights = torch.randn(32, 64, dtype=torch.float64)
     factor = factorise(hessian_of(inputs))
     wide = walk(weights, factor, KeepShare(weights, factor, 0.5, span=64))
-    narrow = walk(weights, factor, KeepShare(weights, factor, 0.5))
+    narrow = walk(weights, factor, KeepShare(weights, factor, 0.5, span=16))
     assert error_of(weights, narrow, inputs) < 0.9 * error_of(weights, wide, inputs)
 
 
