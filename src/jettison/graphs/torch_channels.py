@@ -220,9 +220,10 @@ def _trace(module: Any, inputs: Mapping[str, Any]) -> Any:
         # The tracer follows gradients, so weights must have them.
         for weight, _ in needs:
             weight.requires_grad_(weight.is_floating_point())
-        return torch_pruning.DependencyGraph().build_dependency(
-            module, dict(inputs), forward_fn=lambda m, named: m(**named), verbose=False
-        )
+        with torch.enable_grad():
+            return torch_pruning.DependencyGraph().build_dependency(
+                module, dict(inputs), forward_fn=lambda m, named: m(**named), verbose=False
+            )
     except (RuntimeError, ValueError, AttributeError, KeyError, TypeError, AssertionError) as error:
         raise CandidateFailed(
             f"Torch-Pruning {torch_pruning.__version__} can't read how the layers of this model "
