@@ -43,7 +43,7 @@ from jettison.runtimes.openvino import properties
 from jettison.worker_client import QUIET
 
 WORK = Path(".bench/sparse").absolute()
-WIDTH, INNER, BLOCKS, POSITIONS = 384, 1536, 4, 128
+WIDTH, INNER, BLOCKS, POSITIONS = 384, 1536, 1, 128
 SMALLEST = 128 * 128
 """Matrices with fewer weights are left dense."""
 
@@ -70,7 +70,7 @@ def pruned(weights: Array, pattern: str) -> Array:
 
 
 def stack(path: Path) -> None:
-    """Writes the products of four transformer blocks, without what stands between them."""
+    """Writes the products of transformer blocks, without what stands between them."""
     rng = np.random.default_rng(0)
     nodes, weights, name = [], [], "x"
     shapes = [(WIDTH, WIDTH)] * 4 + [(WIDTH, INNER), (INNER, WIDTH)]
