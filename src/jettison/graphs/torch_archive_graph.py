@@ -96,8 +96,8 @@ class _Graph:
         outputs = node["outputs"]
         # The names that the archive gives its values are those of their shapes too.
         name = _output_name(outputs[0]) if len(outputs) == 1 else ""
-        name = check_name(name, "a node") if name else None
-        made = self.graph.create_node("call_function", target, tuple(positional), named, name)
+        checked = check_name(name, "a node") if name else None
+        made = self.graph.create_node("call_function", target, tuple(positional), named, checked)
         self.read.paths[made.name] = _innermost(node["metadata"].get("nn_module_stack", ""))
         region = isinstance(target, torch._ops.HigherOrderOperator)
         self._bind(made, outputs, several=region or len(outputs) > 1)

@@ -17,6 +17,9 @@ from jettison.graphs.torch_signature import Signature
 __all__ = ["described_outputs", "prediction_of", "task_of", "traits_of"]
 
 TASKS = ("classification", "regression", "embedding")
+NAMES = ("logits", "scores")
+"""Keys of a dictionary under which models give their prediction."""
+
 ATTENTION = "aten.scaled_dot_product_attention.default"
 
 
@@ -57,18 +60,21 @@ def _check_finite(signature: Signature, outputs: tuple[Any, ...]) -> None:
 def prediction_of(outputs: tuple[TensorSpec, ...]) -> TensorSpec:
     """The output that quality reads: the only one, or the only float matrix.
 
+    Of several matrices, the one that is called `logits` or `scores`.
+
     Raises:
         ModelError: if it can't be told.
     """
     if len(outputs) == 1:
         return outputs[0]
     matrices = [s for s in outputs if len(s.shape) == 2 and s.dtype.startswith("float")]
-    if len(matrices) == 1:
-        return matrices[0]
+    called = [s for s in matrices if s.name in NAMES]
+    if len(matrices) == 1 or len(called) == 1:
+        return (called or matrices)[0]
     listed = "; ".join(f"`{s.name}` {s.dtype} {list(s.shape)}" for s in outputs)
     raise ModelError(
         f"can't tell which output of the model is the prediction: {listed}; let `forward` return "
-        "one tensor, or one float tensor of two dimensions beside others"
+        "one tensor, or a dictionary with the key `logits`"
     )
 
 

@@ -9,6 +9,7 @@ Importing this file imports torch; plug-ins import it inside the methods that ne
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -61,7 +62,10 @@ def save_program(module: Any, folder: Path) -> tuple[str, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     if not _is_program(module):
         signature = signature_of(module)
-        module = capture(module, signature.inputs, signature.outputs)
+        # A program of fused attention could not be fused again once it is an ONNX graph.
+        plain = getattr(module, "plain_attention", contextlib.nullcontext)
+        with plain():
+            module = capture(module, signature.inputs, signature.outputs)
     described, tensors = _described(module)
     text = json.dumps(described, indent=1, allow_nan=False)
     write_atomically(folder / PROGRAM, f"{text}\n")

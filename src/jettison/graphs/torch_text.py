@@ -62,6 +62,16 @@ class TextModel(torch.nn.Module):  # type: ignore[misc]
         inputs = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in names)
         return Signature(inputs, ("logits",) if self.pooling is None else ("embedding",))
 
+    @contextlib.contextmanager
+    def plain_attention(self) -> Iterator[None]:
+        """Attends by matrix products and a softmax for a while, as fusion in a graph expects."""
+        before = self.backbone.config._attn_implementation
+        self.backbone.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            self.backbone.set_attn_implementation(before)
+
     def traceable(self) -> TextModel:
         """Gives itself with plain attention: what fused kernels leave, ORT does not recognise."""
         self.backbone.set_attn_implementation("eager")

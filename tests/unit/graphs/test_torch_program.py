@@ -80,6 +80,8 @@ def test_text_model(tiny_classifier: Path, tmp_path: Path) -> None:
     original = open_text_model(tiny_classifier)
     assert save_program(original, tmp_path) == ("program.json", "weights.safetensors")
     opened = open_program(tmp_path)
+    assert original.backbone.config._attn_implementation == "sdpa"
+    assert not any("dot_product" in str(node.target) for node in opened.graph.nodes)
     assert set(dict(original.named_parameters())) == set(dict(opened.named_parameters()))
     assert type(opened.backbone.get_submodule("bert.encoder.layer.0.output.dense")) is nn.Linear
     for rows, length in ((1, 5), (3, 11)):
