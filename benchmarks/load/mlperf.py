@@ -57,6 +57,8 @@ class HttpSystem:
         self._idle: list[Connection] = []
         self._waiting: list[int] = []
         self._failed = 0
+        self._busy = 0
+        self._opening: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> HttpSystem:
@@ -90,10 +92,26 @@ class HttpSystem:
         await close_all(self._idle)
 
     def _arrive(self, number: int) -> None:
-        if self._idle:
-            self._send(self._idle.pop(), number)
+        while self._idle:
+            connection = self._idle.pop()
+            # A server closes connections that have not been used for long.
+            if connection.idle:
+                self._send(connection, number)
+                return
+        self._waiting.append(number)
+        if self._busy + len(self._opening) >= CONNECTIONS:
+            return
+        task = self._loop.create_task(self._open())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self) -> None:
+        """One more connection, for whoever waits longest by then."""
+        connection = await connect(self._address)
+        if self._waiting:
+            self._send(connection, self._waiting.pop(0))
         else:
-            self._waiting.append(number)
+            self._idle.append(connection)
 
     def _send(self, connection: Connection, number: int) -> None:
         import mlperf_loadgen
@@ -102,11 +120,13 @@ class HttpSystem:
             answer = mlperf_loadgen.QuerySampleResponse(number, 0, 0)
             mlperf_loadgen.QuerySamplesComplete([answer])
             self._failed += reply.status != 200
-            if self._waiting:
+            self._busy -= 1
+            if self._waiting and connection.idle:
                 self._send(connection, self._waiting.pop(0))
-            else:
+            elif connection.idle:
                 self._idle.append(connection)
 
+        self._busy += 1
         connection.send(self._request, done)
 
 

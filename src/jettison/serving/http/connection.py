@@ -151,6 +151,9 @@ class DirectConnection(GuardedConnection):
             self._direct.hang_up()
             self._direct = None
         super().connection_lost(exc)
+        if isinstance(self.cycle, DirectCall):
+            # The two know each other; only the garbage collector would find them.
+            self.cycle = None
 
     def answered(self, call: DirectCall, status: int, headers: bytes, body: bytes) -> None:
         """Sends an answer in one write, and lets the next request have its turn."""

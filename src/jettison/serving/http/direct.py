@@ -284,3 +284,5 @@ class DirectCall:
     def _tell(self) -> None:
         self._ending.request_id = self.request_id
         self._ending.tell(self._calls.watch)
+        # An idle connection keeps its last call: that must not keep tensors.
+        self._call = self._accepted = None
