@@ -215,9 +215,10 @@ def _how(wish: _Wish, subject: TorchSubject, stages: Sequence[Stage]) -> str:
     fewer = f" (only {used:,} of {wish.rows:,} asked for, as the data allow)"
     last = stages[-1]
     before = last.loss - sum(stage.actual for stage in stages)
+    plural = "" if len(stages) == 1 else "s"
     return (
         f"by the curvature of the loss{'' if subject.labelled else ' to the own answers'}, with "
-        f"the others corrected, in {len(stages)} stage{'' if len(stages) == 1 else 's'} of {used:,} Fisher rows"
+        f"the others corrected, in {len(stages)} stage{plural} of {used:,} Fisher rows"
         f"{fewer if used < wish.rows else ''}; last ridge {last.ridge:.2g}; loss on held-out "
         f"fitting rows from {before:.4g} to {last.loss:.4g}"
     )
