@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from docs import pruning_tables
 from jettison import config
 
 DOCS = Path(__file__).parent
@@ -24,6 +25,15 @@ TITLES = {
     "minilm-embeddings": "MiniLM: sentence embeddings",
     "minilm-sst2": "MiniLM with a head: SST-2",
     "adult": "Forests on Adult, single rows",
+    "openvino_cpu": "ONNX Runtime and OpenVINO, float and int8",
+    "sparse_speed": "Where zeros pay",
+    "pruning-mlpnet": "Pruning MLPNet on MNIST",
+    "pruning-resnet20": "Pruning ResNet-20 on CIFAR-10 as JPEG",
+    "pruning-resnet20-cpu": "Pruning ResNet-20, the part that runs on a CPU",
+    "pruning-solver": "The solver of CHITA: time and memory",
+    "pruning_language-minilm": "Masks on MiniLM: STS-B",
+    "pruning_language-smollm2": "Masks on SmolLM2-135M, published in 4 bits: perplexity of WikiText-2",
+    "obs_spans": "Over how many columns a mask is chosen at once",
     "memory": "Memory on a model of 268 MB",
     "startup": "Start-up",
     "trial_shares": "Where the time of a search goes",
@@ -53,7 +63,7 @@ def section(title: str, name: str, stored: Mapping[str, Any]) -> str:
     machine = stored["machine"]
     words = machine if isinstance(machine, str) else _machine(machine)
     versions = ", ".join(f"{k} {v}" for k, v in sorted(stored["versions"].items()))
-    lines = [f"\n## {title}", f"`python -m benchmarks.{name.split('-')[0]}`, {stored['date']}."]
+    lines = [f"\n## {title}", f"`python -m benchmarks.{script(name)}`, {stored['date']}."]
     lines.append(f"{words}; {versions}.")
     lines += [str(note) for note in stored.get("notes", ())]
     by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -62,6 +72,16 @@ def section(title: str, name: str, stored: Mapping[str, Any]) -> str:
     for model, rows in by_model.items():
         lines += ["", f"**{model}**" if model != "-" else "", *table(rows)]
     return "\n".join(lines) + "\n"
+
+
+def script(name: str) -> str:
+    """The module that measures a stored result: the longest beginning of its name that is one."""
+    parts = name.split("-")
+    for count in range(len(parts), 0, -1):
+        near = sorted(RESULTS.parent.glob(f"{'_'.join(parts[:count])}*.py"))
+        if near:
+            return near[0].stem
+    return name
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
@@ -103,7 +123,9 @@ def main() -> None:
     """Writes both pages."""
     (DOCS / "configuration.md").write_text(config.render_reference())
     (DOCS / "results.md").write_text(results_page())
-    print("wrote docs/configuration.md and docs/results.md")
+    pruning = DOCS / "pruning.md"
+    pruning.write_text(pruning_tables.fill(pruning.read_text()))
+    print("wrote docs/configuration.md and docs/results.md, and the tables of docs/pruning.md")
 
 
 if __name__ == "__main__":
