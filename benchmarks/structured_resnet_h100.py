@@ -92,7 +92,9 @@ def untrained() -> list[Job]:
 
 def factored(network: str) -> list[Job]:
     """Rows of thin layers."""
-    return [Job(network, f"svd {how}", removed=r) for r in (0.3, 0.5) for how in ("variance", "loss")]
+    return [
+        Job(network, f"svd {how}", removed=r) for r in (0.3, 0.5) for how in ("variance", "loss")
+    ]
 
 
 def trained(epochs: int) -> list[Job]:
@@ -100,10 +102,9 @@ def trained(epochs: int) -> list[Job]:
     found = []
     for network in ("resnet56", "resnet20"):
         found.append(Job(network, "fisher", epochs=epochs, keep=True))
-        found.append(Job(network, epochs=epochs))
+        found.append(Job(network, epochs=epochs, keep=True))
     for network in ("resnet56", "resnet20"):
         found.append(Job(network, "reconstruction", epochs=epochs, keep=True))
-        found += [Job(network, "reconstruction"), Job(network, "reconstruction", evenly=True)]
     for network in ("resnet56", "resnet20"):
         found.append(Job(network, "group_l1", epochs=epochs))
         found.append(Job(network, "reconstruction", epochs=epochs, round_to=8, keep=True))
@@ -244,9 +245,11 @@ def _trained(
     done = train(module, rows, objective, plan, augment=cifar.crop_and_flip)
     torch.backends.cudnn.benchmark = False
     module.to(memory_format=torch.contiguous_format)
-    # With images as they are served, not as they were changed for training.
-    size = min(256, len(x))
-    recalibrate(module, [{"image": x[i : i + size]} for i in range(0, min(len(x), 8192), size)])
+    # With images as they are served. The rows are sorted by class, so they must be mixed: batches
+    # of one class each give BatchNorm statistics that no mixed batch has.
+    mixed = torch.randperm(len(x), generator=torch.Generator().manual_seed(job.seed))[:8192]
+    parts = mixed.to(x.device).split(min(256, len(x)))
+    recalibrate(module, [{"image": x[part]} for part in parts if len(part) >= min(128, len(x))])
     return list(done.losses)
 
 
