@@ -100,7 +100,7 @@ class NncfInt8:
             )
         saved = bench.save(quantized, "openvino_ir", model)
         bits = {"all": "7-bit weights", "first": "7-bit weights in the first layers"}
-        left = f"{len(rounding.spared)} layers left in float" if rounding.spared else ""
+        left = f"left in float: {', '.join(rounding.spared)}" if rounding.spared else ""
         how = (bits.get(rounding.half_range, ""), f"ranges from {len(rows)} rows", left)
         change = Change(
             f"{counted.told}, {', '.join(part for part in how if part)}; "
