@@ -35,8 +35,9 @@ def recalibrate(module: Any, batches: Iterable[Mapping[str, Any]]) -> int:
 
     Args:
         module: called with the tensors of a batch by name.
-        batches: input name -> tensor of shape (n, ...); on the module's device. A last batch
-            much smaller than the others weighs as much as they do, so leave it out.
+        batches: input name -> tensor of shape (n, ...); on the module's device. Mix the rows:
+            batches of one class each give variances that no mixed batch has. A last batch much
+            smaller than the others weighs as much as they do, so leave it out.
 
     Returns:
         The number of BatchNorm layers; 0 leaves the module as it was and reads no batch.

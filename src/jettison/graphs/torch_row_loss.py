@@ -14,11 +14,20 @@ from jettison.domain.splits import FittingData
 from jettison.graphs.torch_gates import RowLoss
 from jettison.numerics.curvature import Objective
 
-__all__ = ["row_loss_of"]
+__all__ = ["mixed_order", "row_loss_of"]
+
+
+def mixed_order(fitting: FittingData) -> Any:
+    """A permutation of the fitting rows, shape (n,), the same for the same seed.
+
+    Rows may come sorted by class, and a batch of one class has BatchNorm statistics that no mixed
+    batch has.
+    """
+    return torch.randperm(fitting.rows.n, generator=torch.Generator().manual_seed(fitting.seed))
 
 
 def row_loss_of(model: Model, fitting: FittingData) -> RowLoss:
-    """Gives the sum of the losses of some fitting rows, as `gate_gradients` asks for it.
+    """Gives the sum of the losses of some fitting rows, counted in `mixed_order`.
 
     Where the fitting rows have class labels, it is their cross entropy. Without labels, targets
     are drawn from the model's own answers, so that the squared gradients are its true Fisher
@@ -29,7 +38,7 @@ def row_loss_of(model: Model, fitting: FittingData) -> RowLoss:
     objective = Objective(model.task, known is not None and model.task == "classification")
     place = [spec.name for spec in model.outputs].index(model.prediction)
     targets = (
-        torch.from_numpy(known.astype("int64"))
+        torch.from_numpy(known.astype("int64"))[mixed_order(fitting)]
         if objective.labelled and known is not None
         else None
     )

@@ -110,13 +110,13 @@ class ChannelPruning:
                 a model whose layers can't be traced; says what to do.
         """
         from jettison.graphs.torch_examples import FittingExamples
-        from jettison.training.recovery import in_order, recover
+        from jettison.training.recovery import mixed_batches, recover
         from jettison.training.settings import RecoverySettings
 
         plan, wish = _plan(settings), RecoverySettings.of(settings)
         module, original = bench.open(model).eval(), bench.open(model).eval()
         examples = FittingExamples(fitting, classes=model.task == "classification")
-        batches = in_order(examples, 64)
+        batches = mixed_batches(examples, fitting, 64)
         with running():
             if str(settings.get("unit", UNITS[0])) == UNITS[1]:
                 told, operators = _shortened(module, plan, model, batches)

@@ -91,14 +91,14 @@ class LowRank:
         """
         from jettison.graphs.torch_examples import FittingExamples
         from jettison.graphs.torch_macs import total_macs
-        from jettison.training.recovery import in_order, recover
+        from jettison.training.recovery import mixed_batches, recover
         from jettison.training.settings import RecoverySettings
 
         _check(settings)
         wish = RecoverySettings.of(settings)
         module, original = bench.open(model).eval(), bench.open(model).eval()
         examples = FittingExamples(fitting, classes=model.task == "classification")
-        batches = in_order(examples, 64)
+        batches = mixed_batches(examples, fitting, 64)
         step = _step(settings, bench, module)
         with running():
             ranks, layers = _replaced(module, settings, (model, fitting, batches), step)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from jettison.domain.model import Model
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 from jettison.graphs.torch_batchnorm import recalibrate
 from jettison.graphs.torch_examples import FittingExamples
+from jettison.graphs.torch_row_loss import mixed_order
 from jettison.training.loop import Trained, TrainingPlan, train, zero_masks
 from jettison.training.objectives import (
     CrossEntropy,
@@ -25,7 +24,7 @@ from jettison.training.objectives import (
 )
 from jettison.training.settings import RecoverySettings
 
-__all__ = ["objective_for", "prediction_place", "recover"]
+__all__ = ["mixed_batches", "objective_for", "prediction_place", "recover"]
 
 
 def prediction_place(model: Model) -> int:
@@ -101,17 +100,15 @@ def recover(
         seed=fitting.seed,
     )
     done = train(module, examples, objective, plan, zero_masks(module))
-    recalibrate(module, in_order(examples, 64))
+    recalibrate(module, mixed_batches(examples, fitting, 64))
     return done
 
 
-def in_order(examples: FittingExamples, size: int) -> list[Any]:
-    """All examples in order in batches of `size` rows; a small rest is left out."""
-    starts = range(0, examples.n, size)
+def mixed_batches(examples: FittingExamples, fitting: FittingData, size: int) -> list[Any]:
+    """All fitting rows in `mixed_order`, in batches of `size` rows; a small rest is left out."""
+    parts = mixed_order(fitting).split(size)
     return [
-        examples.batch(torch.arange(start, min(start + size, examples.n)))
-        for start in starts
-        if start == 0 or examples.n - start >= size // 2
+        examples.batch(part) for n, part in enumerate(parts) if n == 0 or len(part) >= size // 2
     ]
 
 
