@@ -31,7 +31,7 @@ class LowRank:
 
     Settings: `removed` (share of all multiply-accumulates), or `energy` (above 0: each layer
     keeps this share of its answer's variance instead); `weighed` (errors count by the gradient
-    of the loss instead of as shares of each layer's own variance; measured to be worse), `round_to` (ranks are multiples of it; 0: what
+    of the loss instead of as shares of each layer's own variance), `round_to` (ranks are multiples of it; 0: what
     this machine's kernels like, as measured), `layers` (patterns of names), and a short training
     run: `fine_tune_epochs` (0: none), `fine_tune_target`, `learning_rate`, `optimizer`,
     `batch_size`, `temperature`. A layer is replaced only where that saves products.
