@@ -46,7 +46,9 @@ class Recover:
         if model.task == "embedding":
             return Refusal(self.name, "embeddings have no labels to learn from")
         return Potential(
-            1.0, 1.0, "training changes no shape and no zero; it gives back quality that a mask took"
+            1.0,
+            1.0,
+            "training changes no shape and no zero; it gives back quality that a mask took",
         )
 
     def apply(
