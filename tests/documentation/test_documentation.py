@@ -27,6 +27,12 @@ def commands() -> dict[str, set[str]]:
     }
 
 
+def shell_blocks(text: str) -> list[str]:
+    """The code blocks of a page that a person would type."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+    return [block for language, block in fenced if language in ("", "bash", "console", "sh")]
+
+
 def test_every_command_has_a_section() -> None:
     """docs/commands.md has a heading for each command, and none for another."""
     headings = set(re.findall(r"^## jettison (\w+)$", (DOCS / "commands.md").read_text(), re.M))
@@ -57,8 +63,8 @@ def test_every_technique_is_explained() -> None:
 def test_commands_in_the_documentation_exist(page: Path) -> None:
     """Each `jettison ...` line in a code block names a command and options that exist."""
     known = commands()
-    for block in re.findall(r"```(?:bash|console|sh)?\n(.*?)```", page.read_text(), re.S):
-        for line in re.findall(r"^(?:\$ )?jettison (.+)$", block, re.M):
+    for block in shell_blocks(page.read_text()):
+        for line in re.findall(r"^(?:\$ )?jettison (.+)$", block.replace("\\\n", " "), re.M):
             words = shlex.split(line.partition("#")[0])
             assert words[0] in known, f"{page.name}: jettison {line}"
             for word in words[1:]:

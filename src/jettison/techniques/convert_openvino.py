@@ -24,7 +24,7 @@ class ConvertOpenvino:
     """
 
     name: ClassVar[str] = "convert_openvino"
-    requires: ClassVar[frozenset[str]] = frozenset({"onnx", "standard-operators"})
+    requires: ClassVar[frozenset[str]] = frozenset({"onnx", "standard-operators", "float32"})
     adds: ClassVar[frozenset[str]] = frozenset({"openvino"})
     removes: ClassVar[frozenset[str]] = frozenset({"onnx"})
     conversion: ClassVar[bool] = True
