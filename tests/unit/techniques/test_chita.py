@@ -93,13 +93,13 @@ def zeros(model: Model) -> dict[str, int]:
 def test_one_stage_at_95_percent_beats_magnitude(
     mlpnet: Model, digits: Digits, bench_in: BenchIn, mnist: Any
 ) -> None:
-    """With curvature of 2,000 images, 5 % of the weights keep points that magnitude loses."""
-    rows = digits(2000, True)
+    """With curvature of 4,000 images, 5 % of the weights keep points that magnitude loses."""
+    rows = digits(5000, True)
     plain = MagnitudePruning().apply(mlpnet, {"sparsity": 0.95}, rows, bench_in("magnitude"))
-    settings = {"sparsity": 0.95, "stages": 1, "rows": 200, "search": 2}
+    settings = {"sparsity": 0.95, "stages": 1, "rows": 200, "first_order": False}
     made = Chita().apply(mlpnet, settings, rows, bench_in("chita"))
     assert accuracy(plain.model, mnist) == pytest.approx(0.836, abs=0.002)
-    assert accuracy(made.model, mnist) > 0.85
+    assert accuracy(made.model, mnist) > 0.855
     assert sum(zeros(made.model).values()) == 30742
     assert made.changes[0].weights == 30742
     assert "1 stage of 200 Fisher rows; last ridge" in made.changes[0].what
@@ -110,9 +110,9 @@ def test_one_stage_at_95_percent_beats_magnitude(
 def test_stages_without_labels_stay_near_the_own_answers(
     mlpnet: Model, digits: Digits, bench_in: BenchIn, mnist: Any
 ) -> None:
-    """Without labels, answers of the model itself stand in, and stages gain a lot at 95 %."""
-    settings = {"sparsity": 0.95, "stages": 4, "rows": 100}
-    made = Chita().apply(mlpnet, settings, digits(2000, False), bench_in("chita"))
+    """Without labels, answers of the model itself stand in: far above magnitude's 83.6 % at 95 %."""
+    settings = {"sparsity": 0.95, "stages": 5, "rows": 250}
+    made = Chita().apply(mlpnet, settings, digits(5000, False), bench_in("chita"))
     assert accuracy(made.model, mnist) > 0.86
     assert "loss to the own answers" in made.changes[0].what
 
