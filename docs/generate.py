@@ -27,6 +27,7 @@ TITLES = {
     "adult": "Forests on Adult, single rows",
     "openvino_cpu": "ONNX Runtime and OpenVINO, float and int8",
     "sparse_speed": "Where zeros pay",
+    "torch_exporters": "Two exporters from PyTorch to ONNX",
     "pruning-mlpnet": "Pruning MLPNet on MNIST",
     "pruning-resnet20": "Pruning ResNet-20 on CIFAR-10 as JPEG",
     "pruning-resnet20-cpu": "Pruning ResNet-20, the part that runs on a CPU",
