@@ -1,4 +1,4 @@
-"""Structured before unstructured, and both before fewer bits: in every legal order, by traits."""
+"""Structured before unstructured, then training, then fewer bits: in every legal order, by traits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from jettison.domain.traits import TRAITS, illegality, traits_after
 ROLES = {
     "structured": {"channel_pruning", "low_rank"},
     "mask": {"chita", "magnitude_pruning", "sparsegpt", "wanda"},
+    "training": {"recover"},
     "bits": {"half_precision", "int8_dynamic", "int8_static", "nncf_int8", "nncf_weight_only"},
     "conversion": {"convert_openvino", "convert_sklearn", "export_onnx", "transformer_fusion"},
 }
 """What each technique of ours does, told apart from the traits that it states."""
 
 RANK = {
-    name: place for place, role in enumerate(("structured", "mask", "bits")) for name in ROLES[role]
+    name: place
+    for place, role in enumerate(("structured", "mask", "training", "bits"))
+    for name in ROLES[role]
 }
 START = frozenset({"torch", "float32", "dense", "matmul", "convolution", "attention"})
 FOUND = frozenset({"matmul", "convolution", "attention", "standard-operators"})
