@@ -92,6 +92,8 @@ def test_too_few_rows_are_told_before_the_seal_opens(
         "label",
         "--minimise",
         "size_bytes",
+        "--technique",
+        "int8_static",
         "--trials",
         "1",
         "--ledger",

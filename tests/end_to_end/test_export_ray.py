@@ -59,7 +59,7 @@ def test_two_replicas_answer_as_the_engine_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(output["data"], expected.reshape(-1), rtol=1e-6)
     assert told["metadata"]["name"] == "reviews"
     assert (told["ready"], told["malformed"], told["unknown"]) == (200, 400, 404)
-    assert told["check"].strip() == "8 probes, 0 differences"
+    assert told["check"].strip() == "64 probes, 0 differences"
 
 
 def test_the_app_is_the_file_that_is_checked_here(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ OTHERS = 2
 """Further members of the front that are timed for the report, beside the shortlist."""
 
 LONGEST_MINUTES, SHORTEST_MINUTES, SHARE = 6.0, 1.5, 0.25
-"""Timing repeats disturbed launches for at most this share of the search's own minutes."""
+"""Timing repeats disturbed launches for at most this share of the search's own minutes, and for the
+shortest time where the cost is not a time: then times only inform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def time_finalists(
     chosen = [*shortlist, *[t for t in others if t not in shortlist][:OTHERS]]
     variants = [variant_of(t.candidate) for t in chosen if t.candidate is not None]
     progress.stage("time finalists")
-    minutes = min(LONGEST_MINUTES, max(SHORTEST_MINUTES, SHARE * search_minutes))
+    cost = bench.costs[0]
+    longest = LONGEST_MINUTES if registry.get("costs", cost).timed else SHORTEST_MINUTES
+    minutes = min(longest, max(SHORTEST_MINUTES, SHARE * search_minutes))
     plan = measure.ClaimPlan(
         # Without a candidate there is nothing to claim: two launches tell what the baseline costs.
         launches=5 if variants else 2,
@@ -70,7 +73,6 @@ def time_finalists(
         plan,
         bench.folder / "claims",
     )
-    cost = bench.costs[0]
     finalists = tuple(
         _finalist(trial, result.measurements[trial.recipe.digest], cost, result.noise_floor)
         for trial in shortlist

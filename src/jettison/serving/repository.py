@@ -136,6 +136,7 @@ class Repository:
             if after is chosen:
                 raise
             chosen = after
+            self._let_in(chosen, request)
             ticket = chosen.batcher.accept(request, caller)
         return Accepted(lineup, chosen, request, ticket)
 

@@ -47,7 +47,7 @@ def test_classifier(mine: Path, tmp_path: Path) -> None:
     assert {s.shape for s in model.inputs} == {("batch", "sequence")}
     assert model.outputs[0].name == model.prediction == "logits"
     assert model.outputs[0].shape == ("batch", 3)
-    assert model.traits == {"torch", "float32", "matmul", "attention"}
+    assert model.traits == {"torch", "float32", "dense", "matmul", "attention"}
     assert model.encoder.settings["max_length"] == 64
     assert model.encoder.settings["pad_id"] == 0
 

@@ -38,7 +38,7 @@ def test_a_good_bundle_is_admitted(bundle: Path) -> None:
     assert label_of(admitted.doubts) == "certified"
     assert admitted.served.model.artifact.path == bundle / "model" / "model.onnx"
     assert admitted.card == (bundle / "README.md").read_text()
-    assert len(admitted.probes["input.x"]) == 8
+    assert len(admitted.probes["input.x"]) == 64
     refuse_doubtful(admitted, admitted.doubts, allowed=False)
 
 
