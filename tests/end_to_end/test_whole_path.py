@@ -82,6 +82,8 @@ def test_agreement_is_certified_where_there_are_no_labels(
         "0.02",
         "--minimise",
         "size_bytes",
+        "--technique",
+        "int8_static",
         "--trials",
         "2",
         "--ledger",
