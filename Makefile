@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/jettison demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	$(BIN)/python -m tests.run
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks examples

@@ -109,11 +109,11 @@ def test_several_bundles(bundles: Path, tmp_path: Path) -> None:
 
 def test_sigterm_answers_all_that_was_accepted(bundles: Path, tmp_path: Path) -> None:
     """200 requests in flight: each gets its answer, then the process ends with 0, and nothing is left."""
-    rows = np.tile(ROWS, (32, 1))
+    rows = np.tile(ROWS, (8, 1))
 
     async def ask(url: str, server: ServeProcess) -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(limits=limits, timeout=60.0) as client:
+        async with httpx.AsyncClient(limits=limits, timeout=600.0) as client:
             asked = [
                 asyncio.create_task(client.post(url, json=infer_body(rows))) for _ in range(200)
             ]
@@ -131,19 +131,20 @@ def test_sigterm_answers_all_that_was_accepted(bundles: Path, tmp_path: Path) ->
                 await asyncio.open_connection(host, int(port))
             return answers
 
-    words = [f"m={bundles / 'slow'}", "--deadline-seconds", "60", "--max-batch-rows", "8"]
+    # So long a deadline that the queue takes all of them however slow the machine is just now.
+    words = [f"m={bundles / 'slow'}", "--deadline-seconds", "600", "--max-batch-rows", "8"]
     with ServeProcess(tmp_path, *words) as server:
         family = server.family()
         answers = asyncio.run(ask(f"{server.url}/v2/models/m/infer", server))
         assert len(answered_by(answers)) == 1
-        assert all(scores_of(answer).shape == (128, 4) for answer in answers)
+        assert all(scores_of(answer).shape == (len(rows), 4) for answer in answers)
         assert server.process.wait(60) == 0
         assert not any(process.is_running() for process in family)
 
 
 def test_sigterm_answers_all_that_was_accepted_over_grpc(bundles: Path, tmp_path: Path) -> None:
     """Calls in flight are answered; a call that comes later is told that nobody is there."""
-    rows = np.tile(ROWS, (32, 1))
+    rows = np.tile(ROWS, (8, 1))
 
     async def ask(server: ServeProcess) -> list[np.ndarray]:
         tensor = aio.InferInput("x", list(rows.shape), "FP32")
@@ -160,7 +161,7 @@ def test_sigterm_answers_all_that_was_accepted_over_grpc(bundles: Path, tmp_path
             server.process.send_signal(signal.SIGTERM)
             return [answer.as_numpy("scores") for answer in await asyncio.gather(*asked)]
 
-    words = [f"m={bundles / 'slow'}", "--deadline-seconds", "60", "--max-batch-rows", "8"]
+    words = [f"m={bundles / 'slow'}", "--deadline-seconds", "600", "--max-batch-rows", "8"]
     with ServeProcess(tmp_path, *words) as server:
         answers = asyncio.run(ask(server))
         assert len(answers) == 50

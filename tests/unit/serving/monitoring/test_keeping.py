@@ -25,7 +25,9 @@ from jettison.serving.monitoring.keeping import EvidenceFolder
 folder, chance = EvidenceFolder(Path(sys.argv[1])), random.Random(7)
 path = folder.place / "m" / "b.json"
 evidence = {"model": "m", "bundle": "b", "tests": [{"filler": list(range(200_000))}]}
-for _ in range(8):
+parts = turns = 0
+while turns < 8 or not parts and turns < 400:
+    turns += 1
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -42,8 +44,9 @@ for _ in range(8):
     while more := os.read(read, 1000):
         told += more
     os.close(read)
-    parts = len(list(path.parent.glob(".*.part")))
-    print(json.dumps([int(told.split()[-1]), parts, path.read_text()]))
+    found = len(list(path.parent.glob(".*.part")))
+    parts += found
+    print(json.dumps([int(told.split()[-1]), found, path.read_text()]))
 """
 
 
@@ -204,7 +207,10 @@ def test_a_disk_that_takes_nothing_is_seen(
 
 
 def test_kill_in_the_middle_of_writing_leaves_a_whole_file(tmp_path: Path) -> None:
-    """Killed (-9) at random moments: the file is the last save or the one after it, never a half."""
+    """Killed (-9) at random moments: the file is the last save or the one after it, never a half.
+
+    The kills go on until one came in the middle of a write, which no clock can promise.
+    """
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path / "state")],
         capture_output=True,
@@ -212,7 +218,7 @@ def test_kill_in_the_middle_of_writing_leaves_a_whole_file(tmp_path: Path) -> No
         check=True,
     )
     told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == 8
+    assert len(told) >= 8
     for last, _, text in told:
         evidence = json.loads(text)["evidence"]
         assert evidence["tests"][0]["filler"] == list(range(200_000))
