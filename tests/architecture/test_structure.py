@@ -83,7 +83,7 @@ def test_functions_are_short_and_take_few_arguments() -> None:
     lengths: list[int] = []
     wide: list[str] = []
     for path in FILES:
-        if path.name == "cli.py":
+        if path.name == "cli.py" or path.parent.name == "cli":
             continue  # each option of a command is a parameter of its function
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -1,0 +1,59 @@
+"""Commands about what was shipped: verify, export, monitoring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    expect: Annotated[str, typer.Option(help="Digest that the bundle must have.")] = "",
+) -> None:
+    """Check a bundle: hashes, reload, outputs, verdicts."""
+    from jettison.pipeline import verify as checking
+
+    result = checking.verify(bundle, expect)
+    for check in result.checks:
+        print(f"ok   {check}")
+    for note in result.notes:
+        print(f"note {note}")
+    print(f"bundle {result.digest}: {result.status}")
+
+
+def export(
+    kind: Annotated[str, typer.Argument(help="triton, kserve, docker, ray, ...")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: new, or empty.")],
+    name: Annotated[str, typer.Option(help="Name of the model (the bundle's folder).")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of the kind; repeatable.")
+    ] = None,
+    allow_uncertified: Annotated[
+        bool, typer.Option("--allow-uncertified", help="Export what no certificate covers.")
+    ] = False,
+) -> None:
+    """Write a bundle for another server: Triton, KServe, a container, Ray Serve."""
+    from jettison.export import exporting
+
+    result = exporting.export(
+        kind, bundle, out, name=name, given=set_ or (), allow_uncertified=allow_uncertified
+    )
+    print(f"wrote {result.folder} from bundle {result.digest}: {result.status}")
+    for step in result.steps:
+        print(f"next {step}")
+
+
+def monitoring(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; made where it is missing.")],
+    target: Annotated[
+        str, typer.Option(help="host:port of the server, as Prometheus reaches it.")
+    ] = "127.0.0.1:8080",
+) -> None:
+    """Write alert rules for Prometheus and a dashboard for Grafana."""
+    from jettison.serving.observability.monitoring_files import write_monitoring
+
+    for path in write_monitoring(folder, target):
+        print(f"wrote {path}")
