@@ -61,7 +61,7 @@ def main() -> None:
 def _recipe(bundle: Path) -> Recipe:
     port = free_port()
     command = [
-        *(sys.executable, "-m", "jettison.cli", "serve", f"{NAME}={bundle}"),
+        *(sys.executable, "-m", "jettison", "serve", f"{NAME}={bundle}"),
         *("--port", str(port), "--grpc-port", str(free_port())),
         *("--max-batch-rows", "8", "--allow-uncertified"),
     ]

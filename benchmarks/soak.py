@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
 def _recipe(bundle: Path) -> Recipe:
     port = free_port()
     command = [
-        *(sys.executable, "-m", "jettison.cli", "serve", f"{NAME}={bundle}"),
+        *(sys.executable, "-m", "jettison", "serve", f"{NAME}={bundle}"),
         *("--port", str(port), "--grpc-port", str(free_port())),
         *("--max-batch-rows", str(CAP), "--deadline-seconds", str(DEADLINE_SECONDS)),
         "--allow-uncertified",

@@ -18,8 +18,8 @@ COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import jettison": [sys.executable, "-c", "import jettison"],
     "import numpy": [sys.executable, "-c", "import numpy"],
-    "jettison --help": [sys.executable, "-m", "jettison.cli", "--help"],
-    "jettison list": [sys.executable, "-m", "jettison.cli", "list"],
+    "jettison --help": [sys.executable, "-m", "jettison", "--help"],
+    "jettison list": [sys.executable, "-m", "jettison", "list"],
 }
 
 

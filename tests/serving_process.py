@@ -39,7 +39,7 @@ class ServeProcess:
         self.command = [
             sys.executable,
             "-m",
-            "jettison.cli",
+            "jettison",
             "serve",
             *words,
             *ports,

@@ -109,7 +109,7 @@ def jettison(case: Case) -> Made:
         ),
     )
     command = [
-        *(sys.executable, "-m", "jettison.cli", "serve", f"{NAME}={case.bundle}"),
+        *(sys.executable, "-m", "jettison", "serve", f"{NAME}={case.bundle}"),
         *("--port", str(port), "--grpc-port", str(grpc_port)),
         *("--max-batch-rows", str(case.cap), "--allow-uncertified"),
     ]
@@ -125,7 +125,7 @@ def holding(case: Case) -> Made:
     path = tensors.infer_path(NAME)
     requests = tuple(tensors.binary_request(path, row) for row in case.inputs)
     command = [
-        *(sys.executable, "-m", "jettison.cli", "serve", f"{NAME}={case.bundle}"),
+        *(sys.executable, "-m", "jettison", "serve", f"{NAME}={case.bundle}"),
         *("--port", str(port), "--no-grpc", "--max-batch-rows", str(case.cap)),
         *("--hold-ms", str(case.wait_ms), "--allow-uncertified"),
     ]

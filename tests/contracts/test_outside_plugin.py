@@ -58,7 +58,7 @@ def run(site: Path, *words: str) -> str:
 
 def test_it_is_listed_with_its_package(site: Path) -> None:
     """`jettison list techniques` shows it beside ours, with the package that brings it."""
-    shown = run(site, "-m", "jettison.cli", "list", "techniques")
+    shown = run(site, "-m", "jettison", "list", "techniques")
     assert "round_weights" in shown
     assert "outside" in shown
 

@@ -74,7 +74,7 @@ def prepared(setup: str, words: list[str]) -> list[str]:
 
     Not `preexec_fn`: libraries with threads of their own (gRPC) abort in a plain fork.
     """
-    start = "os.execv(sys.executable, [sys.executable, '-m', 'jettison.cli', *sys.argv[1:]])"
+    start = "os.execv(sys.executable, [sys.executable, '-m', 'jettison', *sys.argv[1:]])"
     return [sys.executable, "-c", f"import os, resource, signal, sys; {setup}; {start}", *words]
 
 
@@ -97,7 +97,7 @@ def jettison(tmp_path: Path) -> Command:
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "jettison.cli", *words],
+            [sys.executable, "-m", "jettison", *words],
             cwd=tmp_path,
             capture_output=True,
             text=True,

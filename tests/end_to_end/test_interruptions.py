@@ -22,7 +22,7 @@ def test_kill_loses_at_most_the_running_trial(
     """After kill -9 in the search the same command goes on; finished trials are not repeated."""
     words = options(small, tmp_path / "ledger", "--trials", "4", "--no-certify")
     process = subprocess.Popen(
-        [sys.executable, "-m", "jettison.cli", *words],
+        [sys.executable, "-m", "jettison", *words],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -79,7 +79,7 @@ def test_two_runs_in_one_folder_are_refused(
     """The second run ends at once with exit 2 and says what holds the folder."""
     words = options(small, tmp_path / "ledger", "--trials", "3", "--no-certify")
     first = subprocess.Popen(
-        [sys.executable, "-m", "jettison.cli", *words],
+        [sys.executable, "-m", "jettison", *words],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

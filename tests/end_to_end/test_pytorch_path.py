@@ -101,7 +101,7 @@ def test_plan_and_answers(configuration: Path, tmp_path: Path) -> None:
 def test_the_command(configuration: Path) -> None:
     """`jettison profile` shows the layers of the network by their names."""
     done = subprocess.run(
-        [sys.executable, "-m", "jettison.cli", "profile", str(configuration)],
+        [sys.executable, "-m", "jettison", "profile", str(configuration)],
         capture_output=True,
         text=True,
         check=True,

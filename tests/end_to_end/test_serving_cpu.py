@@ -40,7 +40,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
     ports = [free_port(), free_port()]
     request = _request()
     ours = [
-        *(sys.executable, "-m", "jettison.cli", "serve", f"{NAME}={bundle}", "--no-grpc"),
+        *(sys.executable, "-m", "jettison", "serve", f"{NAME}={bundle}", "--no-grpc"),
         *("--port", str(ports[0]), "--max-batch-rows", str(CLIENTS), "--allow-uncertified"),
     ]
     environment = {**os.environ, "BENCH_PORT": str(ports[1]), "BENCH_ANSWER_BYTES": "240"}

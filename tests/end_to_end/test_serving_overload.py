@@ -42,7 +42,7 @@ def serve(folder: Path, network: models.Network, *options: str) -> Server:
     bundle = models.bundle_of(model, folder / "bundle", (1, CAP))
     port = free_port()
     command = [
-        *(sys.executable, "-m", "jettison.cli", "serve", f"{NAME}={bundle}", "--no-grpc"),
+        *(sys.executable, "-m", "jettison", "serve", f"{NAME}={bundle}", "--no-grpc"),
         *("--port", str(port), "--max-batch-rows", str(CAP), "--allow-uncertified", *options),
     ]
     first = tensors.binary_request(tensors.infer_path(NAME), {"x": base_row()})

@@ -426,7 +426,7 @@ def test_the_command_needs_its_extra(bundles: Path, tmp_path: Path) -> None:
         "None if name == 'httptools' else find(name, package)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "jettison.cli", "serve", str(bundles / "first")],
+        [sys.executable, "-m", "jettison", "serve", str(bundles / "first")],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
