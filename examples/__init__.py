@@ -1,0 +1,1 @@
+"""Networks and scripts that show jettison; a package, since another distribution installs `examples` too."""
