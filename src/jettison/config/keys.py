@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from jettison.config.card_keys import CARD_KEYS
 from jettison.config.input_keys import DATA_KEYS, IMAGE_KEYS, MODEL_KEYS
 from jettison.config.key import LARGEST_SEED, REQUIRED, SEED, Key, Names, Seed, Text, defaults_of
 from jettison.domain.certificate import Requirement
@@ -203,6 +204,7 @@ KEYS: tuple[Key, ...] = (
     *SEARCH_KEYS,
     *SERVING_KEYS,
     *REQUIRE_KEYS,
+    *CARD_KEYS,
 )
 
 SECTIONS: dict[str, str] = {
@@ -212,6 +214,7 @@ SECTIONS: dict[str, str] = {
     "search": "What is tried, for how long, and what must get smaller.",
     "serving": "How the model will be served. Never searched.",
     "require": "What must not get worse; one table `[[require]]` for each metric.",
+    "card": "What you say about the model on its card; empty texts are shown as not stated.",
     "ranges": "Narrowed ranges of a technique or runtime, searched: "
     "`ranges.NAME.SETTING = [low, high]`, or a list of other values to choose from.",
     "settings": "Fixed values of a technique or runtime, not searched: "

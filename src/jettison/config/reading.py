@@ -22,6 +22,7 @@ from jettison.config.requirements import GROUP_FACTOR
 from jettison.config.toml_lines import KeyPath, key_lines
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import (
+    CardSection,
     Configuration,
     DataSection,
     ImageSection,
@@ -101,6 +102,7 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
     data = checked_table("data", values.get("data", {}), ("data",), mistakes)
     search = checked_table("search", values.get("search", {}), ("search",), mistakes)
     serving = _serving(values.get("serving", {}), mistakes)
+    card = checked_table("card", values.get("card", {}), ("card",), mistakes)
     ranges = read_ranges(values.get("ranges", {}), values.get("settings", {}), mistakes)
     settings = read_settings(values.get("settings", {}), mistakes)
     _check_data(data, mistakes)
@@ -117,6 +119,7 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
         ranges=ranges,
         settings=settings,
         image=image,
+        card=CardSection(**card),
         **top,
     )
 

@@ -100,6 +100,29 @@ class SearchSection:
 
 
 @dataclass(frozen=True, slots=True)
+class CardSection:
+    """`card` of jettison.toml: what only the owner can say; an empty text is "not stated".
+
+    Attributes:
+        intended_use, out_of_scope, limits: what the model is for, is not for, and where it fails.
+        training: how and on what the original was trained.
+        data: what the rows are that were given here.
+        licence: of the original, as Hugging Face names it or in other words.
+        base_model: the original on the Hugging Face hub, `owner/name`.
+        contact: whom to write to.
+    """
+
+    intended_use: str = ""
+    out_of_scope: str = ""
+    limits: str = ""
+    training: str = ""
+    data: str = ""
+    licence: str = ""
+    base_model: str = ""
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything that a run depends on besides the files.
 
@@ -109,6 +132,7 @@ class Configuration:
         ranges, settings: per technique or runtime, narrowed ranges and fixed values.
         on_undecided: `fail`, or `ship_listed` (ships with the group named as not certified).
         image: how images are encoded; `None` where the model takes none.
+        card: what the owner says on the model card.
         output: folder of the run; the bundle is `output/release`.
         ledger: folder of the ledger; empty for the user's state directory.
     """
@@ -124,3 +148,4 @@ class Configuration:
     output: str = "jettison-run"
     ledger: str = ""
     image: ImageSection | None = None
+    card: CardSection = field(default_factory=CardSection)
