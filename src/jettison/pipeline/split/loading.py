@@ -38,6 +38,7 @@ from jettison.pipeline.split.labelling import (
     take_labels,
 )
 from jettison.pipeline.split.notes import notes_about
+from jettison.pipeline.split.places import save_places
 from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file, read_object
 from jettison.trust.seal import seal_rows
@@ -92,11 +93,14 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
         keys = _raw_keys(section, tables, fed_columns(bound, columns), division.certification)
-        splits = _write(pool, labels, division, ranks, keys, (section, folder))
-        if _answers_known(section, tables):
-            answers = take_labels(labels, division.fitting).targets
-            fitting = FittingData.of(splits.fitting.rows, section.seed, answers)
-            splits = dataclasses.replace(splits, fitting=fitting)
+        taken = {use: take_labels(labels, getattr(division, use)) for use in USES}
+        for use in ("fitting", "certification"):
+            if not _answers_known(section, tables, use):
+                taken[use] = dataclasses.replace(taken[use], targets=None)
+        splits = _write(pool, taken, division, ranks, keys, (section, folder))
+        save_places(_locations(section, tables, live), tables, division, folder)
+        fitting = FittingData.of(splits.fitting.rows, section.seed, taken["fitting"].targets)
+        splits = dataclasses.replace(splits, fitting=fitting)
     notes = notes_about(section, tables, division, labels, splits.certification)
     return dataclasses.replace(
         splits, encoder=bound, raw=str((folder / "raw").resolve()), notes=notes
@@ -154,10 +158,19 @@ def _tables(section: DataSection, live: Mapping[str, Any]) -> dict[str, Example]
 
 
 def _labels(section: DataSection, model: Model, tables: Mapping[str, Example]) -> Labels:
-    """Labels of all rows in order. A fitting file of its own needs none and gets fillers."""
+    """Labels of all rows in order.
+
+    A fitting file of its own needs none and gets fillers; so do the targets of a certification
+    file without them, which a person will label (`jettison label`).
+    """
     parts = []
     for use, table in tables.items():
         where = f"`{use}`"
+        if use == "certification" and not _answers_known(section, tables, use):
+            bare = label_rows(table, dataclasses.replace(section, target=""), model, where)
+            filler = np.zeros(table.n, dtype=_target_type(parts[-1]))
+            parts.append(dataclasses.replace(bare, targets=filler))
+            continue
         if use != "fitting":
             parts.append(label_rows(table, section, model, where))
             check_several_classes(parts[-1], where)
@@ -177,9 +190,18 @@ def _labels(section: DataSection, model: Model, tables: Mapping[str, Example]) -
     return join_labels(parts)
 
 
-def _answers_known(section: DataSection, tables: Mapping[str, Example]) -> bool:
-    """Whether the fitting rows have targets of their own."""
-    return "fitting" not in tables or section.target in tables["fitting"].columns
+def _answers_known(section: DataSection, tables: Mapping[str, Example], use: str) -> bool:
+    """Whether the rows of a use have targets of their own, or none are declared at all."""
+    return not section.target or use not in tables or section.target in tables[use].columns
+
+
+def _target_type(labels: Labels) -> np.dtype[Any]:
+    return np.dtype(np.int64) if labels.targets is None else labels.targets.dtype
+
+
+def _locations(section: DataSection, tables: Mapping[str, Example], live: Any) -> Mapping[str, str]:
+    """The file of each table; empty for what was given in Python."""
+    return {use: "" if use in _by_use(live) else getattr(section, use) for use in tables}
 
 
 def _own_units(labels: Labels, n: int) -> Array:
@@ -246,7 +268,7 @@ def _raw_keys(
 
 def _write(
     pool: Pool,
-    labels: Labels,
+    taken: Mapping[str, Labels],
     division: Division,
     ranks: Sequence[str],
     keys: tuple[list[str], ...],
@@ -261,8 +283,8 @@ def _write(
         rows = take_rows(pool, index, folder / ".pool" / "certification")
         digests = [pool.digests[int(row)] for row in index]
         more = [[key or digest for key, digest in zip(column, digests)] for column in keys]
-        taken = take_labels(labels, index)
-        certification = seal_rows(rows, taken, digests, folder / "sealed", more)
+        labels = taken["certification"]
+        certification = seal_rows(rows, labels, digests, folder / "sealed", more)
     whole = hashlib.sha256(f"{section.seed}".encode())
     for use in USES:
         whole.update(f"\n{use}".encode())
@@ -270,7 +292,7 @@ def _write(
             whole.update(f"\n{ranks[int(row)]}".encode())
     return Splits(
         FittingData(fitting, section.seed),
-        SelectionSet(selection, take_labels(labels, division.selection)),
+        SelectionSet(selection, taken["selection"]),
         certification,
         section.seed,
         whole.hexdigest(),

@@ -36,7 +36,7 @@ def notes_about(
     """One sentence for each thing that was done, or that looks odd but is allowed."""
     return (
         *_left_out(division, section.fitting_rows),
-        *_targets(division, labels),
+        *_targets(division, labels, certification),
         *_groups(labels, certification),
         *_undeclared_units(section, tables),
     )
@@ -57,10 +57,15 @@ def _left_out(division: Division, most: int) -> Iterator[str]:
         yield (f"{division.cut} fitting rows beyond the {most} of `fitting_rows` were left out.")
 
 
-def _targets(division: Division, labels: Labels) -> Iterator[str]:
+def _targets(
+    division: Division, labels: Labels, certification: CertificationSet | None
+) -> Iterator[str]:
     if labels.targets is None or labels.targets.dtype.kind != "i":
         return
-    used = labels.targets[np.concatenate([division.selection, division.certification])]
+    known = [division.selection]
+    if certification is None or certification.labelled:
+        known.append(division.certification)
+    used = labels.targets[np.concatenate(known)]
     values, counts = np.unique(used, return_counts=True)
     if values[0] == 1:
         yield (
