@@ -113,7 +113,12 @@ def prepare(
     with watch.stage("profile"):
         progress.stage("profile")
         profile = profiling.profile(
-            model, splits.fitting.rows, configuration.serving, work / "profile", _raw(splits)
+            model,
+            splits.fitting.rows,
+            configuration.serving,
+            work / "profile",
+            _raw(splits),
+            _sensing(splits, work),
         )
         starts, failed = _starts(model, splits, configuration, work)
         # A baseline that shows no layers is shown by those of its first conversion.
@@ -177,6 +182,13 @@ def _doubts(configuration: Configuration, model: Model, splits: Splits) -> Itera
 
 def _raw(splits: Splits) -> Path | None:
     return Path(splits.raw) if splits.raw else None
+
+
+def _sensing(splits: Splits, work: Path) -> profiling.Sensing | None:
+    """Made-up rows tell nothing about what layers lose."""
+    if splits.selection is None:
+        return None
+    return profiling.Sensing(splits.fitting, work / "artifacts" / applying.CACHE_FOLDER)
 
 
 def _labelled(splits: Splits) -> bool:

@@ -167,11 +167,12 @@ def advise(source: SourceArgument, data: Data = "", task: Task = "", threads: Th
 
 
 def profile(source: SourceArgument, data: Data = "", task: Task = "", threads: Threads = 1) -> None:
-    """Show where time and bytes go in the untouched model."""
-    from jettison.reporting import advice
+    """Show where time and bytes go in the untouched model, and what each layer loses by a change."""
+    from jettison.reporting import advice, sensitivity_views
 
-    prepared = _prepared(source, data, task, threads)
-    show(advice.where_time_goes(prepared.profile), advice.layers_table(prepared.profile))
+    found = _prepared(source, data, task, threads).profile
+    losses = sensitivity_views.sensitivity_table(found)
+    show(advice.where_time_goes(found), advice.layers_table(found), losses)
 
 
 def plan(source: SourceArgument, data: Data = "", task: Task = "", threads: Threads = 1) -> None:

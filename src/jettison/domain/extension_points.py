@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from jettison.domain.device import Device, ServingProfile
 from jettison.domain.encoder import Encoder
@@ -18,7 +18,7 @@ from jettison.domain.exports import ExportJob, ExportSetting
 from jettison.domain.jobs import Burst, Ready, Resources
 from jettison.domain.measurement import Better
 from jettison.domain.model import Artifact, Model
-from jettison.domain.profile import LayerCost, Profile
+from jettison.domain.profile import LayerCost, LayerLosses, Profile
 from jettison.domain.recipe import Change, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
@@ -240,6 +240,21 @@ class Runtime(Protocol):
             native: the object that the model's `Format` opened.
             settings: of the runtime step.
             serving: threads and spinning; the same for the baseline and every candidate.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsSensitivity(Protocol):
+    """What a runtime may have besides: it can tell what each of its layers loses."""
+
+    def sensitivity(self, model: Model, fitting: FittingData, bench: Workbench) -> LayerLosses:
+        """Finds what layers lose when they alone are changed, by the names of `layer_costs`.
+
+        The work depends on the model and the rows, never on a clock. Runs in a worker process.
+
+        Raises:
+            CandidateFailed: if it can't be had for this model or these rows; says why.
         """
         ...
 

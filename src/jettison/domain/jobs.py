@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
-from jettison.domain.profile import LayerCost, StageCost
+from jettison.domain.profile import LayerCost, LayerLosses, StageCost
 from jettison.domain.recipe import Change, Step
 from jettison.domain.record import Settings
 from jettison.domain.rows import Rows
@@ -75,6 +75,8 @@ class ProfileJob:
 
     Attributes:
         raw: folder with the raw examples to time the encoder on; empty when there is none.
+        fitting: rows to find the sensitivity of layers from; `None` leaves it out.
+        cache: folder of facts that techniques share; needed with `fitting`.
     """
 
     model: Model
@@ -82,15 +84,18 @@ class ProfileJob:
     rows: Rows
     serving: ServingProfile
     raw: str = ""
+    fitting: FittingData | None = None
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileAnswer:
-    """Costs of stages and layers."""
+    """Costs of stages and layers, and what layers lose when they alone are changed."""
 
     stages: tuple[StageCost, ...]
     layers: tuple[LayerCost, ...]
     notes: tuple[str, ...] = ()
+    losses: LayerLosses | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jettison.domain.device import Device, ServingProfile
@@ -32,7 +33,8 @@ class LayerCost:
         macs: multiply-accumulates for one example; `None` where the shape is unknown.
         bytes: of its constant inputs, as stored.
         time_share: of the model's time, from 0 to 1; `None` where the runtime can't tell.
-        sensitivity: quality lost when this layer alone is changed; `None` when not measured.
+        sensitivity: way of changing this layer alone -> what it loses by it, in the unit that
+            `Profile.sensitivity_note` says; `None` when not measured.
     """
 
     name: str
@@ -41,7 +43,22 @@ class LayerCost:
     macs: int | None
     bytes: int
     time_share: float | None
-    sensitivity: float | None = None
+    sensitivity: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLosses:
+    """What layers lose when they alone are changed.
+
+    Attributes:
+        losses: layer -> way of changing it -> loss; losses that are not finite are left out.
+        note: one sentence with unit and number of rows.
+        seconds: that it took.
+    """
+
+    losses: Mapping[str, Mapping[str, float]]
+    note: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,7 @@ class Profile:
         noise_floor: half width of the A/A interval of log ratios, as a fraction (0.02 = 2 %).
         size_bytes: of the saved baseline.
         notes: what a person should know about how it was found.
+        sensitivity_note: unit, rows and seconds of the layers' sensitivity; empty without any.
     """
 
     device: Device
@@ -67,6 +85,7 @@ class Profile:
     noise_floor: float
     size_bytes: int
     notes: tuple[str, ...] = ()
+    sensitivity_note: str = ""
 
     def time_share_of(self, *operators: str) -> float:
         """The share of the model's time that these operator types take, from 0 to 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
+from jettison.domain.profile import LayerLosses
 from jettison.domain.record import file_digest
 from jettison.domain.rows import Batch
 from jettison.domain.splits import FittingData
@@ -21,12 +23,15 @@ from jettison.graphs.onnx_prepare import prepare_graph
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_taps import fixed_batches
 from jettison.graphs.onnx_trials import LayerTrials
+from jettison.numerics.sensitivity import MEASURED, remembered
 
 BATCH_ROWS = 8
 """Rows that run together while activations are watched: as many whatever the serving profile is,
 because a recipe must give the same bytes for every one."""
 
 SENSITIVITY_ROWS = 8
+PER_CHANNEL = True
+"""How weights are rounded where sensitivity is shown: as techniques round them at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,37 @@ def on_the_bench(model: Model, fitting: FittingData, bench: Workbench) -> Iterat
     with TemporaryDirectory(dir=bench.folder, prefix=".work-") as work:
         graph = prepare_graph(bench.open(model), Path(work))
         yield Workpiece(model, graph, read_light(graph), fitting, bench)
+
+
+def layer_distances(model: Model, fitting: FittingData, bench: Workbench) -> LayerLosses:
+    """How far the answers move when one layer alone is computed in 8 bits.
+
+    These are the runs by which 8-bit techniques choose the layers that they spare; both read and
+    write the same facts.
+
+    Raises:
+        CandidateFailed: if the graph is not in float, or has no layer that could be in 8 bits.
+    """
+    if "float32" not in model.traits:
+        raise CandidateFailed("only layers with float32 weights can be tried in 8 bits")
+    with on_the_bench(model, fitting, bench) as piece:
+        layers = [layer.node for layer in piece.every_layer()]
+        if not layers:
+            raise CandidateFailed("no operator of this graph has constant float weights")
+        found = remembered(
+            layers,
+            piece.memory("sensitivity", PER_CHANNEL),
+            lambda: piece.trials(per_channel=PER_CHANNEL),
+        )
+    losses = {
+        one.layer: {"int8": one.distance}
+        for one in found
+        if one.distance is not None and math.isfinite(one.distance)
+    }
+    rows = min(SENSITIVITY_ROWS, fitting.rows.n)
+    most = f", the {MEASURED} that round worst" if len(layers) > MEASURED else ""
+    note = (
+        "How far the answers move, as a share of their size, when one layer alone is computed in 8 "
+        f"bits (measured on {rows} fitting rows{most})."
+    )
+    return LayerLosses(losses, note)

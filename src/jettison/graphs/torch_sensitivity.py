@@ -10,53 +10,87 @@ Importing this file imports torch; plug-ins import it inside the methods that ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from jettison.domain.model import Model
+from jettison.domain.profile import LayerLosses
+from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.graphs.torch_examples import FittingExamples
 from jettison.graphs.torch_gates import RowLoss
-from jettison.graphs.torch_layers import PrunableLayer, weight_matrix
+from jettison.graphs.torch_layer_changes import OPTIONS, Change
+from jettison.graphs.torch_layers import PrunableLayer, prunable_layers, weight_matrix
 from jettison.graphs.torch_macs import rows_of
+from jettison.graphs.torch_row_loss import mixed_order, row_loss_of
 
-__all__ = ["OPTIONS", "layer_sensitivity"]
-
-
-def half_pruned(matrix: Any) -> Any:
-    """The change that sets the smaller half of the weights to zero."""
-    flat = matrix.abs().flatten()
-    smallest = flat.argsort(stable=True)[: flat.numel() // 2]
-    change = torch.zeros_like(flat)
-    change[smallest] = -matrix.flatten()[smallest]
-    return change.view(matrix.shape)
+__all__ = ["layer_sensitivity", "model_sensitivity"]
 
 
-def two_of_four(matrix: Any) -> Any:
-    """The change that zeroes the two smallest of each four neighbouring inputs; a rest stays."""
-    whole = matrix.shape[1] // 4 * 4
-    change = torch.zeros_like(matrix)
-    if not whole:
-        return change
-    groups = matrix[:, :whole].reshape(len(matrix), -1, 4)
-    smallest = groups.abs().argsort(dim=2, stable=True)[..., :2]
-    gone = torch.zeros_like(groups).scatter(2, smallest, 1.0)
-    change[:, :whole] = (-groups * gone).reshape(len(matrix), whole)
-    return change
+CHANGES_BYTES = 2**29
+"""The most that the changes of the layers that are looked at together may take."""
+
+MOST_ROWS = 32
+FEWEST_ROWS = 8
+TOGETHER = 8
 
 
-def rounded_int8(matrix: Any) -> Any:
-    """The change by rounding to 8 bits, symmetric, with one scale for each output."""
-    scale = matrix.abs().amax(1, keepdim=True).clamp(min=1e-30) / 127
-    return (matrix / scale).round() * scale - matrix
+def model_sensitivity(model: Model, module: Any, fitting: FittingData) -> LayerLosses:
+    """Predicts what every layer of a model loses by each of `OPTIONS`, from the fitting rows.
+
+    Layers are taken in groups whose changes fit in memory; with more groups fewer rows are read,
+    from 32 down to 8, so that the work stays bounded.
+
+    Args:
+        model: describes the module.
+        module: the opened model.
+        fitting: rows, with right answers or without.
+
+    Raises:
+        NothingChanged: if no layer has weights that can be changed.
+        CandidateFailed: if rows can't run one by one, or gradients can't be had or are not
+            finite; says why.
+    """
+    if "fixed-batch" in model.traits:
+        raise CandidateFailed(
+            "this model takes batches of one size only, and sensitivity needs the gradient of "
+            "each row: export it again with a free batch dimension"
+        )
+    groups = _groups(prunable_layers(module))
+    rows = min(fitting.rows.n, max(FEWEST_ROWS, MOST_ROWS // len(groups)))
+    examples = FittingExamples(fitting, classes=model.task == "classification")
+    index = mixed_order(fitting)[:rows].split(TOGETHER)
+    loss = row_loss_of(model, fitting)
+    losses: dict[str, dict[str, float]] = {}
+    for group in groups:
+        losses |= layer_sensitivity(module, group, (examples.batch(i) for i in index), loss)
+    return LayerLosses(losses, _note(model, fitting, rows))
 
 
-OPTIONS: Mapping[str, Callable[[Any], Any]] = {
-    "half pruned": half_pruned,
-    "2:4": two_of_four,
-    "int8": rounded_int8,
-}
-"""Ways to change a layer: weight matrix of shape (out, k) -> its change."""
+def _groups(layers: Sequence[PrunableLayer]) -> list[tuple[PrunableLayer, ...]]:
+    groups: list[list[PrunableLayer]] = [[]]
+    taken = 0
+    for layer in layers:
+        needed = 4 * len(OPTIONS) * layer.count
+        if groups[-1] and taken + needed > CHANGES_BYTES:
+            groups.append([])
+            taken = 0
+        groups[-1].append(layer)
+        taken += needed
+    return [tuple(group) for group in groups]
+
+
+def _note(model: Model, fitting: FittingData, rows: int) -> str:
+    labels = fitting.labels
+    labelled = labels is not None and labels.targets is not None and model.task == "classification"
+    unit = "nats a row" if model.task == "classification" else "half squared units of the answer"
+    against = "of the right answers" if labelled else "against its own answers"
+    return (
+        f"Predicted loss {against} when one layer alone is changed ({unit}, second order, from "
+        f"the gradients of {rows} fitting rows)."
+    )
 
 
 def layer_sensitivity(
@@ -64,7 +98,7 @@ def layer_sensitivity(
     layers: Sequence[PrunableLayer],
     batches: Iterable[Mapping[str, Any]],
     loss: RowLoss,
-    options: Mapping[str, Callable[[Any], Any]] = OPTIONS,
+    options: Mapping[str, Change] = OPTIONS,
 ) -> dict[str, dict[str, float]]:
     """Predicts the loss of each option on each layer alone.
 
@@ -99,9 +133,7 @@ def layer_sensitivity(
         for batch in batches:
             for row in range(rows_of(batch)):
                 one = {name: tensor[row : row + 1] for name, tensor in batch.items()}
-                with torch.enable_grad():
-                    value = loss(module(**one), slice(seen, seen + 1))
-                found = torch.autograd.grad(value, weights, allow_unused=True)
+                found = _gradients(module, one, loss, seen, weights)
                 _add(sums, layers, found, changes, seen)
                 seen += 1
     finally:
@@ -113,6 +145,17 @@ def layer_sensitivity(
         layer: {option: 0.5 * total / seen for option, total in found.items()}
         for layer, found in sums.items()
     }
+
+
+def _gradients(
+    module: Any, one: Mapping[str, Any], loss: RowLoss, row: int, weights: Sequence[Any]
+) -> Any:
+    try:
+        with torch.enable_grad():
+            value = loss(module(**one), slice(row, row + 1))
+        return torch.autograd.grad(value, weights, allow_unused=True)
+    except RuntimeError as error:
+        raise CandidateFailed(f"gradients of this model can't be had: {error}") from error
 
 
 def _add(

@@ -160,7 +160,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, str):
         return {"text": value}
     if isinstance(value, fx.Node):
-        return {"node": value.name}
+        # An input called like a built-in function (`input`) is a node of another name.
+        return {"node": str(value.target) if value.op == "placeholder" else value.name}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     if isinstance(value, torch.device):

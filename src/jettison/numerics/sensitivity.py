@@ -124,6 +124,13 @@ def remembered_order(
         memory: file that keeps the order; its name carries the digests that it depends on.
         prepare: gets the trials ready; called only when the order is not known yet.
     """
+    return tuple(one.layer for one in remembered(layers, memory, prepare))
+
+
+def remembered(
+    layers: Sequence[str], memory: Path, prepare: Callable[[], Trials]
+) -> tuple[Sensitivity, ...]:
+    """As `remembered_order`, with what was found about each layer."""
     if not memory.exists():
         trials = prepare()
         reference = trials.answers()
@@ -137,8 +144,15 @@ def remembered_order(
             for s in found
         ]
         write_atomically(memory, json.dumps(entries, indent=1))
-    return tuple(entry["layer"] for entry in json.loads(memory.read_text()))
+    return tuple(
+        Sensitivity(entry["layer"], _number(entry["distance"]), _number(entry["local"]))
+        for entry in json.loads(memory.read_text())
+    )
 
 
 def _finite(value: float | None) -> float | str | None:
     return "infinite" if value == math.inf else value
+
+
+def _number(stored: float | str | None) -> float | None:
+    return math.inf if isinstance(stored, str) else stored

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jettison import machine, registry, worker_client
 from jettison.domain.device import ServingProfile
 from jettison.domain.jobs import ProfileJob, Variant
 from jettison.domain.model import Model
-from jettison.domain.profile import LayerCost, Profile
+from jettison.domain.profile import LayerCost, LayerLosses, Profile
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Rows
+from jettison.domain.splits import FittingData
 from jettison.timing.claims import CALLS, SECOND_COPY
 from jettison.timing.estimates import launch_log_ratios
 from jettison.timing.launches import Setting, run_launch
@@ -27,8 +31,26 @@ find their own noise floor, with more launches."""
 UNBOUNDED = 1e9
 
 
+@dataclass(frozen=True, slots=True)
+class Sensing:
+    """What the sensitivity of layers is found from.
+
+    Attributes:
+        fitting: real rows, with right answers where there are some.
+        cache: folder of facts that techniques share.
+    """
+
+    fitting: FittingData
+    cache: Path
+
+
 def profile(
-    model: Model, rows: Rows, serving: ServingProfile, folder: Path, raw: Path | None = None
+    model: Model,
+    rows: Rows,
+    serving: ServingProfile,
+    folder: Path,
+    raw: Path | None = None,
+    sensing: Sensing | None = None,
 ) -> Profile:
     """Profiles an untouched model on its own runtime.
 
@@ -39,23 +61,43 @@ def profile(
         folder: for logs while workers run.
         raw: folder with the raw examples (`jettison.domain.raw_examples`), on which the
             encoder is timed; without it, encoding counts as nothing, and a note says so.
+        sensing: finds the sensitivity of layers too; `None` leaves it out (made-up rows tell
+            nothing about it).
     """
     folder.mkdir(parents=True, exist_ok=True)
     runtime = Step(registry.home_runtime(model.traits).name)
     given = "" if raw is None or not raw.exists() else str(raw.resolve())
-    answer = worker_client.run_profile(ProfileJob(model, runtime, rows, serving, given))
+    job = ProfileJob(model, runtime, rows, serving, given)
+    if sensing is not None:
+        cache = str(sensing.cache.resolve())
+        job = dataclasses.replace(job, fitting=sensing.fitting, cache=cache)
+    answer = worker_client.run_profile(job)
     floor, note = _noise_floor(Variant("baseline", model, runtime), rows, serving, folder)
     share = next(stage.share for stage in answer.stages if stage.name == "model")
     return Profile(
         device=machine.describe_device(),
         serving=serving,
         stages=answer.stages,
-        layers=answer.layers,
+        layers=with_losses(answer.layers, answer.losses),
         bound=min(UNBOUNDED, 1.0 / (1.0 - share)) if share < 1.0 else UNBOUNDED,
         noise_floor=floor,
         size_bytes=model.artifact.size_bytes,
         notes=(*answer.notes, note) if note else answer.notes,
+        sensitivity_note=_sensitivity_note(answer.losses),
     )
+
+
+def with_losses(layers: Sequence[LayerCost], found: LayerLosses | None) -> tuple[LayerCost, ...]:
+    """Puts what each layer loses beside what it costs.
+
+    A layer that the runtime merged into another, and shows no cost of, is left out.
+    """
+    losses = {} if found is None else found.losses
+    return tuple(dataclasses.replace(c, sensitivity=losses.get(c.name)) for c in layers)
+
+
+def _sensitivity_note(found: LayerLosses | None) -> str:
+    return "" if found is None else f"{found.note} It took {found.seconds:.1f} s."
 
 
 def layers(model: Model, rows: Rows, serving: ServingProfile) -> tuple[LayerCost, ...]:

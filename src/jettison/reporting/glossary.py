@@ -33,6 +33,10 @@ GLOSSARY: Mapping[str, str] = {
         "However fast the model itself gets, encoding and decoding stay: the whole can't get faster "
         "than this."
     ),
+    "sensitivity": (
+        "Quality lost when one layer alone is changed: which layers to spare. Losses of several "
+        "layers don't simply add up."
+    ),
     "sealed rows": "Rows that the search never saw; they are opened once, to certify.",
     "selection rows": (
         "Rows that the search looked at as often as it liked; their figures are no evidence."

@@ -20,6 +20,7 @@ from jettison.reporting.pareto_plots import pareto_quality, pareto_size
 from jettison.reporting.plotly_figure import Plot
 from jettison.reporting.profile_plots import curve, layers
 from jettison.reporting.quantities import percent, seconds_text, sentence, times
+from jettison.reporting.sensitivity_views import sensitivity, sensitivity_plot
 from jettison.reporting.tiles import tiles
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def render_report(record: RunRecord) -> str:
     """
     environment = _environment()
     found = (pareto_quality(record), pareto_size(record), curve(record), layers(record))
-    plots = {p.name: p for p in (*found, forest(record)) if p is not None}
+    every = (*found, sensitivity_plot(record), forest(record))
+    plots = {p.name: p for p in every if p is not None}
     library = _library() if plots else None
     script = _source(environment, "report.js")
     allowed = [_allowance(script), *([library.allowed] if library is not None else [])]
@@ -87,6 +89,7 @@ def _tables(record: RunRecord) -> Mapping[str, tables.Table]:
         tables.costs,
         tables.stages,
         tables.layers,
+        sensitivity,
         tables.predictions,
         tables.refusals,
         tables.groups,

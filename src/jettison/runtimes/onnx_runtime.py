@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jettison.domain.device import ServingProfile
+from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
-from jettison.domain.profile import LayerCost, Profile
+from jettison.domain.profile import LayerCost, LayerLosses, Profile
 from jettison.domain.recipe import Ranges
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
+from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_kernels import Kernel, layer_costs
 from jettison.numerics.fixed_batches import fixed_batch, pieces
@@ -54,6 +56,12 @@ class OnnxRuntime:
                 "belong to `serving`)"
             )
         return OnnxRunner(model, Path(native), serving)
+
+    def sensitivity(self, model: Model, fitting: FittingData, bench: Workbench) -> LayerLosses:
+        """How far the answers move when one layer alone is computed in 8 bits."""
+        from jettison.graphs.onnx_workpiece import layer_distances
+
+        return layer_distances(model, fitting, bench)
 
 
 class OnnxRunner:

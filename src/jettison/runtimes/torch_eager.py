@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jettison.domain.device import ServingProfile
+from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
-from jettison.domain.profile import LayerCost, Profile
+from jettison.domain.profile import LayerCost, LayerLosses, Profile
 from jettison.domain.recipe import Ranges
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
+from jettison.domain.splits import FittingData
 
 OUTSIDE = "outside of layers"
 ROUNDS = 3
@@ -40,6 +42,12 @@ class TorchEager:
 
         torch.set_num_threads(serving.threads)
         return TorchRunner(model, native)
+
+    def sensitivity(self, model: Model, fitting: FittingData, bench: Workbench) -> LayerLosses:
+        """What each layer loses by each way of changing its weights, from Fisher rows."""
+        from jettison.graphs.torch_sensitivity import model_sensitivity
+
+        return model_sensitivity(model, bench.open(model), fitting)
 
 
 class TorchRunner:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from jettison import registry
+from jettison import machine, registry
 from jettison.domain.device import ServingProfile
-from jettison.domain.extension_points import Example, Runner
+from jettison.domain.extension_points import Example, Runner, TellsSensitivity
+from jettison.domain.files import write_atomically
 from jettison.domain.jobs import ProfileAnswer, ProfileJob
 from jettison.domain.model import Model
-from jettison.domain.profile import StageCost
+from jettison.domain.profile import LayerLosses, StageCost
 from jettison.domain.raw_examples import read_raw
+from jettison.domain.record import from_json, to_json
 from jettison.domain.rows import Array
+from jettison.domain.splits import FittingData
+from jettison.errors import CandidateFailed
 from jettison.worker.bursts import Bursts
-from jettison.worker.workbench import prepare
+from jettison.worker.workbench import Bench, prepare
 
 MODEL_CALLS = 5
 READINGS = 7
@@ -41,7 +48,46 @@ def profile(job: ProfileJob) -> ProfileAnswer:
     )
     usual = _usual_batch(job.serving)
     layers = runner.layer_costs(job.rows.batch(np.arange(usual) % job.rows.n))
-    return ProfileAnswer(stages, layers, tuple(note for note in notes if note))
+    losses, note = _losses(job)
+    notes.append(note)
+    return ProfileAnswer(stages, layers, tuple(note for note in notes if note), losses)
+
+
+def _losses(job: ProfileJob) -> tuple[LayerLosses | None, str]:
+    """What layers lose when they alone are changed, found once for a model and its rows."""
+    runtime = registry.get("runtimes", job.runtime.name)
+    if job.fitting is None or not isinstance(runtime, TellsSensitivity):
+        return None, ""
+    cache = Path(job.cache)
+    memory = cache / f"losses-{_losses_key(job, job.fitting)}.json"
+    if memory.exists():
+        return from_json(LayerLosses, memory.read_bytes()), ""
+    cache.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="jettison-sensitivity-") as folder:
+        bench = Bench(Path(folder), cache, machine.describe_device(), job.serving)
+        try:
+            found = runtime.sensitivity(job.model, job.fitting, bench)
+        except CandidateFailed as failure:
+            return None, f"The sensitivity of layers was not found: {failure}."
+    found = LayerLosses(found.losses, found.note, time.monotonic() - begun)
+    write_atomically(memory, to_json(found))
+    return found, ""
+
+
+def _losses_key(job: ProfileJob, fitting: FittingData) -> str:
+    facts = (
+        job.model.artifact.digest,
+        job.runtime.name,
+        registry.source_digest("runtimes", job.runtime.name),
+        fitting.rows.digest,
+        fitting.rows.n,
+        fitting.target_digest,
+        fitting.seed,
+        sorted(machine.describe_device().versions.items()),
+        metadata.version("jettison"),
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def _usual_batch(serving: ServingProfile) -> int:

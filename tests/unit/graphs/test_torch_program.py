@@ -125,6 +125,15 @@ def test_answers_of_a_program_with_regions(tied: Any) -> None:
     assert not any("dropout" in str(node.target) for node in tied.graph.nodes)
 
 
+def test_input_called_like_a_built_in_function(tmp_path: Path) -> None:
+    """`nn.Sequential` calls its input `input`, which no node of a graph may be called."""
+    net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    opened = stored(net, ("input: float32[batch, 8]",), tmp_path)
+    same(net, opened, input=torch.randn(3, 8))
+    save_program(opened, tmp_path / "again")
+    same(net, open_program(tmp_path / "again"), input=torch.randn(3, 8))
+
+
 def test_same_module_same_bytes(conv: Path, tmp_path: Path) -> None:
     """Saving what was opened gives the bytes that were read, and deep copies can be saved."""
     opened = open_program(conv)

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from jettison.errors import CandidateFailed  # noqa: E402
+from jettison.graphs.torch_layer_changes import OPTIONS  # noqa: E402
 from jettison.graphs.torch_layers import prunable_layers  # noqa: E402
-from jettison.graphs.torch_sensitivity import OPTIONS, layer_sensitivity  # noqa: E402
+from jettison.graphs.torch_sensitivity import layer_sensitivity  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -72,7 +73,7 @@ def test_small_change_is_predicted(net: Any) -> None:
 def test_options_change_what_they_say(net: Any) -> None:
     """Half of the weights, two of each four, and at most half a step of 8 bits."""
     matrix = net.first.weight.detach()
-    half, pairs, rounded = (OPTIONS[name](matrix) for name in ("half pruned", "2:4", "int8"))
+    half, pairs, rounded = (OPTIONS[name](matrix) for name in ("half pruned", "2:4", "int8 weights"))
     assert int(((matrix + half) == 0).sum()) == matrix.numel() // 2
     assert ((matrix + pairs).reshape(12, 2, 4) == 0).sum(2).eq(2).all()
     assert bool((rounded.abs() <= matrix.abs().amax(1, keepdim=True) / 254 + 1e-9).all())
@@ -82,7 +83,7 @@ def test_eight_bits_hurt_less_than_zeros(net: Any) -> None:
     """Every layer loses less by rounding than by losing half of its weights; flags come back."""
     net.first.weight.requires_grad_(requires_grad=False)
     found = layer_sensitivity(net, prunable_layers(net), BATCHES, _loss)
-    assert all(layer["int8"] < layer["half pruned"] for layer in found.values())
+    assert all(layer["int8 weights"] < layer["half pruned"] for layer in found.values())
     assert not net.first.weight.requires_grad
 
 
