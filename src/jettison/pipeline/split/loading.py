@@ -15,6 +15,7 @@ import numpy as np
 
 from jettison import registry
 from jettison.domain.configuration import DataSection
+from jettison.domain.contexts import Context
 from jettison.domain.extension_points import Example
 from jettison.domain.model import Model
 from jettison.domain.raw_examples import LIMIT, write_raw
@@ -22,15 +23,16 @@ from jettison.domain.rows import Array
 from jettison.domain.splits import CertificationSet, FittingData, Labels, SelectionSet, Splits
 from jettison.errors import DataError
 from jettison.pipeline.split.binding import bind_encoder, fed_columns
+from jettison.pipeline.split.contexts import Reader, Spread, Unchanged, with_contexts
 from jettison.pipeline.split.division import Division, divide, settle
 from jettison.pipeline.split.encoding import (
-    Pool,
     encode_tables,
     rows_of,
     take_rows,
     write_encoded,
 )
 from jettison.pipeline.split.files import with_files
+from jettison.pipeline.split.governance import check_uses, consenting, unused_columns
 from jettison.pipeline.split.labelling import (
     check_several_classes,
     join_labels,
@@ -53,7 +55,13 @@ MADE_UP_ROWS = 128
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
-def load_data(section: DataSection, model: Model, folder: Path, live: Any = None) -> Splits:
+def load_data(
+    section: DataSection,
+    model: Model,
+    folder: Path,
+    live: Any = None,
+    contexts: Sequence[Context] = (),
+) -> Splits:
     """Reads the data of a run and divides it into its three uses.
 
     One source is divided by unit, 5 / 15 / 80 %, by a hash of seed and unit (or of the encoded
@@ -67,6 +75,7 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         folder: of the run; `fitting`, `selection`, `sealed` and `raw` in it are replaced.
         live: in place of the files, a DataFrame, a dictionary of arrays or an array as the one
             source; or a dictionary with one of these for each use, by the names of the uses.
+        contexts: conditions of use; selection and sealed rows get a changed copy in each.
 
     Returns:
         The splits; `encoder` is the model's, bound to the columns.
@@ -76,6 +85,8 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         MissingDependency: if a package is needed to read a file.
     """
     tables = _tables(section, _by_use(live))
+    check_uses(section, tables)
+    tables, governed = consenting(section, tables)
     if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
         tables = with_files(tables, {use: getattr(section, use) for use in ("source", *USES)})
     if not tables:
@@ -92,16 +103,25 @@ def load_data(section: DataSection, model: Model, folder: Path, live: Any = None
         _check_none_empty(division, tables)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
-        keys = _raw_keys(section, tables, fed_columns(bound, columns), division.certification)
-        taken = {use: take_labels(labels, getattr(division, use)) for use in USES}
+        fed = fed_columns(bound, columns)
+        keys = _raw_keys(section, tables, fed, division.certification)
+        unchanged = Unchanged(tables, pool, division, units, section.seed)
+        spread = with_contexts(contexts, unchanged, Reader(bound, model, fed))
+        taken = {use: _labels_of(labels, spread, use) for use in USES}
         for use in ("fitting", "certification"):
             if not _answers_known(section, tables, use):
                 taken[use] = dataclasses.replace(taken[use], targets=None)
-        splits = _write(pool, taken, division, ranks, keys, (section, folder))
+        splits = _write(spread, taken, ranks, keys, (section, folder))
         save_places(_locations(section, tables, live), tables, division, folder)
-        fitting = FittingData.of(splits.fitting.rows, section.seed, taken["fitting"].targets)
+        known = _known_beside(section, tables, taken["fitting"])
+        fitting = FittingData.of(splits.fitting.rows, section.seed, known.targets, known)
         splits = dataclasses.replace(splits, fitting=fitting)
-    notes = notes_about(section, tables, division, labels, splits.certification)
+    notes = (
+        *governed,
+        *unused_columns(section, tables, fed),
+        *notes_about(section, tables, division, labels, splits.certification),
+        *spread.notes,
+    )
     return dataclasses.replace(
         splits, encoder=bound, raw=str((folder / "raw").resolve()), notes=notes
     )
@@ -163,28 +183,35 @@ def _labels(section: DataSection, model: Model, tables: Mapping[str, Example]) -
     A fitting file of its own needs none and gets fillers; so do the targets of a certification
     file without them, which a person will label (`jettison label`).
     """
-    parts = []
+    parts: list[Labels] = []
     for use, table in tables.items():
         where = f"`{use}`"
         if use == "certification" and not _answers_known(section, tables, use):
             bare = label_rows(table, dataclasses.replace(section, target=""), model, where)
-            filler = np.zeros(table.n, dtype=_target_type(parts[-1]))
-            parts.append(dataclasses.replace(bare, targets=filler))
+            blank = np.zeros(table.n, dtype=_target_type(parts[-1]))
+            parts.append(dataclasses.replace(bare, targets=blank))
             continue
         if use != "fitting":
             parts.append(label_rows(table, section, model, where))
             check_several_classes(parts[-1], where)
             continue
-        unit = section.unit if section.unit in table.columns else ""
-        target = section.target if section.target in table.columns else ""
-        bare = label_rows(table, DataSection(unit=unit, target=target), model, where)
-        filler = np.zeros(table.n, dtype=np.int64) if section.target else None
+        has = table.columns
+        there = DataSection(
+            unit=section.unit if section.unit in has else "",
+            target=section.target if section.target in has else "",
+            groups=tuple(name for name in section.groups if name in has),
+            weight=section.weight if section.weight in has else "",
+        )
+        bare = label_rows(table, there, model, where)
+        filler: Array | None = np.zeros(table.n, dtype=np.int64) if section.target else None
         parts.append(
             Labels(
                 targets=filler if bare.targets is None else bare.targets,
-                groups={name: np.full(table.n, "") for name in section.groups},
+                groups={
+                    name: bare.groups.get(name, np.full(table.n, "")) for name in section.groups
+                },
                 units=_own_units(bare, table.n) if section.unit else None,
-                weights=np.zeros(table.n) if section.weight else None,
+                weights=_own_weights(bare, table.n) if section.weight else None,
             )
         )
     return join_labels(parts)
@@ -202,6 +229,25 @@ def _target_type(labels: Labels) -> np.dtype[Any]:
 def _locations(section: DataSection, tables: Mapping[str, Example], live: Any) -> Mapping[str, str]:
     """The file of each table; empty for what was given in Python."""
     return {use: "" if use in _by_use(live) else getattr(section, use) for use in tables}
+
+
+def _labels_of(labels: Labels, spread: Spread, use: str) -> Labels:
+    """Labels of a use; a copy has those of its row, and its context beside them."""
+    taken = take_labels(labels, spread.sources[use])
+    return dataclasses.replace(taken, contexts=spread.contexts.get(use))
+
+
+def _known_beside(section: DataSection, tables: Mapping[str, Example], labels: Labels) -> Labels:
+    """Labels of fitting rows without the fillers of a file of their own that lacks columns."""
+    if "fitting" not in tables:
+        return labels
+    has = tables["fitting"].columns
+    groups = {name: values for name, values in labels.groups.items() if name in has}
+    return Labels(labels.targets, groups, weights=labels.weights if section.weight in has else None)
+
+
+def _own_weights(labels: Labels, n: int) -> Array:
+    return np.zeros(n) if labels.weights is None else labels.weights
 
 
 def _own_units(labels: Labels, n: int) -> Array:
@@ -267,14 +313,14 @@ def _raw_keys(
 
 
 def _write(
-    pool: Pool,
+    spread: Spread,
     taken: Mapping[str, Labels],
-    division: Division,
     ranks: Sequence[str],
     keys: tuple[list[str], ...],
     to: tuple[DataSection, Path],
 ) -> Splits:
     section, folder = to
+    pool, division = spread.pool, spread.division
     fitting = take_rows(pool, division.fitting, folder / "fitting")
     selection = take_rows(pool, division.selection, folder / "selection")
     certification: CertificationSet | None = None
@@ -282,21 +328,27 @@ def _write(
         index = division.certification
         rows = take_rows(pool, index, folder / ".pool" / "certification")
         digests = [pool.digests[int(row)] for row in index]
-        more = [[key or digest for key, digest in zip(column, digests)] for column in keys]
+        # The ledger knows a copy by its row: contexts neither hide rows nor add any.
+        sources = [int(row) for row in spread.sources["certification"]]
+        places = {row: place for place, row in reversed(list(enumerate(sources)))}
+        at = [places[row] for row in sources]
+        digests = [digests[place] for place in at]
+        more = [[column[place] or digests[place] for place in at] for column in keys]
         labels = taken["certification"]
         certification = seal_rows(rows, labels, digests, folder / "sealed", more)
     whole = hashlib.sha256(f"{section.seed}".encode())
     for use in USES:
         whole.update(f"\n{use}".encode())
-        for row in getattr(division, use):
-            whole.update(f"\n{ranks[int(row)]}".encode())
+        for row, source in zip(getattr(division, use), spread.sources[use], strict=True):
+            told = "" if row == source else f" {pool.digests[int(row)]}"
+            whole.update(f"\n{ranks[int(source)]}{told}".encode())
     return Splits(
         FittingData(fitting, section.seed),
         SelectionSet(selection, taken["selection"]),
         certification,
         section.seed,
         whole.hexdigest(),
-        duplicates=len(pool.digests) - len(set(pool.digests)),
+        duplicates=len(ranks) - len(set(pool.digests[: len(ranks)])),
     )
 
 

@@ -1,0 +1,148 @@
+"""Rows needed, before anything is opened: by labels, by churn, and what can't be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jettison.assessment.data_plan import ANY_GROUP, Expected, Held, plan_data
+from jettison.assessment.data_wishes import Wishes, plans
+from jettison.assessment.held_rows import held_rows
+from jettison.domain.certificate import Requirement
+from jettison.domain.configuration import DataSection
+from jettison.domain.data_plan import DataPlan
+from jettison.domain.measurement import OVERALL
+from jettison.domain.record import from_json, to_json
+from jettison.errors import UsageError
+
+ASKED = Requirement("accuracy", 0.01, 0.03)
+
+
+def planned(held: Held, churn: float = 0.03, drop: float = 0.0, **more: Expected) -> DataPlan:
+    """The plan of `ASKED` under one expectation."""
+    expected = {OVERALL: Expected(churn, churn, drop), **more}
+    return plan_data(ASKED, held, expected, "assumed", "agreement")
+
+
+def test_the_rows_are_those_of_the_tables() -> None:
+    """At d = 3 % and no drop: about 1,950 rows at a margin of 1 %, 270 at 3 % (section 2.3)."""
+    whole, group = planned(Held()).parts
+    assert whole.labelled.needed in range(1900, 2000)
+    assert group.group == ANY_GROUP
+    assert group.labelled.needed in range(255, 285)
+    assert (whole.labelled.floor, group.labelled.floor) == (299, 99)
+    assert whole.labelled.labels == pytest.approx(0.03 * 1934, rel=0.05)
+    assert whole.by_churn.needed is None
+    assert "not below the margin" in whole.by_churn.obstacle
+    assert whole.state == "no data"
+
+
+def test_churn_needs_no_labels() -> None:
+    """At .5 % churn and a margin of 1 %, about 2,000 rows pass with power .8, without labels."""
+    whole = planned(Held(3000, {}), churn=0.005).parts[0]
+    assert whole.by_churn.needed in range(1700, 2300)
+    assert whole.by_churn.labels == 0
+    assert whole.state == "enough"
+
+
+def test_each_group_is_told_what_it_lacks() -> None:
+    """A small group is named with the rows to collect, never pooled away."""
+    plan = planned(Held(10_000, {"site=a": 9_950, "site=b": 50, "site=c": 0}))
+    states = {part.group: part.state for part in plan.parts}
+    assert states == {
+        OVERALL: "enough",
+        "site=a": "enough",
+        "site=b": "too few",
+        "site=c": "too few",
+    }
+    small = next(part for part in plan.parts if part.group == "site=b")
+    assert "oversample" in small.advice[0]
+    assert "floor of 99" in small.advice[1]
+    assert "wider margin" in small.advice[-1]
+    assert any("No rows at all: site=c" in note for note in plan.notes)
+    assert from_json(DataPlan, to_json(plan)) == plan
+
+
+def test_a_drop_at_the_margin_is_impossible() -> None:
+    """No number of rows shows that a drop of the margin is below the margin."""
+    whole = planned(Held(10**6, {}), churn=0.02, drop=0.01).parts[0]
+    assert whole.state == "impossible"
+    assert whole.labelled.needed is None
+    assert "wider margin" in whole.advice[0]
+
+
+def test_a_group_borrows_from_the_whole() -> None:
+    """No disagreement in 20 selection rows does not promise none."""
+    own = Expected(0.0, 0.0, 0.0, rows=20)
+    expected = {OVERALL: Expected(0.03, 0.03, 0.0, rows=2000), "site=b": own}
+    plan = plan_data(ASKED, Held(9000, {"site=b": 400}), expected, "run", "agreement")
+    assert plan.parts[1].disagreement == pytest.approx(0.01)
+
+
+def test_units_need_three_hundred() -> None:
+    """Rows that belong together are counted by unit, and 300 units are the floor."""
+    whole = planned(Held(200, {}, "units"), churn=0.001).parts[0]
+    assert whole.labelled.floor >= 300
+    assert whole.state == "too few"
+
+
+@settings(max_examples=12)
+@given(st.floats(0.005, 0.2), st.floats(0.001, 0.2))
+def test_a_wider_margin_never_needs_more(margin: float, churn: float) -> None:
+    """Rows needed fall as the margin grows."""
+    narrow = plan_data(
+        Requirement("accuracy", margin, margin), Held(), {OVERALL: Expected(churn, churn)}, "", "a"
+    )
+    wide = plan_data(
+        Requirement("accuracy", 2 * margin, margin),
+        Held(),
+        {OVERALL: Expected(churn, churn)},
+        "",
+        "a",
+    )
+    first, second = narrow.parts[0].labelled.needed, wide.parts[0].labelled.needed
+    assert first is not None
+    assert second is not None
+    assert second <= first
+
+
+def test_held_rows_of_one_source_are_four_fifths(tmp_path: Path) -> None:
+    """One source seals 80 %; a certification file is sealed whole; units are counted once."""
+    path = tmp_path / "rows.csv"
+    pd.DataFrame({"x": range(100), "g": ["a", "b"] * 50, "u": [i // 4 for i in range(100)]}).to_csv(
+        path, index=False
+    )
+    held = held_rows(DataSection(source=str(path), groups=("g",)))
+    assert (held.whole, held.groups) == (80, {"g=a": 40, "g=b": 40})
+    held = held_rows(DataSection(certification=str(path), groups=("g",), unit="u"))
+    assert (held.whole, held.counted) == (25, "units")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "told"),
+    [
+        (Wishes(max_drop=0.0), "--max-drop must lie between 0 and 1"),
+        (Wishes(max_drop=1.5), "got 1.5"),
+        (Wishes(confidence=1.0), "--confidence"),
+        (Wishes(disagreement=0.05, churn=0.01), "can't be below --disagreement"),
+        (Wishes(groups=("sex",)), "counted in a file"),
+        (Wishes(data="a.csv", certification="b.csv"), "exclude each other"),
+        (Wishes(metric="nll"), "not 0 or 1 per row"),
+    ],
+)
+def test_what_cannot_be_is_refused(wishes: Wishes, told: str) -> None:
+    """Each mistake is one clear sentence."""
+    with pytest.raises(UsageError, match=told):
+        plans(None, wishes)
+
+
+def test_a_source_that_is_neither_run_nor_configuration_is_refused(tmp_path: Path) -> None:
+    """A folder without a run and a file of another kind are told apart."""
+    with pytest.raises(UsageError, match="no finished run"):
+        plans(tmp_path, Wishes())
+    with pytest.raises(UsageError, match="neither"):
+        plans(tmp_path / "x.csv", Wishes())
