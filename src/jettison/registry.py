@@ -74,6 +74,8 @@ EXTRA_OF = {
 }
 """Import name -> the extra of jettison that installs it."""
 
+    "cryptography": "trust",
+    "opacus": "train",
 
 @functools.cache
 def _entries(family: Family) -> dict[str, metadata.EntryPoint]:

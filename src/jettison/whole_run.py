@@ -7,6 +7,7 @@ import datetime
 from pathlib import Path
 
 from jettison import config
+from jettison.domain.bundle import Bundle
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration
 from jettison.domain.files import write_atomically
@@ -33,6 +34,8 @@ from jettison.search.conclusion import Facts, conclude
 from jettison.search.finalists import Timed, time_finalists
 from jettison.search.loop import SearchResult, search
 from jettison.search.trial import SANITY_ROWS, Bench
+from jettison.trust.audit import AUDIT
+from jettison.trust.audit_record import RunAudit, open_trail
 
 
 def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunRecord:
@@ -48,19 +51,26 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     folder = Path(prepared.configuration.output)
     work = folder / "work"
     progress = Journal(progress, folder / LOG)
+    audit = RunAudit(open_trail(prepared.configuration))
+    audit.started(prepared.configuration, prepared.profile)
+    audit.prepared(prepared.model, prepared.splits, prepared.space)
     with watch.stage("baseline"):
         progress.stage("baseline")
         bench = _bench(prepared, work)
         configuration = dataclasses.replace(prepared.configuration, requirements=bench.requirements)
+    audit.required(configuration)
     with watch.stage("search"):
         identity = _identity(prepared)
         found = search(bench, prepared.space, configuration.search, identity, progress)
         progress.say(f"The search ended: {found.ended}.")
+        audit.searched(found.trials, found.front, found.ended)
     with watch.stage("time finalists"):
         request = _request(bench, found, prepared.splits, configuration)
         timed = _timed(bench, found, request, configuration, progress)
+    audit.shortlisted([(f.trial, f.cost_verdict) for f in timed.shortlist], opens=certify)
     with watch.stage("certify"):
         result = _certified(request, timed, found, progress, certify=certify)
+    audit.certified(result.certificate)
     facts = Facts(
         cost=configuration.search.minimise[0],
         trials=len(found.trials),
@@ -94,7 +104,10 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     )
     with watch.stage("emit"):
         progress.stage("emit")
-        _write(record, result.outcomes, bench.fitting.rows, progress)
+        audit.concluded(record.outcome, record.answer, record.shipped)
+        bundle = _write(record, result.outcomes, bench.fitting.rows, progress)
+        if bundle is not None:
+            audit.emitted(bundle)
     return dataclasses.replace(record, stage_seconds=dict(watch.seconds))
 
 
@@ -249,7 +262,9 @@ def _command(configuration: Configuration) -> str:
     return f"jettison optimize {Path(configuration.output) / 'jettison.toml'}"
 
 
-def _write(record: RunRecord, outcomes: Path | None, probes: Rows, progress: Progress) -> None:
+def _write(
+    record: RunRecord, outcomes: Path | None, probes: Rows, progress: Progress
+) -> Bundle | None:
     """Writes configuration, record and report of the run, and the bundle if something ships."""
     folder = Path(record.configuration.output)
     write_atomically(folder / "jettison.toml", config.render_configuration(record.configuration))
@@ -257,7 +272,8 @@ def _write(record: RunRecord, outcomes: Path | None, probes: Rows, progress: Pro
     write_atomically(folder / "report.html", html_report.render_report(record))
     trial = record.trial_of(record.shipped)
     if trial is None or trial.candidate is None:
-        return
-    cargo = emit.Cargo(trial.candidate, probes, outcomes, folder / LOG)
+        return None
+    cargo = emit.Cargo(trial.candidate, probes, outcomes, folder / LOG, folder / AUDIT)
     bundle = emit.emit(record, cargo, folder / "release", record.configuration.ledger)
     progress.say(f"bundle: {bundle.folder}\nits name (digest): {bundle.manifest.digest}")
+    return bundle

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import jettison
-from jettison.cli import bundles, installation, runs
+from jettison.cli import auditing, bundles, installation, planning, runs
 from jettison.errors import InternalError, JettisonError
 from jettison.serving.cli import serve
 
@@ -32,7 +32,10 @@ COMMANDS = (
     runs.advise,
     runs.profile,
     runs.plan,
+    planning.plan_data,
     bundles.verify,
+    auditing.audit,
+    auditing.approve,
     bundles.export,
     bundles.monitoring,
     installation.list_,

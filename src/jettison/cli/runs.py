@@ -66,6 +66,7 @@ def optimize(
     trust_pickle: TrustPickle = False,
     output: Output = "jettison-run",
     ledger: Annotated[str, typer.Option(help="Folder of the ledger.")] = "",
+    sign_key: Annotated[str, typer.Option(help="Ed25519 key that signs the audit trail.")] = "",
 ) -> None:
     """Find, measure, certify and ship the best version of a model."""
     requirement: dict[str, Any] = {"max_drop": max_drop}
@@ -103,6 +104,7 @@ def optimize(
             "on_undecided": "ship_listed" if ship_listed else "fail",
             "output": output,
             "ledger": ledger,
+            "audit": {"key": sign_key},
         },
     )
     from jettison import preparation, whole_run

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 
 from jettison.config.card_keys import CARD_KEYS
+from jettison.config.context_keys import CONTEXT_KEYS
+from jettison.config.governance_keys import AUDIT_KEYS, GOVERNANCE_KEYS
 from jettison.config.input_keys import DATA_KEYS, IMAGE_KEYS, MODEL_KEYS
 from jettison.config.key import LARGEST_SEED, REQUIRED, SEED, Key, Names, Seed, Text, defaults_of
 from jettison.domain.certificate import Requirement
@@ -201,9 +203,12 @@ KEYS: tuple[Key, ...] = (
     *MODEL_KEYS,
     *IMAGE_KEYS,
     *DATA_KEYS,
+    *GOVERNANCE_KEYS,
+    *CONTEXT_KEYS,
     *SEARCH_KEYS,
     *SERVING_KEYS,
     *REQUIRE_KEYS,
+    *AUDIT_KEYS,
     *CARD_KEYS,
 )
 
@@ -215,6 +220,7 @@ SECTIONS: dict[str, str] = {
     "serving": "How the model will be served. Never searched.",
     "require": "What must not get worse; one table `[[require]]` for each metric.",
     "card": "What you say about the model on its card; empty texts are shown as not stated.",
+    "audit": "Who answers for the run, and the key that signs its audit trail.",
     "ranges": "Narrowed ranges of a technique or runtime, searched: "
     "`ranges.NAME.SETTING = [low, high]`, or a list of other values to choose from.",
     "settings": "Fixed values of a technique or runtime, not searched: "

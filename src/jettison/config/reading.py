@@ -17,11 +17,14 @@ from jettison.config.checking import (
     checked_table,
     plain,
 )
+from jettison.config.contexts import read_contexts
+from jettison.config.governance import check_governance
 from jettison.config.narrowing import read_ranges, read_settings
 from jettison.config.requirements import GROUP_FACTOR
 from jettison.config.toml_lines import KeyPath, key_lines
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import (
+    AuditSection,
     CardSection,
     Configuration,
     DataSection,
@@ -102,11 +105,15 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
     data = checked_table("data", values.get("data", {}), ("data",), mistakes)
     search = checked_table("search", values.get("search", {}), ("search",), mistakes)
     serving = _serving(values.get("serving", {}), mistakes)
+    audit = checked_table("audit", values.get("audit", {}), ("audit",), mistakes)
     card = checked_table("card", values.get("card", {}), ("card",), mistakes)
     ranges = read_ranges(values.get("ranges", {}), values.get("settings", {}), mistakes)
     settings = read_settings(values.get("settings", {}), mistakes)
     _check_data(data, mistakes)
-    requirements = _requirements(values.get("require", []), data["groups"], mistakes)
+    check_governance(data, mistakes)
+    contexts = read_contexts(values.get("contexts", []), data["groups"], mistakes)
+    columns = [*data["groups"], CONTEXT] if contexts else data["groups"]
+    requirements = _requirements(values.get("require", []), columns, mistakes)
     if mistakes.problems:
         raise ConfigError(mistakes.sentences())
     model["task"] = _TASKS.get(model["task"], model["task"])
@@ -120,6 +127,8 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
         settings=settings,
         image=image,
         card=CardSection(**card),
+        audit=AuditSection(**audit),
+        contexts=contexts,
         **top,
     )
 
@@ -290,6 +299,7 @@ def _against_folder(configuration: Configuration, folder: Path) -> Configuration
         output=there(configuration.output),
         ledger=there(configuration.ledger),
     )
+        audit=dataclasses.replace(configuration.audit, key=there(configuration.audit.key)),
 
 
 def _is_file(function: tuple[str, str]) -> bool:

@@ -64,6 +64,11 @@ class DataSection:
         seed: of the division.
         fitting_rows: most rows that techniques fit on; the surplus of one source is sealed.
     """
+        purpose: what the rows may be used for, in words; shown on the card.
+        lawful_basis: on which they are processed (GDPR article 6), or empty.
+        consent: column that says whether a row may be used; rows that don't say so are left out.
+        consent_statement: how consent was given, where no column tells it.
+        allowed_uses: uses that the rows may serve; empty means every use.
 
     source: str = ""
     fitting: str = ""
@@ -77,6 +82,24 @@ class DataSection:
     seed: int = 7
     fitting_rows: int = 512
 
+    purpose: str = ""
+    lawful_basis: str = ""
+    consent: str = ""
+    consent_statement: str = ""
+    allowed_uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSection:
+    """`audit` of jettison.toml.
+
+    Attributes:
+        who: name written with each decision; empty for the user account.
+        key: path of the Ed25519 private key that signs each decision; empty for none.
+    """
+
+    who: str = ""
+    key: str = ""
 
 @dataclass(frozen=True, slots=True)
 class SearchSection:
@@ -137,6 +160,7 @@ class Configuration:
         ledger: folder of the ledger; empty for the user's state directory.
     """
 
+        audit: who answers for the run, and with which key.
     model: ModelSection
     data: DataSection = field(default_factory=DataSection)
     search: SearchSection = field(default_factory=SearchSection)
@@ -149,3 +173,4 @@ class Configuration:
     ledger: str = ""
     image: ImageSection | None = None
     card: CardSection = field(default_factory=CardSection)
+    audit: AuditSection = field(default_factory=AuditSection)

@@ -35,6 +35,20 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     sync_folder(final.parent)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Appends text and syncs it to disk; takes a half-written line (a full disk) back out."""
+    with open(path, "ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        payload = line.encode()
+        try:
+            if file.write(payload) != len(payload):
+                raise OSError(f"no space left for {path}")
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), end)
+            raise
+
+
 def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """Makes a `.npy` file to be filled through memory, with its space on disk reserved.
 

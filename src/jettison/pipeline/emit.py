@@ -24,6 +24,7 @@ from jettison.errors import CheckFailed, UsageError
 from jettison.reporting.html_report import render_report
 from jettison.reporting.model_card import render_card
 from jettison.trust import bundle_layout as layout
+from jettison.trust.audit import AUDIT
 from jettison.trust.ledger import Ledger
 from jettison.trust.observing import ALONE
 from jettison.trust.probes import Served, write_probes
@@ -42,12 +43,14 @@ class Cargo:
             are stored with the answers of the shipped model.
         outcomes: `outcomes.npz` of the certification; `None` when nothing was opened.
         log: of the run; `None` when there is none.
+        trail: audit trail of the run so far; `None` when there is none.
     """
 
     candidate: Candidate
     probes: Rows
     outcomes: Path | None = None
     log: Path | None = None
+    trail: Path | None = None
 
 
 def emit(record: RunRecord, cargo: Cargo, folder: Path, ledger: str = "") -> Bundle:
@@ -145,6 +148,8 @@ def _fill(folder: Path, record: RunRecord, cargo: Cargo) -> None:
         shutil.copyfile(cargo.outcomes, folder / layout.OUTCOMES)
     if cargo.log is not None:
         shutil.copyfile(cargo.log, folder / layout.LOG)
+    if cargo.trail is not None:
+        shutil.copyfile(cargo.trail, folder / AUDIT)
 
 
 def _sketch(served: Served, record: RunRecord, rows: Rows) -> Sketch:

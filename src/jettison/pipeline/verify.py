@@ -17,6 +17,8 @@ from jettison.domain.record import digest, from_json, to_plain
 from jettison.domain.run import RunRecord
 from jettison.errors import CandidateFailed, CheckFailed, ModelError
 from jettison.trust import bundle_layout as layout
+from jettison.trust.audit import AUDIT
+from jettison.trust.audit_check import trail_problems
 from jettison.trust.judging import conclude
 from jettison.trust.ledger import Ledger, default_folder
 from jettison.trust.outcomes import load_outcomes
@@ -74,6 +76,10 @@ def verify(folder: Path, expect: str = "", ledger: str = "") -> Verification:
     told, problem = _verdicts(folder, certificate, record)
     checks += told
     problems += problem
+    if AUDIT in manifest.files:
+        told, problem = trail_problems(folder / AUDIT, record)
+        checks += told
+        problems += problem
     away, problem = _ledger(certificate, manifest.digest, ledger)
     problems += problem
     elsewhere = _elsewhere(certificate)

@@ -51,6 +51,10 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
     allow_uncertified: Annotated[
         bool, typer.Option("--allow-uncertified", help="Serve what no certificate covers here.")
     ] = False,
+    require_approval: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public key whose holder must have approved; repeatable, one suffices."),
+    ] = None,
     canary: Annotated[
         list[str] | None,
         typer.Option("--canary", help="NAME=FOLDER:SHARE: a second version gets a share."),
@@ -81,6 +85,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
     from jettison.serving import server, sources
     from jettison.serving.guarding import read_guardrails
     from jettison.serving.settings import MEBIBYTE, ServeSettings
+    from jettison.trust.signing import read_public_key
 
     beside = sources.Beside(canary or (), shadow or (), original or ())
     served = sources.parse_sources(bundle, name, beside)
@@ -105,6 +110,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         drain_seconds=drain_seconds,
         guardrails=read_guardrails(guardrails, [one.name for one in served]) if guardrails else {},
         allow_uncertified=allow_uncertified,
+        approvers=tuple(read_public_key(path) for path in require_approval or ()),
         shadow_share=shadow_share,
         state_folder=state_folder,
         page=not no_page,

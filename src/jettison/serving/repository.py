@@ -19,6 +19,7 @@ from jettison.serving.settings import ServeSettings
 from jettison.serving.shadow import load_original, start_shadow, understudy_of
 from jettison.serving.sources import ServedSource
 from jettison.serving.versions import ServedVersion
+from jettison.trust.approvals import require_approval
 
 if TYPE_CHECKING:
     from jettison.serving.monitoring import Outcome, OutcomeReceipt, QualityMonitor, Reading
@@ -187,7 +188,8 @@ class Repository:
         Raises:
             RequestRefused: `unknown` name, or `drain` while the server stops.
             UsageError: if there is no such folder, or it takes other inputs than the name does.
-            CheckFailed: if the bundle is not what it says, or no certificate covers it here.
+            CheckFailed: if the bundle is not what it says, no certificate covers it here, or nobody
+                approved it whose approval was asked for.
         """
         lineup = self._lineup(name)
         if not 0.0 < weight <= 1.0:
@@ -206,6 +208,8 @@ class Repository:
             lineup.loading -= 1
 
     async def _load(self, lineup: Lineup, admitted: Admitted, weight: float) -> ServedVersion:
+        if self._settings.approvers:
+            require_approval(admitted.folder, admitted.digest, self._settings.approvers)
         loaded = next((v for v in lineup if v.digest == admitted.digest), None)
         if weight < 1.0 and (lineup.stable is None or loaded is lineup.stable):
             raise UsageError(

@@ -42,6 +42,8 @@ class ServeSettings:
         drain_seconds: longest that a stopping server goes on answering what it accepted.
         guardrails: model -> guardrail -> settings, asked before the queue.
         allow_uncertified: serve what no valid certificate covers, labelled so everywhere.
+        approvers: public keys, one of which must have approved each bundle that answers; none: no
+            approval is asked for.
         shadow_share: share of the requests that the shadow answers too.
         state_folder: where the evidence about certified margins is kept through restarts; empty for
             nowhere.
@@ -73,6 +75,7 @@ class ServeSettings:
     drain_seconds: float = 30.0
     guardrails: Mapping[str, Guardrails] = field(default_factory=dict)
     allow_uncertified: bool = False
+    approvers: tuple[str, ...] = ()
     shadow_share: float = 0.05
     state_folder: str = ""
     page: bool = True

@@ -9,13 +9,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jettison.domain.files import write_atomically
+from jettison.domain.files import append_line, write_atomically
 from jettison.errors import CheckFailed
 
 EntryKind = Literal["look", "opened", "certificate", "bundle"]
@@ -82,7 +81,7 @@ def append_entry(
     if entries:
         # A crash may have left the head one line behind; a second one must not leave it two.
         _write_head(folder, entries[-1])
-    _append_line(folder / LINES, entry.line() + "\n")
+    append_line(folder / LINES, entry.line() + "\n")
     _write_head(folder, entry)
     return entry
 
@@ -159,20 +158,6 @@ def _write_head(folder: Path, last: Entry) -> None:
     path = folder / HEAD
     if not path.exists() or path.read_text() != text:
         write_atomically(path, text)
-
-
-def _append_line(path: Path, line: str) -> None:
-    """Appends and syncs; takes a half-written line (a full disk) back out."""
-    with open(path, "ab", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        payload = line.encode()
-        try:
-            if file.write(payload) != len(payload):
-                raise OSError(f"no space left for {path}")
-            os.fsync(file.fileno())
-        except OSError:
-            os.ftruncate(file.fileno(), end)
-            raise
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

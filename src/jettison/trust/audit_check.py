@@ -1,0 +1,120 @@
+"""Does an audit trail tell the same as the bundle that carries it? And who signed it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jettison.domain.record import digest
+from jettison.domain.run import RunRecord
+from jettison.errors import CheckFailed, UsageError
+from jettison.trust import bundle_layout as layout
+from jettison.trust.approvals import approvals_path
+from jettison.trust.audit import AUDIT, Event, read_trail, signers_of
+
+
+def trail_problems(path: Path, record: RunRecord) -> tuple[list[str], list[str]]:
+    """Compares the last run of a trail with the record of the run; checks, and what differs."""
+    try:
+        events = read_trail(path)
+    except CheckFailed as error:
+        return [], [str(error)]
+    run = _last_run(events)
+    certificate = record.certificate
+    told = {kind: [e.facts for e in run if e.kind == kind] for kind in {e.kind for e in run}}
+    position = certificate.ledger
+    pairs = {
+        "configuration": (_all(told, "required", "configuration"), [digest(record.configuration)]),
+        "trials": (
+            [[f.get("recipe"), f.get("state")] for f in told.get("trial", [])],
+            [[t.recipe.digest, t.state] for t in record.trials],
+        ),
+        "look": (
+            _all(told, "looked", "entry"),
+            [position.entry] if position is not None else [],
+        ),
+        "certificate": (_all(told, "judged", "certificate"), [digest(certificate)]),
+        "outcome": (_all(told, "concluded", "outcome"), [record.outcome]),
+        "shipped recipe": (_all(told, "concluded", "shipped"), [record.shipped]),
+    }
+    problems = [
+        f"the audit trail tells of another {name} than the record of the run"
+        for name, (trail, kept) in pairs.items()
+        if trail != kept
+    ]
+    return [f"the audit trail of {len(events)} lines is whole, {_signed(events)}"], problems
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What was found in a folder.
+
+    Attributes:
+        events: of the trail; approvals: of the bundle there, in order.
+        lines: what was checked, in words.
+    """
+
+    events: tuple[Event, ...]
+    approvals: tuple[Event, ...]
+    lines: tuple[str, ...]
+
+
+def audit(folder: Path, keys: Sequence[str] = ()) -> Audited:
+    """Reads and checks the trail of a run folder or a bundle, with the approvals beside it.
+
+    Args:
+        folder: of the run or the bundle.
+        keys: public keys; each line of the trail must be signed by one of them. None: any.
+
+    Raises:
+        UsageError: if there is no trail.
+        CheckFailed: if chain, head or a signature is broken, a line is not signed by the keys asked
+            for, or the bundle holds another trail than its manifest says.
+    """
+    path = folder / AUDIT
+    bundle = folder if (folder / layout.MANIFEST).is_file() else folder / "release"
+    is_bundle = bundle == folder
+    if not path.is_file():
+        raise UsageError(
+            f"there is no audit trail in {folder} ({AUDIT}); give the folder of a run or of a bundle"
+        )
+    lines: list[str] = []
+    if is_bundle:
+        problems = layout.differences(folder, layout.read_manifest(folder))
+        if problems:
+            raise CheckFailed(f"the bundle {folder} is not what it says: {'; '.join(problems)}")
+        lines.append("the files of the bundle are those of its manifest")
+    events = read_trail(path)
+    lines.append(f"the trail of {len(events)} lines is whole, {_signed(events)}")
+    if keys:
+        others = [e.number for e in events if e.key not in keys]
+        if others:
+            raise CheckFailed(
+                f"line {others[0]} of {path} ({len(others)} such) is not signed by any of the keys "
+                f"given ({', '.join(key[:12] for key in keys)})"
+            )
+        lines.append("every line is signed by a key that was given")
+    approved = read_trail(approvals_path(bundle)) if bundle.is_dir() else ()
+    if approved:
+        lines.append(f"{len(approved)} lines of approvals are whole and signed")
+    return Audited(events, approved, tuple(lines))
+
+
+def _last_run(events: Sequence[Event]) -> Sequence[Event]:
+    starts = [place for place, event in enumerate(events) if event.kind == "run_started"]
+    return events[starts[-1] :] if starts else events
+
+
+def _all(told: Mapping[str, Sequence[Mapping[str, Any]]], kind: str, name: str) -> list[Any]:
+    return [facts.get(name) for facts in told.get(kind, [])]
+
+
+def _signed(events: Sequence[Event]) -> str:
+    keys = signers_of(events)
+    named = [key[:12] for key in keys if key]
+    if not named:
+        return "and unsigned"
+    some = "in part " if "" in keys else ""
+    return f"and {some}signed by {', '.join(named)}"

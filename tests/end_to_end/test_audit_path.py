@@ -1,0 +1,54 @@
+"""Who decided what: a signed run, its bundle, a sign-off, and a server that asks for one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jettison.pipeline.verify import verify
+from jettison.trust.audit import AUDIT, read_trail
+from tests.end_to_end.conftest import Command, Given, options, record_of
+from tests.keys import make_keys
+
+
+@pytest.mark.slow
+def test_a_run_can_be_followed_and_signed_off(
+    small: Given, jettison: Command, tmp_path: Path
+) -> None:
+    """Every stage has its line, the bundle carries them, and a change anywhere gives exit code 5."""
+    private, public = make_keys(tmp_path / "ada")
+    stranger = make_keys(tmp_path / "eve")[1]
+    words = options(small, tmp_path / "ledger", "--technique", "int8_dynamic")
+    ran = jettison(*words, "--no-certify", "--trials", "2", "--sign-key", str(private))
+    assert ran.returncode == 4, ran.stderr
+    run = tmp_path / "jettison-run"
+    record = record_of(run)
+    kinds = [event.kind for event in read_trail(run / AUDIT)]
+    assert kinds[:3] == ["run_started", "prepared", "required"]
+    assert kinds.count("trial") == len(record.trials)
+    assert kinds[-4:] == ["shortlisted", "judged", "concluded", "emitted"]
+    assert "the audit trail of" in " ".join(verify(run / "release").checks)
+
+    told = jettison("audit", "jettison-run", "--key", str(public))
+    assert told.returncode == 0, told.stderr
+    assert "started a run" in told.stdout
+    assert "wrote the bundle" in told.stdout
+    assert jettison("audit", "jettison-run", "--key", str(stranger)).returncode == 5
+
+    release = "jettison-run/release"
+    serve = ("serve", release, "--require-approval", str(public), "--allow-uncertified")
+    refused = jettison(*serve, "--port", "0", "--grpc-port", "0")
+    assert refused.returncode == 5
+    assert "is not approved" in refused.stderr
+    signing = ("approve", release, "--name", "Ada", "--key", str(private))
+    assert jettison(*signing).returncode == 2
+    assert jettison(*signing, "--allow-uncertified").returncode == 0
+    assert "Ada approved" in jettison("audit", release).stdout
+
+    forged = Path(shutil.copytree(run, tmp_path / "forged")) / AUDIT
+    forged.write_text(forged.read_text().replace("complete", "failed"))
+    broken = jettison("audit", "forged")
+    assert broken.returncode == 5
+    assert "was changed after it was written" in broken.stderr
