@@ -25,6 +25,7 @@ from jettison.errors import CandidateFailed, UsageError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import load, plan, split
 from jettison.pipeline import profile as profiling
+from jettison.trust.permissions import untrained
 
 LOG = "run.log"
 
@@ -127,6 +128,7 @@ def prepare(
     with watch.stage("plan"):
         space = plan.plan(
             starts,
+        failed = (*failed, *untrained(configuration))
             profile,
             plan.Wishes(configuration.search, configuration.ranges, configuration.settings),
             failed,

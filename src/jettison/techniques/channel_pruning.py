@@ -52,6 +52,7 @@ class ChannelPruning:
     adds: ClassVar[frozenset[str]] = frozenset()
     removes: ClassVar[frozenset[str]] = frozenset()
     conversion: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("torch", "torch_pruning")
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:

@@ -42,6 +42,7 @@ class LowRank:
     adds: ClassVar[frozenset[str]] = frozenset()
     removes: ClassVar[frozenset[str]] = frozenset()
     conversion: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:

@@ -31,6 +31,7 @@ class Recover:
     adds: ClassVar[frozenset[str]] = frozenset()
     removes: ClassVar[frozenset[str]] = frozenset()
     conversion: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:

@@ -25,6 +25,7 @@ from jettison.errors import DataError
 from jettison.pipeline.split.division import Division
 from jettison.pipeline.split.encoding import rows_of
 from jettison.pipeline.split.files import with_files
+from jettison.pipeline.split.governance import consented
 from jettison.pipeline.split.labelling import label_rows
 from jettison.pipeline.split.reading import read_file
 
@@ -115,6 +116,7 @@ def read_again(
             "shown again; save them as parquet, csv or npz and name the file in `data`"
         )
     table = read_file(location, name)
+    numbers = _in_file(numbers, consented(section, table, name))
     known = files[name]["digest"]
     if (known and file_digest(location) != known) or int(numbers.max(initial=-1)) >= table.n:
         raise DataError(
@@ -132,3 +134,12 @@ def read_again(
     )
     labels = label_rows(rows, known_columns, model, f"`{name}`")
     return RawRows(location, numbers, rows, labels)
+
+
+def _in_file(numbers: Array, consenting: Array) -> Array:
+    """Row numbers of the file, from those among the rows that may be used.
+
+    Those that lie beyond the end, because the file was changed, stay there.
+    """
+    known = numbers < len(consenting)
+    return np.where(known, consenting[np.where(known, numbers, 0)], np.iinfo(np.int64).max)
