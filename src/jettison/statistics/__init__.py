@@ -30,6 +30,7 @@ from jettison.statistics.non_inferiority import (
     paired_binary_upper_bound,
     tango_z,
 )
+from jettison.statistics.paired import linear_drops, value_of
 from jettison.statistics.sample_size import (
     IMPOSSIBLE,
     agreement_rows_needed,
@@ -39,6 +40,7 @@ from jettison.statistics.sample_size import (
     pass_probability,
     rows_needed,
 )
+from jettison.statistics.skewed_means import skewed_floor, skewed_rows_needed
 from jettison.statistics.verdicts import Grade, Judgement, Kind, Paired, Verdict, judge
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "floor_rows",
     "individually_held",
     "judge",
+    "linear_drops",
     "log_ratio_interval",
     "mean_interval",
     "mean_rows_needed",
@@ -75,6 +78,9 @@ __all__ = [
     "rows_needed",
     "run_fixed_sequence",
     "shortlist",
+    "skewed_floor",
+    "skewed_rows_needed",
     "tango_z",
+    "value_of",
     "wilson_interval",
 ]
