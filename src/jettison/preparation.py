@@ -97,7 +97,9 @@ def prepare(
         model = load.load_model(configuration.model, work / "model", live, configuration.image)
     with watch.stage("data"):
         progress.stage("data")
-        splits = split.load_data(configuration.data, model, work / "data", live_data)
+        splits = split.load_data(
+            configuration.data, model, work / "data", live_data, configuration.contexts
+        )
     model = dataclasses.replace(model, encoder=splits.encoder or model.encoder)
     configuration = dataclasses.replace(
         configuration,
@@ -126,9 +128,9 @@ def prepare(
         shown = profile.layers or next((s.layers for s in starts if s.layers), ())
         profile = dataclasses.replace(profile, layers=shown)
     with watch.stage("plan"):
+        failed = (*failed, *untrained(configuration))
         space = plan.plan(
             starts,
-        failed = (*failed, *untrained(configuration))
             profile,
             plan.Wishes(configuration.search, configuration.ranges, configuration.settings),
             failed,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         QualityMetric,
         Runtime,
         Technique,
+        Transformation,
     )
 
 Family = Literal[
@@ -41,6 +42,7 @@ Family = Literal[
     "encoders",
     "guardrails",
     "exports",
+    "transformations",
 ]
 FAMILIES: tuple[Family, ...] = (
     "techniques",
@@ -52,6 +54,7 @@ FAMILIES: tuple[Family, ...] = (
     "encoders",
     "guardrails",
     "exports",
+    "transformations",
 )
 
 EXTRA_OF = {
@@ -71,11 +74,11 @@ EXTRA_OF = {
     "safetensors": "huggingface",
     "onnxscript": "huggingface",
     "magika": "demo",
+    "cryptography": "trust",
+    "opacus": "train",
 }
 """Import name -> the extra of jettison that installs it."""
 
-    "cryptography": "trust",
-    "opacus": "train",
 
 @functools.cache
 def _entries(family: Family) -> dict[str, metadata.EntryPoint]:
@@ -129,6 +132,8 @@ def get(family: Literal["encoders"], name: str) -> EncoderKind: ...
 def get(family: Literal["guardrails"], name: str) -> Guardrail: ...
 @overload
 def get(family: Literal["exports"], name: str) -> Exporter: ...
+@overload
+def get(family: Literal["transformations"], name: str) -> Transformation: ...
 def get(family: Family, name: str) -> Any:
     """Imports and makes one plug-in.
 

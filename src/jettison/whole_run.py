@@ -242,7 +242,7 @@ def _summary(splits: Splits, configuration: Configuration) -> DataSummary | None
         source=section.source or section.certification or "rows given in Python",
         rows={
             "fitting": splits.fitting.rows.n,
-            "selection": splits.selection.rows.n,
+            "selection": int(splits.selection.labels.as_they_came(splits.selection.rows.n).sum()),
             "certification": splits.certification.n,
         },
         group_sizes=splits.certification.group_sizes,

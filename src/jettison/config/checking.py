@@ -58,8 +58,8 @@ class Mistakes:
 
 def called(path: KeyPath) -> str:
     """How a message names a key: «`trials` in `search`», «`max_drop` in `require` 1»."""
-    if path[0] == "require" and len(path) == 3:
-        return f"`{path[2]}` in `require` {int(path[1]) + 1}"
+    if path[0] in ("require", "contexts") and len(path) == 3:
+        return f"`{path[2]}` in `{path[0]}` {int(path[1]) + 1}"
     if path[0] in ("ranges", "settings"):
         return f"`{'.'.join(path)}`"
     return f"`{path[-1]}` in `{path[0]}`" if len(path) > 1 else f"`{path[0]}`"

@@ -216,11 +216,13 @@ SECTIONS: dict[str, str] = {
     "model": "What is optimised.",
     "image": "How images become the model's input; give this table only for a model of images.",
     "data": "Rows to calibrate on, to search with, and to certify on.",
+    "contexts": "Conditions of use beside the rows as they are: copies of selection and sealed "
+    "rows, changed as declared; one table `[[contexts]]` for each (docs/contexts.md).",
     "search": "What is tried, for how long, and what must get smaller.",
     "serving": "How the model will be served. Never searched.",
+    "audit": "Who answers for the run, and the key that signs its audit trail.",
     "require": "What must not get worse; one table `[[require]]` for each metric.",
     "card": "What you say about the model on its card; empty texts are shown as not stated.",
-    "audit": "Who answers for the run, and the key that signs its audit trail.",
     "ranges": "Narrowed ranges of a technique or runtime, searched: "
     "`ranges.NAME.SETTING = [low, high]`, or a list of other values to choose from.",
     "settings": "Fixed values of a technique or runtime, not searched: "

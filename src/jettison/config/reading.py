@@ -32,6 +32,7 @@ from jettison.domain.configuration import (
     ModelSection,
     SearchSection,
 )
+from jettison.domain.contexts import CONTEXT
 from jettison.domain.device import ServingProfile
 from jettison.domain.function_source import ENDING, split_function
 from jettison.errors import ConfigError
@@ -104,8 +105,8 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
     image = _image(values["image"], mistakes) if "image" in values else None
     data = checked_table("data", values.get("data", {}), ("data",), mistakes)
     search = checked_table("search", values.get("search", {}), ("search",), mistakes)
-    serving = _serving(values.get("serving", {}), mistakes)
     audit = checked_table("audit", values.get("audit", {}), ("audit",), mistakes)
+    serving = _serving(values.get("serving", {}), mistakes)
     card = checked_table("card", values.get("card", {}), ("card",), mistakes)
     ranges = read_ranges(values.get("ranges", {}), values.get("settings", {}), mistakes)
     settings = read_settings(values.get("settings", {}), mistakes)
@@ -126,9 +127,9 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
         ranges=ranges,
         settings=settings,
         image=image,
-        card=CardSection(**card),
         audit=AuditSection(**audit),
         contexts=contexts,
+        card=CardSection(**card),
         **top,
     )
 
@@ -298,8 +299,8 @@ def _against_folder(configuration: Configuration, folder: Path) -> Configuration
         ),
         output=there(configuration.output),
         ledger=there(configuration.ledger),
-    )
         audit=dataclasses.replace(configuration.audit, key=there(configuration.audit.key)),
+    )
 
 
 def _is_file(function: tuple[str, str]) -> bool:

@@ -34,6 +34,7 @@ def render_configuration(configuration: Configuration) -> str:
             parts += [f"# [{section}]", *_absent(section)]
             continue
         parts += [f"[{section}]", *_table(section, record)]
+    parts += _contexts(configuration)
     parts += _narrowed(configuration)
     parts += ["", _comment(SECTIONS["require"])]
     if not configuration.requirements:
@@ -79,6 +80,15 @@ def _requirement(requirement: Requirement) -> list[str]:
     return lines
 
 
+def _contexts(configuration: Configuration) -> list[str]:
+    lines = ["", _comment(SECTIONS["contexts"])]
+    if not configuration.contexts:
+        return [*lines, "# [[contexts]]", *_absent("contexts")]
+    for context in configuration.contexts:
+        lines += ["[[contexts]]", *_table("contexts", context), ""]
+    return lines[:-1]
+
+
 def _narrowed(configuration: Configuration) -> list[str]:
     ranges = {
         owner: {key: _range(value) for key, value in keys.items()}
@@ -117,6 +127,9 @@ def _value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple | list):
         return f"[{', '.join(_value(v) for v in value)}]"
+    if isinstance(value, Mapping):
+        inside = [f"{_name(key)} = {_value(value[key])}" for key in sorted(value)]
+        return f"{{ {', '.join(inside)} }}" if inside else "{}"
     if isinstance(value, float) and value - value != 0:
         raise ValueError(f"a configuration holds {value!r}, which is not a finite number")
     return repr(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jettison.domain.certificate import Requirement
+from jettison.domain.contexts import Context
 from jettison.domain.device import ServingProfile
 from jettison.domain.recipe import Range
 from jettison.domain.record import Settings
@@ -63,12 +64,12 @@ class DataSection:
         groups: sensitive features or contexts, by column.
         seed: of the division.
         fitting_rows: most rows that techniques fit on; the surplus of one source is sealed.
-    """
         purpose: what the rows may be used for, in words; shown on the card.
         lawful_basis: on which they are processed (GDPR article 6), or empty.
         consent: column that says whether a row may be used; rows that don't say so are left out.
         consent_statement: how consent was given, where no column tells it.
         allowed_uses: uses that the rows may serve; empty means every use.
+    """
 
     source: str = ""
     fitting: str = ""
@@ -81,7 +82,6 @@ class DataSection:
     weight: str = ""
     seed: int = 7
     fitting_rows: int = 512
-
     purpose: str = ""
     lawful_basis: str = ""
     consent: str = ""
@@ -100,6 +100,7 @@ class AuditSection:
 
     who: str = ""
     key: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchSection:
@@ -156,11 +157,12 @@ class Configuration:
         on_undecided: `fail`, or `ship_listed` (ships with the group named as not certified).
         image: how images are encoded; `None` where the model takes none.
         card: what the owner says on the model card.
+        contexts: conditions of use, each a group of changed copies of rows.
         output: folder of the run; the bundle is `output/release`.
         ledger: folder of the ledger; empty for the user's state directory.
+        audit: who answers for the run, and with which key.
     """
 
-        audit: who answers for the run, and with which key.
     model: ModelSection
     data: DataSection = field(default_factory=DataSection)
     search: SearchSection = field(default_factory=SearchSection)
@@ -172,5 +174,6 @@ class Configuration:
     output: str = "jettison-run"
     ledger: str = ""
     image: ImageSection | None = None
-    card: CardSection = field(default_factory=CardSection)
     audit: AuditSection = field(default_factory=AuditSection)
+    card: CardSection = field(default_factory=CardSection)
+    contexts: tuple[Context, ...] = ()

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 from jettison.domain.device import Device, ServingProfile
 from jettison.domain.encoder import Encoder
 from jettison.domain.exports import ExportJob, ExportSetting
@@ -310,6 +312,39 @@ class QualityMetric(Protocol):
 
         Raises:
             DataError: if the metric is undefined on this data; says why.
+        """
+        ...
+
+
+Taken = Literal["image", "text", "signal"]
+"""What a transformation changes: an image, a text, or numbers along axes (sound, a sensor)."""
+
+
+class Transformation(Protocol):
+    """One way in which a raw example may differ where the model is used: a context."""
+
+    name: ClassVar[str]
+    takes: ClassVar[Taken]
+    packages: ClassVar[tuple[str, ...]]
+
+    def settings(self) -> Ranges:
+        """The settings with their defaults; ranges say what is allowed, nothing is searched."""
+        ...
+
+    def apply(self, value: Any, settings: Settings, random: np.random.Generator) -> Any:
+        """Makes the changed value of one row; never changes the one that it was given.
+
+        Args:
+            value: an `image` as encoded bytes or as uint8 pixels (h, w) or (h, w, c); a `text`
+                as str; a `signal` as float64 of shape (t,) or more axes.
+            settings: every setting of `settings()`, checked.
+            random: seeded by the run, the context and the row, so that no order matters.
+
+        Returns:
+            The same kind: bytes for bytes, pixels of the same shape for pixels, str for str.
+
+        Raises:
+            DataError: if this value can't be changed so; says why.
         """
         ...
 

@@ -210,7 +210,13 @@ def quality_of(
         scores = metric.score(evidence)
         contributions[name] = str(folder / f"{name}.npy")
         np.save(contributions[name], scores.contributions, allow_pickle=False)
-        estimates.append(_estimate(metric, OVERALL, scores.value, scores.contributions))
+        whole = selection.labels.as_they_came(len(scores.contributions))
+        value = (
+            scores.value
+            if whole.all()
+            else _group_value(metric, evidence, scores.contributions, whole)
+        )
+        estimates.append(_estimate(metric, OVERALL, value, scores.contributions[whole]))
         for group, mask in selection.labels.membership().items():
             value = _group_value(metric, evidence, scores.contributions, mask)
             estimates.append(_estimate(metric, group, value, scores.contributions[mask]))
@@ -264,7 +270,9 @@ def _quality_key(
         "prediction": variant.model.prediction,
         "runtime": {"name": variant.runtime.name, "settings": dict(variant.runtime.settings)},
         "rows": [selection.rows.digest, selection.rows.n],
-        "labels": _array_digest(labels.targets, *(labels.groups[g] for g in sorted(labels.groups))),
+        "labels": _array_digest(
+            labels.targets, labels.contexts, *(labels.groups[g] for g in sorted(labels.groups))
+        ),
         "reference": _array_digest(*(reference[name] for name in sorted(reference))),
         "policy": ["one by one" if variant.one_by_one else max(workers.serving.batch_sizes)],
         "threads": workers.serving.threads,

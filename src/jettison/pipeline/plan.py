@@ -13,19 +13,19 @@ from jettison.domain.configuration import SearchSection
 from jettison.domain.extension_points import Runtime, Technique
 from jettison.domain.model import Model
 from jettison.domain.profile import LayerCost, Profile
+from jettison.domain.ranges import describe, within
 from jettison.domain.recipe import (
     Advice,
     Choices,
-    FloatRange,
-    IntegerRange,
     Potential,
     Range,
     Ranges,
     Refusal,
     Route,
     SearchSpace,
+    is_read,
 )
-from jettison.domain.record import Scalar, Settings
+from jettison.domain.record import Settings
 from jettison.domain.traits import TRAITS, illegality, traits_after
 from jettison.errors import ConfigError
 
@@ -277,7 +277,7 @@ def _narrow(
         open_ranges[owner] = {
             key: _meet(allowed, wishes.ranges.get(owner, {}).get(key))
             for key, allowed in space.items()
-            if key not in given
+            if key not in given and is_read(allowed, given)
         }
     if problems:
         raise ConfigError(problems)
@@ -295,37 +295,7 @@ def _meet(allowed: Range, wish: Range | None) -> Range:
     """The user's range, with the technique's own default where that lies inside it."""
     if wish is None:
         return allowed
+    wish = dataclasses.replace(wish, when=allowed.when)
     if within(wish, allowed.default):
         return dataclasses.replace(wish, default=allowed.default)  # type: ignore[arg-type]
     return wish
-
-
-def within(allowed: Range, value: Scalar) -> bool:
-    """Whether a fixed value lies in a range."""
-    match allowed:
-        case Choices(others=True, default=default):
-            alike = (float, int) if isinstance(default, float) else (type(default),)
-            return type(value) in alike
-        case Choices(values=values):
-            return any(value == v and isinstance(value, type(v)) for v in values)
-        case IntegerRange(low=low, high=high):
-            return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        case FloatRange(low=low_f, high=high_f):
-            return isinstance(value, int | float) and low_f <= value <= high_f
-
-
-def describe(allowed: Range) -> str:
-    """Says in words what a range allows."""
-    match allowed:
-        case Choices(values=values, others=others):
-            named = ", ".join(repr(v) for v in values)
-            return f"{named}, or another {_kind(values[0])}" if others else f"one of {named}"
-        case IntegerRange(low=low, high=high):
-            return f"a whole number from {low} to {high}"
-        case FloatRange(low=low_f, high=high_f):
-            return f"from {low_f:g} to {high_f:g}"
-
-
-def _kind(value: Scalar) -> str:
-    words = {bool: "yes or no", int: "whole number", float: "number", str: "text"}
-    return words[type(value)]

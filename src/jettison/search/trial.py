@@ -185,9 +185,12 @@ def _not_cheaper(estimates: Sequence[Estimate], costs: Sequence[str]) -> str:
 def _first_look(bench: Bench, workers: measure.Sessions, variant: Variant, place: Path) -> str:
     """Scores a few rows first, and stops where the harm is already clear."""
     selection = bench.selection
-    if selection is None or bench.quality is None or selection.rows.n < 3 * FIRST_LOOK_ROWS:
+    if selection is None or bench.quality is None:
         return ""
+    # Copies in contexts stand behind all rows as they came, so the first rows are no copies.
     n = FIRST_LOOK_ROWS
+    if selection.labels.as_they_came(selection.rows.n).sum() < 3 * n:
+        return ""
     few = SelectionSet(
         dataclasses.replace(selection.rows, n=n),
         Labels(None if selection.labels.targets is None else selection.labels.targets[:n]),
@@ -261,4 +264,6 @@ def drop_of(bench: Bench, ranking: Measurement, metric: str) -> float:
     candidate = np.load(path, allow_pickle=False)
     difference = baseline_contributions(bench, metric) - candidate
     sign = 1.0 if plugin.better == "higher" else -1.0
-    return float(sign * np.mean(difference))
+    selection = bench.selection
+    whole = slice(None) if selection is None else selection.labels.as_they_came(len(difference))
+    return float(sign * np.mean(difference[whole]))

@@ -133,8 +133,7 @@ def _parts(outcomes: Outcomes, requirement: Requirement) -> Iterator[_Part]:
     """Gives the whole, each group found, and each gating group that has no row at all."""
     gating = outcomes.rules.gating[requirement.metric]
     listed = outcomes.rules.listed.get(requirement.metric, ())
-    everything = np.ones(outcomes.n, dtype=bool)
-    yield _Part(OVERALL, everything, requirement.max_drop, gates=True, listed=False)
+    yield _Part(OVERALL, outcomes.whole(), requirement.max_drop, gates=True, listed=False)
     masks = outcomes.masks()
     for name in sorted({*masks, *gating, *listed}):
         rows = masks.get(name, np.zeros(outcomes.n, dtype=bool))
@@ -212,6 +211,10 @@ def _value(
 ) -> float | None:
     """The metric on some rows; `None` where it isn't a mean of contributions, or has no rows."""
     if outcomes.rules.metrics[requirement.metric].kind not in ("binary", "bounded_mean"):
+        return None
+    unlabelled = outcomes.unlabelled
+    needs = not outcomes.rules.metrics[requirement.metric].against_reference
+    if needs and unlabelled is not None and bool(unlabelled[part.rows].any()):
         return None
     values = np.asarray(contributions[part.rows], dtype=np.float64)
     weights = None if outcomes.weights is None else outcomes.weights[part.rows]

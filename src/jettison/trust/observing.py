@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,20 @@ ALONE = frozenset({"batch-dependent", "fixed-batch"})
 """Traits of models that are certified and served row by row."""
 
 
+Answering = Callable[[Variant], tuple[Mapping[str, Array], bool]]
+"""Gives a variant's outputs on the sealed rows, and whether it was run row by row."""
+
+
 def observe(
-    request: CertificationRequest, rules: Rules, rows: Rows, labels: Labels
+    request: CertificationRequest,
+    rules: Rules,
+    rows: Rows,
+    labels: Labels,
+    answering: Answering | None = None,
 ) -> tuple[Outcomes, Mapping[str, bool]]:
     """Runs the baseline, then each candidate in order until one is not held.
+
+    With `answering`, outputs that were kept are scored, and nothing is run.
 
     What goes wrong with a model from here on can't give the look back: it becomes a failure in
     the outcomes, and its candidate is not held.
@@ -37,13 +47,15 @@ def observe(
         The outcomes, and which candidates were run row by row.
     """
     groups, units = describe_rows(labels)
-    outcomes = Outcomes(rules, rows.n, {}, {}, {}, groups, units, labels.weights)
+    copies = None if labels.contexts is None else labels.contexts != ""
+    outcomes = Outcomes(rules, rows.n, {}, {}, {}, groups, units, labels.weights, copies)
     variants = {c.recipe: c.variant for c in request.contenders}
     alone: dict[str, bool] = {}
     with tempfile.TemporaryDirectory(prefix="certify-", dir=request.folder) as place:
         bench = _Bench(request, rows, labels, Path(place))
+        answer = answering or bench.run
         try:
-            reference, _ = bench.run(request.baseline)
+            reference, _ = answer(request.baseline)
             baseline = bench.contributions(request.baseline, reference, reference)
         except (CandidateFailed, DataError) as failure:
             why = f"the original can't be scored on the sealed rows: {failure}"
@@ -52,7 +64,7 @@ def observe(
         outcomes = dataclasses.replace(outcomes, baseline=baseline)
         for recipe in rules.order:
             try:
-                outputs, alone[recipe] = bench.run(variants[recipe])
+                outputs, alone[recipe] = answer(variants[recipe])
                 scored = bench.contributions(variants[recipe], outputs, reference)
                 candidates = {**outcomes.candidates, recipe: scored}
                 extended = dataclasses.replace(outcomes, candidates=candidates)
@@ -64,6 +76,17 @@ def observe(
             if not held:
                 break
     return outcomes, alone
+
+
+def run_on_sealed(
+    request: CertificationRequest, rows: Rows, variant: Variant, folder: Path
+) -> tuple[Mapping[str, Array], bool]:
+    """Answers the opened rows by one variant, as certification does; outputs lie in `folder`.
+
+    Raises:
+        CandidateFailed: if the model can't be loaded or run.
+    """
+    return _Bench(request, rows, Labels(None), folder).run(variant)
 
 
 @dataclass(frozen=True, slots=True)

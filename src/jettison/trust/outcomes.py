@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from jettison.domain.certificate import Requirement
+from jettison.domain.contexts import CONTEXT
 from jettison.domain.extension_points import MetricKind, QualityMetric
 from jettison.domain.files import write_atomically
 from jettison.domain.measurement import Better
@@ -95,7 +96,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupColumn:
-    """One column of groups: `names[codes[i]]` is the group of row i, as `column=value`."""
+    """One column of groups: `names[codes[i]]` is the group of row i, as `column=value`.
+
+    A code of -1 is in no group of the column: a copy in a context, or in the column of contexts
+    a row as it came.
+    """
 
     names: tuple[str, ...]
     codes: Array
@@ -112,6 +117,11 @@ class Outcomes:
         candidates: recipe -> metric -> contributions; only those that were tested and ran.
         failures: recipe (or `baseline`) -> why it has no contributions.
         groups, units, weights: of the rows.
+        copies: rows that are changed copies in a context, shape (n,) of bool; `None` without
+            contexts. They count in their context and nowhere else.
+        unlabelled: rows that nobody labelled because both models have the same part in every
+            metric whatever the label, shape (n,) of bool; `None` where all are labelled. Only the
+            difference of these rows is known (it is 0), not the parts themselves.
     """
 
     rules: Rules
@@ -122,6 +132,12 @@ class Outcomes:
     groups: tuple[GroupColumn, ...] = ()
     units: Array | None = None
     weights: Array | None = None
+    copies: Array | None = None
+    unlabelled: Array | None = None
+
+    def whole(self) -> Array:
+        """Rows that the overall claim is about, shape (n,): all that are no copies."""
+        return np.ones(self.n, dtype=bool) if self.copies is None else ~self.copies
 
     def masks(self) -> dict[str, Array]:
         """Rows of each group, as boolean masks of shape (n,), by `column=value`."""
@@ -148,12 +164,23 @@ def describe_rows(labels: Labels) -> tuple[tuple[GroupColumn, ...], Array | None
     """Turns groups and units into numbers; names of units are left out of the record."""
     columns: list[GroupColumn] = []
     for column in sorted(labels.groups):
-        values, codes = np.unique(np.asarray(labels.groups[column], np.str_), return_inverse=True)
-        columns.append(GroupColumn(tuple(f"{column}={v}" for v in values), codes.astype(np.int32)))
+        belongs = np.asarray(labels.groups[column], np.str_)
+        columns.append(_group_column(column, belongs, labels.as_they_came(len(belongs))))
+    if labels.contexts is not None:
+        contexts = np.asarray(labels.contexts, np.str_)
+        columns.append(_group_column(CONTEXT, contexts, contexts != ""))
     units = None
     if labels.units is not None:
         units = np.unique(np.asarray(labels.units, np.str_), return_inverse=True)[1]
     return tuple(columns), units
+
+
+def _group_column(column: str, belongs: Array, there: Array) -> GroupColumn:
+    """Numbers the values of the rows that are `there`; the others get -1."""
+    values, numbers = np.unique(belongs[there], return_inverse=True)
+    codes = np.full(len(belongs), -1, dtype=np.int32)
+    codes[there] = numbers
+    return GroupColumn(tuple(f"{column}={value}" for value in values), codes)
 
 
 def save_outcomes(outcomes: Outcomes, path: Path) -> None:
@@ -173,7 +200,7 @@ def save_outcomes(outcomes: Outcomes, path: Path) -> None:
             arrays[f"candidate_{place}.{name}"] = values
     for place, column in enumerate(outcomes.groups):
         arrays[f"groups_{place}"] = column.codes
-    for name in ("units", "weights"):
+    for name in ("units", "weights", "copies", "unlabelled"):
         if getattr(outcomes, name) is not None:
             arrays[name] = getattr(outcomes, name)
     buffer = io.BytesIO()
@@ -201,11 +228,11 @@ def load_outcomes(path: Path) -> Outcomes:
                 for place, names in enumerate(index.group_names)
             )
             units, weights = arrays.get("units"), arrays.get("weights")
+            copies, unlabelled = arrays.get("copies"), arrays.get("unlabelled")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckFailed(f"the outcomes {path} can't be read: {error}") from error
-    return Outcomes(
-        index.rules, index.n, baseline, candidates, index.failures, groups, units, weights
-    )
+    known = (index.rules, index.n, baseline, candidates, index.failures)
+    return Outcomes(*known, groups, units, weights, copies, unlabelled)
 
 
 def _metrics(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -90,7 +90,7 @@ def selection_drops(
     drops = sign * (np.asarray(baseline, np.float64) - np.asarray(candidate, np.float64))
     worst = metric.high - metric.low
     drops = np.where(np.isfinite(drops), drops, worst if math.isfinite(worst) else 1.0)
-    seen = {OVERALL: _seen(drops)}
+    seen = {OVERALL: _seen(drops[selection.labels.as_they_came(len(drops))])}
     for group, mask in selection.labels.membership().items():
         seen[group] = _seen(drops[mask])
     return seen

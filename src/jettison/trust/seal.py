@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from jettison.domain.contexts import CONTEXT
 from jettison.domain.files import replace_folder, write_atomically
 from jettison.domain.record import file_digest, from_json, to_json
 from jettison.domain.rows import LENGTHS, Array, Rows
@@ -24,6 +25,8 @@ _SEAL = "seal.json"
 _LABELS = "labels.npz"
 _ROW_SET = "row_set.npy"
 _ROWS = "rows"
+_NO_GROUP = "\x1fnone"
+"""Stands for «in no group of this column»; no value of a column can be this."""
 
 
 def seal_rows(
@@ -64,10 +67,11 @@ def seal_rows(
     text = json.dumps(contents, sort_keys=True, separators=(",", ":"))
     write_atomically(temporary / _SEAL, text)
     replace_folder(temporary, folder)
-    units = rows.n if labels.units is None else len(np.unique(labels.units))
+    n = int(labels.as_they_came(rows.n).sum())
+    units = n if labels.units is None else len(np.unique(labels.units))
     return CertificationSet(
         folder=str(folder.absolute()),
-        n=rows.n,
+        n=n,
         units=units,
         group_sizes=_sizes(labels),
         digest=hashlib.sha256(text.encode()).hexdigest(),
@@ -139,7 +143,7 @@ def _contents(certification: CertificationSet) -> dict[str, dict[str, str]]:
 
 def _check_lengths(rows: Rows, labels: Labels, digests: Sequence[Sequence[str]]) -> None:
     lengths = {f"row_digests {place}": len(column) for place, column in enumerate(digests)}
-    for name in ("targets", "units", "weights"):
+    for name in ("targets", "units", "weights", "contexts"):
         values = getattr(labels, name)
         if values is not None:
             lengths[name] = len(values)
@@ -164,6 +168,8 @@ def _arrays(labels: Labels) -> dict[str, Array]:
         arrays["units"] = np.asarray(labels.units, dtype=np.str_)
     if labels.weights is not None:
         arrays["weights"] = np.asarray(labels.weights, dtype=np.float64)
+    if labels.contexts is not None:
+        arrays["contexts"] = np.asarray(labels.contexts, dtype=np.str_)
     return arrays
 
 
@@ -175,13 +181,29 @@ def _read_labels(path: Path) -> Labels:
             groups={column: arrays[f"group_{i}"] for i, column in enumerate(columns)},
             units=arrays.get("units"),
             weights=arrays.get("weights"),
+            contexts=arrays.get("contexts"),
         )
+
+
+def _columns(labels: Labels) -> dict[str, Array]:
+    """Per column of groups, each row's value; `_NO_GROUP` for copies, and in the column of contexts
+    for rows as they came.
+    """
+    columns: dict[str, Array] = {}
+    for column in sorted(labels.groups):
+        values = np.asarray(labels.groups[column], np.str_)
+        whole = labels.as_they_came(len(values))
+        columns[column] = np.where(whole, values, _NO_GROUP)
+    if labels.contexts is not None:
+        contexts = np.asarray(labels.contexts, np.str_)
+        columns[CONTEXT] = np.where(contexts == "", _NO_GROUP, contexts)
+    return columns
 
 
 def _sizes(labels: Labels) -> Mapping[str, int]:
     sizes: dict[str, int] = {}
-    for column in sorted(labels.groups):
-        values, counts = np.unique(np.asarray(labels.groups[column], np.str_), return_counts=True)
+    for column, belongs in _columns(labels).items():
+        values, counts = np.unique(belongs[belongs != _NO_GROUP], return_counts=True)
         sizes.update({f"{column}={v}": int(c) for v, c in zip(values, counts, strict=True)})
     return sizes
 
@@ -189,9 +211,10 @@ def _sizes(labels: Labels) -> Mapping[str, int]:
 def _unit_counts(labels: Labels) -> Mapping[str, int]:
     counts: dict[str, int] = {}
     units = np.unique(np.asarray(labels.units, np.str_), return_inverse=True)[1]
-    for column in sorted(labels.groups):
-        values, codes = np.unique(np.asarray(labels.groups[column], np.str_), return_inverse=True)
-        pairs = np.unique(np.stack([codes, units]), axis=1)
+    for column, belongs in _columns(labels).items():
+        there = belongs != _NO_GROUP
+        values, codes = np.unique(belongs[there], return_inverse=True)
+        pairs = np.unique(np.stack([codes, units[there]]), axis=1)
         totals = np.bincount(pairs[0], minlength=len(values))
         counts.update({f"{column}={v}": int(c) for v, c in zip(values, totals, strict=True)})
     return counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,21 +65,31 @@ def encode_tables(
     """
     folder.mkdir(parents=True)
     names = tuple(spec.name for spec in model.inputs)
-    digests: list[str] = []
-    starts: list[int] = []
-    lengths: list[Array] = []
-    pad: Mapping[str, float] = {}
-    for where, table in tables.items():
+    return extended(Pool(folder, names, (), {}, (), None), encoder, model, tables.items())
+
+
+def extended(
+    pool: Pool, encoder: Encoder, model: Model, tables: Iterable[tuple[str, Example]]
+) -> Pool:
+    """Encodes more rows behind those of a pool; tables are taken one by one, so they may be made
+    as they are asked for.
+
+    Raises:
+        DataError: what the encoder finds wrong, with the place in the table.
+    """
+    digests, starts, pad = list(pool.digests), list(pool.starts), pool.pad
+    lengths = [] if pool.lengths is None else [pool.lengths]
+    for where, table in tables:
         for encoded in _pieces(encoder, model, table, where):
             starts.append(len(digests))
             pad = encoded.pad
             lengths += [] if encoded.lengths is None else [encoded.lengths]
-            for name in names:
-                path = folder / f"{len(digests)}.{name}.npy"
+            for name in pool.names:
+                path = pool.folder / f"{len(digests)}.{name}.npy"
                 np.save(path, encoded.arrays[name], allow_pickle=False)
-            digests += row_digests(encoded, names)
+            digests += row_digests(encoded, pool.names)
     joined = np.concatenate(lengths) if lengths else None
-    return Pool(folder, names, tuple(starts), dict(pad), tuple(digests), joined)
+    return Pool(pool.folder, pool.names, tuple(starts), dict(pad), tuple(digests), joined)
 
 
 def _pieces(encoder: Encoder, model: Model, table: Example, where: str) -> Iterator[Encoded]:

@@ -120,7 +120,9 @@ def test_fitting_rows_carry_their_targets_where_they_are_known(tmp_path: Path) -
     assert set(told) == {"no", "yes"}
     del parts["fitting"]["y"]
     bare = load_data(section, model(), tmp_path / "unknown", parts).fitting
-    assert bare.labels is None
+    assert bare.labels is not None
+    assert bare.labels.targets is None
+    assert set(bare.labels.groups["sex"]) == {"f", "m"}
     assert bare.target_digest == ""
 
 

@@ -1,0 +1,1 @@
+"""Transformations: seeded changes of raw examples, one context each."""
