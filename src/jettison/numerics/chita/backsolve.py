@@ -75,8 +75,11 @@ class Backsolve:
         )
 
     def _transposed(self, vector: Any) -> Any:
-        parts = [vector.float() @ self._rows.columns(self._index[part]) for part in self._parts()]
-        return torch.cat(parts).double()
+        # Written in place: a small result that stays behind each part would keep its memory.
+        found = torch.empty(len(self._index), device=vector.device)
+        for part in self._parts():
+            found[part] = vector.float() @ self._rows.columns(self._index[part])
+        return found.double()
 
     def _parts(self) -> list[slice]:
         return self._rows.column_parts(len(self._index))

@@ -5,6 +5,7 @@ Importing this file imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,15 +64,17 @@ class FisherRows:
 
     def times(self, vector: Any) -> Any:
         """A v, shape (n,), for v of shape (p,)."""
-        parts = [self.values[rows].float() @ vector for rows in self._row_parts()]
-        return torch.cat(parts) * self.scales
+        found = torch.empty_like(self.scales)
+        for rows, part in self._parts():
+            found[rows] = part @ vector
+        return found * self.scales
 
     def transposed(self, vector: Any) -> Any:
         """A^T s, shape (p,), for s of shape (n,)."""
         scaled = vector * self.scales
         total = torch.zeros(self.p, device=self.values.device)
-        for rows in self._row_parts():
-            total += scaled[rows] @ self.values[rows].float()
+        for rows, part in self._parts():
+            total.addmv_(part.T, scaled[rows])
         return total
 
     def columns(self, index: Any) -> Any:
@@ -107,10 +110,22 @@ class FisherRows:
     def mean_curvature(self) -> float:
         """The mean of the Fisher matrix's diagonal; a natural unit for a ridge."""
         total = 0.0
-        for rows in self._row_parts():
-            squares = (self.values[rows].float() * self.scales[rows, None]).square()
+        for rows, part in self._parts():
+            squares = part.mul_(self.scales[rows, None]).square_()
             total += float(squares.sum(dtype=torch.float64))
         return self.samples * total / (self.n * self.p)
+
+    def _parts(self) -> Iterator[tuple[slice, Any]]:
+        """Rows in float32, a few at a time, in one buffer that the next part overwrites.
+
+        With a new tensor for each part all of them can stay behind: glibc before 2.38 does not
+        give an aligned block again while a small result lies right after it.
+        """
+        parts = self._row_parts()
+        room = torch.empty((parts[0].stop, self.p), device=self.values.device)
+        for rows in parts:
+            part = room[: rows.stop - rows.start]
+            yield rows, part.copy_(self.values[rows])
 
     def _row_parts(self) -> list[slice]:
         height = max(1, self.workspace_bytes // (4 * self.p))
