@@ -76,6 +76,7 @@ EXTRA_OF = {
     "magika": "demo",
     "cryptography": "trust",
     "opacus": "train",
+    "jiwer": "speech",
 }
 """Import name -> the extra of jettison that installs it."""
 

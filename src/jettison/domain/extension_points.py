@@ -177,10 +177,19 @@ class EncoderKind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a technique made."""
+    """What a technique made.
+
+    Attributes:
+        model: the changed copy. A technique that only chooses other fitting rows gives back the
+            model that it was given.
+        changes: what it did.
+        fitting: rows that the later steps of the recipe shall fit on, taken from those that this
+            step was given, in `bench.folder`; `None` leaves them as they are.
+    """
 
     model: Model
     changes: tuple[Change, ...]
+    fitting: FittingData | None = None
 
 
 class Technique(Protocol):
@@ -282,10 +291,22 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A metric's value over all rows, and each row's part in it, shape (n,)."""
+    """A metric's value over the rows given, and each row's part in it.
+
+    Attributes:
+        value: of the metric.
+        contributions: what each row adds. Of a `binary` or `bounded_mean` metric: shape (n,), and
+            `value` is their mean. Of `ratio_of_sums`: shape (n, 2), a numerator and a base at
+            least 0 that doesn't depend on the model (errors, words); `value` is the ratio of the
+            sums. Of `influence`: shape (n,), `value` plus the influence of each row on it, so
+            that their mean is `value`; of `reported_only` likewise, or any part of each row.
+        strata: of `influence`: 1 for a positive row and 0 for a negative one, shape (n,) of
+            int64; a verdict needs enough of both. `None` for other kinds.
+    """
 
     value: float
     contributions: Array
+    strata: Array | None = None
 
 
 MetricKind = Literal["binary", "bounded_mean", "ratio_of_sums", "influence", "reported_only"]
@@ -300,7 +321,8 @@ class QualityMetric(Protocol):
     kind: ClassVar[MetricKind]
     low: ClassVar[float]
     high: ClassVar[float]
-    """Bounds of one row's contribution (0 and 1 for `binary`)."""
+    """Bounds of one row's contribution (0 and 1 for `binary`; multiples of the base for
+    `ratio_of_sums`; infinite for `influence`)."""
     needs_targets: ClassVar[bool]
     against_reference: ClassVar[bool]
     """Compares with the original's answers, so the original has the best value on every row."""

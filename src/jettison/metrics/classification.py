@@ -11,10 +11,12 @@ from jettison.domain.extension_points import Evidence, MetricKind, Scores
 from jettison.domain.measurement import Better
 from jettison.domain.rows import Array
 from jettison.errors import DataError
-from jettison.numerics.predictions import class_probabilities, predicted_classes
+from jettison.numerics.predictions import class_probabilities, class_targets, predicted_classes
 
 EPSILON = 1e-4
 """Floor of a probability: one row can't lose more than log(1 / EPSILON) = 9.2 nats."""
+RARE = 1e-6
+"""Floor of a probability in a perplexity: vocabularies are larger than sets of classes."""
 
 
 class Accuracy:
@@ -36,7 +38,7 @@ class Accuracy:
         Raises:
             DataError: without targets, without rows, or if the output is no classifier's.
         """
-        targets = _class_targets(evidence, self.name)
+        targets = class_targets(evidence, self.name)
         output = np.asarray(evidence.outputs[evidence.prediction])
         reference = np.asarray(evidence.reference[evidence.prediction])
         classes = predicted_classes(output, reference, evidence.labels)
@@ -67,34 +69,54 @@ class NegativeLogLikelihood:
         Raises:
             DataError: without targets or rows, for label outputs, or a target without a score.
         """
-        targets = _class_targets(evidence, self.name)
-        output = np.asarray(evidence.outputs[evidence.prediction])
-        reference = np.asarray(evidence.reference[evidence.prediction])
-        chances = class_probabilities(output, reference)
-        if targets.max() >= chances.shape[1]:
-            raise DataError(
-                f"`nll` is undefined: a target is class {targets.max()}, but the model gives "
-                f"scores for {chances.shape[1]} classes"
-            )
-        given = chances[np.arange(len(targets)), targets]
-        floored = np.clip(np.nan_to_num(given, nan=0.0), EPSILON, 1.0)
-        # Clipped again: log(1e-4) may end one bit beyond `high`.
-        losses = np.clip(-np.log(floored), self.low, self.high)
+        losses = _losses(evidence, self.name, EPSILON)
         return Scores(float(losses.mean()), losses)
 
 
-def _class_targets(evidence: Evidence, name: str) -> Array:
-    targets = evidence.targets
-    if targets is None:
+class Perplexity:
+    """The log of the perplexity: the mean of -log of the probability given to the right token.
+
+    A row is one position; name the document as `data.unit`, because the tokens of one document
+    are not independent. A perplexity that may grow by a factor of 1 + rho is a log-perplexity
+    that may grow by log(1 + rho): that is what `max_drop_relative = rho` means here, and there is
+    no ratio to be estimated. Probabilities are floored at `RARE`, which bounds one row at 13.8
+    nats.
+    """
+
+    name: ClassVar[str] = "perplexity"
+    unit: ClassVar[str] = "nats"
+    better: ClassVar[Better] = "lower"
+    kind: ClassVar[MetricKind] = "bounded_mean"
+    low: ClassVar[float] = 0.0
+    high: ClassVar[float] = math.log(1 / RARE)
+    needs_targets: ClassVar[bool] = True
+    against_reference: ClassVar[bool] = False
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
+    logarithmic: ClassVar[bool] = True
+
+    def score(self, evidence: Evidence) -> Scores:
+        """Reads probabilities or logits over the vocabulary, shape (n, words).
+
+        Raises:
+            DataError: without targets or rows, for label outputs, or a target without a score.
+        """
+        losses = _losses(evidence, self.name, RARE)
+        return Scores(float(losses.mean()), losses)
+
+
+def _losses(evidence: Evidence, name: str, floor: float) -> Array:
+    """-log of the probability of each row's target, floored; rows not finite lose the most."""
+    targets = class_targets(evidence, name)
+    output = np.asarray(evidence.outputs[evidence.prediction])
+    reference = np.asarray(evidence.reference[evidence.prediction])
+    chances = class_probabilities(output, reference)
+    if targets.max() >= chances.shape[1]:
         raise DataError(
-            f"`{name}` needs the right answers: name their column as `target` in `data`, or "
-            "require `agreement`, which compares with the original"
+            f"`{name}` is undefined: a target is class {targets.max()}, but the model gives "
+            f"scores for {chances.shape[1]} classes"
         )
-    if len(targets) == 0:
-        raise DataError(f"`{name}` is undefined: there are no rows")
-    if targets.dtype.kind not in "iu" or targets.min() < 0:
-        raise DataError(
-            f"`{name}` needs targets that are class indices from 0; got {targets.dtype} from "
-            f"{targets.min()}"
-        )
-    return targets
+    given = chances[np.arange(len(targets)), targets]
+    floored = np.clip(np.nan_to_num(given, nan=0.0), floor, 1.0)
+    # Clipped again: log(1e-4) may end one bit beyond the bound.
+    losses: Array = np.clip(-np.log(floored), 0.0, math.log(1 / floor))
+    return losses

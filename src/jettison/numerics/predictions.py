@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jettison.domain.extension_points import Evidence
 from jettison.domain.rows import Array
 from jettison.errors import DataError
 
@@ -80,6 +81,54 @@ def class_probabilities(output: Array, reference: Array) -> Array:
         raised = np.exp(scores - scores.max(axis=1, keepdims=True))
         made: Array = raised / raised.sum(axis=1, keepdims=True)
     return made
+
+
+def class_targets(evidence: Evidence, name: str) -> Array:
+    """Gives the class index of the right answer of each row, shape (n,).
+
+    Raises:
+        DataError: without targets or rows, or if they are no class indices; names the metric.
+    """
+    targets = evidence.targets
+    if targets is None:
+        raise DataError(
+            f"`{name}` needs the right answers: name their column as `target` in `data`, or "
+            "require `agreement`, which compares with the original"
+        )
+    if len(targets) == 0:
+        raise DataError(f"`{name}` is undefined: there are no rows")
+    if targets.dtype.kind not in "iu" or targets.min() < 0:
+        raise DataError(
+            f"`{name}` needs targets that are class indices from 0; got {targets.dtype} from "
+            f"{targets.min()}"
+        )
+    return targets
+
+
+def two_class_scores(output: Array, reference: Array) -> Array:
+    """Gives one score per row that grows with the chance of class 1, shape (n,).
+
+    Scores are compared within one model only, so logits and probabilities both do.
+
+    Args:
+        output: of the model to read, shape (n, 2), (n, 1) or (n,), of floats.
+        reference: of the original; it must have as many scores per row.
+
+    Returns:
+        NaN in rows without finite scores.
+
+    Raises:
+        DataError: if there are more than two classes, or no scores.
+    """
+    scores, original = _scores(output), _scores(reference)
+    if scores.shape[1] > 2 or original.shape[1] != scores.shape[1]:
+        raise DataError(
+            f"the model gives {scores.shape[1]} scores a row; a ranking of two classes needs one "
+            "or two"
+        )
+    one = scores[:, -1] - scores[:, 0] if scores.shape[1] == 2 else scores[:, 0]
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(scores).all(axis=1), one, np.nan)
 
 
 def _flat(output: Array) -> Array:

@@ -30,7 +30,7 @@ from jettison.statistics.non_inferiority import (
     paired_binary_upper_bound,
     tango_z,
 )
-from jettison.statistics.paired import linear_drops, value_of
+from jettison.statistics.paired import columns_of, linear_drops, value_of
 from jettison.statistics.sample_size import (
     IMPOSSIBLE,
     agreement_rows_needed,
@@ -61,6 +61,7 @@ __all__ = [
     "agreement_rows_needed",
     "agreement_upper_bound",
     "clopper_pearson_interval",
+    "columns_of",
     "combine",
     "floor_rows",
     "individually_held",

@@ -15,7 +15,7 @@ from jettison.statistics.skewed_means import UnitTotals, unit_totals
 if TYPE_CHECKING:
     from jettison.domain.extension_points import QualityMetric
 
-__all__ = ["Kind", "Paired", "linear_drops", "usable_weights", "value_of"]
+__all__ = ["Kind", "Paired", "columns_of", "linear_drops", "usable_weights", "value_of"]
 
 Floats = NDArray[np.float64]
 Kind = Literal["binary", "bounded_mean", "ratio_of_sums", "influence", "reported_only"]
@@ -71,7 +71,7 @@ class Paired:
             candidate: the same shape.
             strata: shape (n,), where the metric tells any.
         """
-        before, after, bases = _columns(metric.kind, baseline, candidate)
+        before, after, bases = columns_of(metric.kind, baseline, candidate)
         return cls(
             baseline=before,
             candidate=after,
@@ -162,7 +162,7 @@ def linear_drops(
         to the scale of the base when only some rows are averaged).
     """
     sign = 1.0 if metric.better == "higher" else -1.0
-    before, after, bases = _columns(metric.kind, baseline, candidate, column)
+    before, after, bases = columns_of(metric.kind, baseline, candidate, column)
     drops = np.asarray(sign * (before - after), dtype=np.float64)
     if bases is not None and bases.size and bases.mean() > 0:
         drops = drops / bases.mean()
@@ -183,7 +183,7 @@ def value_of(
     >>> value_of("ratio_of_sums", np.array([[1.0, 4.0], [0.0, 6.0]]))
     0.1
     """
-    values, _, bases = _columns(kind, contributions, contributions, column)
+    values, _, bases = columns_of(kind, contributions, contributions, column)
     if not values.size:
         return None
     share = np.ones(values.size) if weights is None else weights
@@ -200,10 +200,20 @@ def usable_weights(weights: Floats) -> bool:
     return bool(np.isfinite(weights).all()) and bool((weights >= 0).all()) and weights.sum() > 0
 
 
-def _columns(
+def columns_of(
     kind: Kind, baseline: Floats, candidate: Floats, column: int = 0
 ) -> tuple[Floats, Floats, Floats | None]:
-    """Takes what a test reads of contributions: two columns, and the base of a ratio."""
+    """Takes what a test reads of contributions: baseline, candidate, and the base of a ratio.
+
+    Args:
+        kind: of the metric.
+        baseline: contributions of some rows, shape (n,) or (n, k).
+        candidate: the same shape.
+        column: which one, for kinds that have one for all rows and one for each column of groups.
+
+    Raises:
+        ValueError: if a ratio has no base, or another one in each model.
+    """
     before, after = np.asarray(baseline, np.float64), np.asarray(candidate, np.float64)
     if kind == "ratio_of_sums":
         if before.ndim != 2 or before.shape[1] != 2 or before.shape != after.shape:

@@ -25,7 +25,7 @@ import numpy as np
 from jettison import registry, worker_client
 from jettison.domain.device import ServingProfile
 from jettison.domain.exports import ExportJob
-from jettison.domain.extension_points import Evidence, MetricKind
+from jettison.domain.extension_points import Evidence, MetricKind, QualityMetric, Scores
 from jettison.domain.jobs import ApplyAnswer, ApplyJob, SessionJob
 from jettison.domain.model import Artifact, Model
 from jettison.domain.profile import Profile
@@ -227,12 +227,20 @@ def check_metric(name: str, evidence: Evidence) -> None:
     scores = metric.score(evidence)
     n = len(evidence.outputs[evidence.prediction])
     parts = np.asarray(scores.contributions)
-    ensure(parts.shape == (n,), f"contributions have shape {parts.shape}, not ({n},)")
-    inside = bool(np.all((parts >= metric.low) & (parts <= metric.high)))
+    due = (n, 2) if metric.kind == "ratio_of_sums" else (n,)
+    ensure(parts.shape == due, f"contributions have shape {parts.shape}, not {due}")
+    if metric.kind == "ratio_of_sums":
+        _check_ratio(metric, scores, evidence)
+    inside = metric.kind == "ratio_of_sums" or bool(
+        np.all((parts >= metric.low) & (parts <= metric.high))
+    )
     ensure(inside, f"a contribution lies outside [{metric.low}, {metric.high}]")
     if metric.kind == "binary":
         ensure(bool(np.all((parts == 0) | (parts == 1))), "a binary contribution is not 0 or 1")
-    if metric.kind in ("binary", "bounded_mean"):
+    if metric.kind == "influence":
+        told = scores.strata is not None and scores.strata.shape == (n,)
+        ensure(told, "`strata` doesn't tell each row's class")
+    if metric.kind in ("binary", "bounded_mean", "influence"):
         same = bool(np.isclose(scores.value, parts.mean(), atol=1e-9))
         ensure(same, "the value is not the mean of the contributions")
     if metric.against_reference:
@@ -247,6 +255,17 @@ def check_metric(name: str, evidence: Evidence) -> None:
         bool(np.allclose(np.asarray(shuffled.contributions), parts[order], atol=1e-9)),
         "a row's contribution depends on the order of the rows",
     )
+
+
+def _check_ratio(metric: QualityMetric, scores: Scores, evidence: Evidence) -> None:
+    parts, bases = np.asarray(scores.contributions).T
+    ensure(bool(np.all(bases >= 0)) and bases.sum() > 0, "a base is negative, or all are 0")
+    inside = bool(np.all((parts >= metric.low * bases) & (parts <= metric.high * bases)))
+    ensure(inside, f"a contribution lies outside [{metric.low}, {metric.high}] of its base")
+    same = bool(np.isclose(scores.value, parts.sum() / bases.sum(), atol=1e-9))
+    ensure(same, "the value is not the ratio of the sums")
+    other = metric.score(dataclasses.replace(evidence, outputs=evidence.reference))
+    ensure(bool(np.array_equal(other.contributions[:, 1], bases)), "the base depends on the model")
 
 
 def _reordered(evidence: Evidence, order: Array) -> Evidence:
