@@ -6,7 +6,9 @@ A run that can't pass stops at the plan, and its rows stay unspent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from jettison.errors import CheckFailed, SealRefused, UsageError
 from jettison.trust.judging import Conclusion, conclude
 from jettison.trust.ledger import Charge, Ledger, Look
 from jettison.trust.observing import observe
-from jettison.trust.outcomes import Member, MetricFacts, Rules, save_outcomes
+from jettison.trust.outcomes import Member, MetricFacts, Outcomes, Rules, save_outcomes
 from jettison.trust.planning import PartPlan
 from jettison.trust.seal import open_seal, sealed_row_set
 from jettison.trust.shortlisting import (
@@ -41,6 +43,8 @@ __all__ = [
     "PartPlan",
     "Place",
     "certify",
+    "charge_look",
+    "conclude_look",
     "plan_certification",
     "uncertified_certificate",
 ]
@@ -76,6 +80,24 @@ def certify(request: CertificationRequest) -> CertificationResult:
     plan = plan_certification(request)
     if not plan.possible:
         return _not_opened(request, plan, plan.reason)
+    try:
+        rules, look = charge_look(request, plan)
+    except SealRefused as refusal:
+        return _not_opened(request, plan, str(refusal))
+    with _spent(request):
+        rows, labels = open_seal(request.certification, look)
+        outcomes, alone = observe(request, rules, rows, labels)
+    return conclude_look(request, plan, look, outcomes, alone)
+
+
+def charge_look(request: CertificationRequest, plan: CertificationPlan) -> tuple[Rules, Look]:
+    """Fixes the order of testing and charges the ledger; the seal is still closed.
+
+    Raises:
+        SealRefused: if any of the rows was spent before.
+        CheckFailed: if the seal, the ledger or a model file was changed.
+        UsageError: if the ledger or the folder can't be written.
+    """
     rules = _rules(request, plan)
     charge = Charge(
         configuration=request.configuration_digest,
@@ -85,28 +107,57 @@ def certify(request: CertificationRequest) -> CertificationResult:
         rows=sealed_row_set(request.certification),
         folder=str(Path(request.folder).absolute()),
     )
-    ledger = Ledger.at(request.ledger)
+    Path(request.folder).mkdir(parents=True, exist_ok=True)
+    return rules, Ledger.at(request.ledger).charge(charge)
+
+
+def conclude_look(
+    request: CertificationRequest,
+    plan: CertificationPlan,
+    look: Look,
+    outcomes: Outcomes,
+    alone: Mapping[str, bool],
+    assumptions: tuple[str, ...] = (),
+) -> CertificationResult:
+    """Saves the outcomes of an opened seal, judges them, and records the certificate.
+
+    Args:
+        request, plan: as they were before opening.
+        look: that opened the seal.
+        outcomes: of the sealed rows.
+        alone: which candidates were run row by row.
+        assumptions: sentences beside those of every certificate.
+
+    Raises:
+        CheckFailed: if the ledger holds no such look.
+        UsageError: if the ledger or the folder can't be written.
+    """
     folder = Path(request.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        look = ledger.charge(charge)
-    except SealRefused as refusal:
-        return _not_opened(request, plan, str(refusal))
-    try:
-        rows, labels = open_seal(request.certification, look)
-        outcomes, alone = observe(request, rules, rows, labels)
+    with _spent(request):
         save_outcomes(outcomes, folder / "outcomes.npz")
-    except OSError as error:
-        raise UsageError(
-            f"the certification in {folder} was cut short ({error}); its look is spent: the next "
-            "one needs fresh rows, and a folder with space that can be written"
-        ) from error
     conclusion = conclude(outcomes, {place.recipe: place.title for place in plan.order})
-    certificate = _certificate(request, conclusion, alone, look, digest(rules))
-    ledger.record("certificate", look.entry, digest(certificate), certificate.status)
+    certificate = _certificate(request, conclusion, alone, look, digest(outcomes.rules))
+    certificate = dataclasses.replace(
+        certificate, assumptions=(*certificate.assumptions, *assumptions)
+    )
+    Ledger.at(request.ledger).record(
+        "certificate", look.entry, digest(certificate), certificate.status
+    )
     # The rows are spent whatever comes next, so what they said must outlive a crash.
     write_atomically(folder / "certificate.json", to_json(certificate, indent=2) + "\n")
     return CertificationResult(certificate, folder / "outcomes.npz", conclusion.shipped or "", plan)
+
+
+@contextlib.contextmanager
+def _spent(request: CertificationRequest) -> Iterator[None]:
+    """Says of what goes wrong on disk that the look is spent all the same."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"the certification in {request.folder} was cut short ({error}); its look is spent: "
+            "the next one needs fresh rows, and a folder with space that can be written"
+        ) from error
 
 
 def uncertified_certificate(

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from jettison.domain.files import append_line, write_atomically
 from jettison.errors import CheckFailed
 
-EntryKind = Literal["look", "opened", "certificate", "bundle"]
-KINDS: tuple[EntryKind, ...] = ("look", "opened", "certificate", "bundle")
+EntryKind = Literal["look", "opened", "asked", "certificate", "bundle"]
+KINDS: tuple[EntryKind, ...] = ("look", "opened", "asked", "certificate", "bundle")
 Facts = Mapping[str, str | int | float]
 
 GENESIS = "0" * 64
@@ -32,8 +32,8 @@ class Entry:
 
     Attributes:
         number: of the line, from 1.
-        kind: `look` (charged), `opened` (the seal was opened), `certificate` and `bundle` (what
-            came of it).
+        kind: `look` (charged), `opened` (the seal was opened), `asked` (a person is asked for the
+            labels of some rows), `certificate` and `bundle` (what came of it).
         time: UTC, ISO 8601.
         look: digest of the look that it belongs to; empty for a look itself, or for none.
         facts: plain values, by kind.

@@ -208,7 +208,7 @@ class Ledger:
             self._append(entries, "opened", look.entry, {})
 
     def record(
-        self, kind: Literal["certificate", "bundle"], look: str, digest: str, status: str
+        self, kind: Literal["asked", "certificate", "bundle"], look: str, digest: str, status: str
     ) -> Entry:
         """Writes down what came of a look (or a bundle that rests on none: `look` empty).
 
