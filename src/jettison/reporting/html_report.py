@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import gzip
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from jettison.domain.run import Outcome, RunRecord
-from jettison.reporting import tables
+from jettison.reporting import page_parts, tables
 from jettison.reporting.comparison import compare
 from jettison.reporting.findings import best_float
 from jettison.reporting.forest_plot import forest
 from jettison.reporting.glossary import GLOSSARY
 from jettison.reporting.pareto_plots import pareto_quality, pareto_size
-from jettison.reporting.plotly_figure import Plot
 from jettison.reporting.profile_plots import curve, layers
 from jettison.reporting.quantities import percent, seconds_text, sentence, times
 from jettison.reporting.sensitivity_views import sensitivity, sensitivity_plot
 from jettison.reporting.tiles import tiles
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 _OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
     "improved": ("Certified improvement", "ships"),
@@ -32,15 +22,6 @@ _OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
     "undecided": ("Could not be decided", "open"),
     "interrupted": ("Interrupted", "open"),
 }
-_SYMBOLS = {"ships": "◆", "good": "✓", "bad": "✗", "open": "?", "neutral": "–", "error": "!"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Library:
-    """plotly's own JavaScript, packed, and the hash that the page's security policy allows."""
-
-    packed: str
-    allowed: str
 
 
 def render_report(record: RunRecord) -> str:
@@ -52,30 +33,30 @@ def render_report(record: RunRecord) -> str:
     Returns:
         The page. It loads nothing, opens offline, and every name from outside is escaped.
     """
-    environment = _environment()
+    environment = page_parts.environment()
     found = (pareto_quality(record), pareto_size(record), curve(record), layers(record))
     every = (*found, sensitivity_plot(record), forest(record))
     plots = {p.name: p for p in every if p is not None}
-    library = _library() if plots else None
-    script = _source(environment, "report.js")
-    allowed = [_allowance(script), *([library.allowed] if library is not None else [])]
+    library = page_parts.library() if plots else None
+    script = page_parts.source(environment, "report.js")
+    allowed = [page_parts.allowance(script), *([library.allowed] if library is not None else [])]
     words, kind = _OUTCOMES[record.outcome]
     page: str = environment.get_template("report.html.j2").render(
         record=record,
         outcome=words,
         outcome_kind=kind,
-        symbols=_SYMBOLS,
+        symbols=page_parts.SYMBOLS,
         tiles=tiles(record),
         tables=_tables(record),
         plots=plots,
-        figures={name: _figure(plot) for name, plot in plots.items()},
+        figures={name: page_parts.figure(plot) for name, plot in plots.items()},
         sentences=_sentences(record),
         notes=_notes(record),
         glossary=GLOSSARY,
         library=library,
-        style=_source(environment, "report.css"),
+        style=page_parts.source(environment, "report.css"),
         script=script,
-        policy=_policy(allowed),
+        policy=page_parts.policy(allowed),
     )
     return page
 
@@ -96,10 +77,6 @@ def _tables(record: RunRecord) -> Mapping[str, tables.Table]:
         tables.facts,
     )
     return {make.__name__: make(record) for make in made}
-
-
-def _figure(plot: Plot) -> Mapping[str, Any]:
-    return {"data": plot.figure["data"], "layout": plot.figure["layout"], "height": plot.height}
 
 
 def _sentences(record: RunRecord) -> Mapping[str, str]:
@@ -141,46 +118,4 @@ def _float_sentence(record: RunRecord) -> str:
     return (
         f"Against the best candidate in floating point ({found[0].recipe}, {times(other)} the "
         f"original), what ships gains {times(own / other)} (ratio of the two point values)."
-    )
-
-
-@functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("jettison.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _source(environment: Environment, name: str) -> str:
-    """The text of a file beside the templates, as it is: our own, so it needs no escaping."""
-    if environment.loader is None:
-        return ""
-    return environment.loader.get_source(environment, name)[0]
-
-
-@functools.cache
-def _library() -> _Library:
-    from plotly.offline import get_plotlyjs
-
-    source: str = get_plotlyjs()
-    packed = gzip.compress(source.encode(), compresslevel=9, mtime=0)
-    return _Library(base64.b64encode(packed).decode(), _allowance(source))
-
-
-def _allowance(script: str) -> str:
-    """The source expression of a Content Security Policy that allows this script alone."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _policy(scripts: list[str]) -> str:
-    """Forbids everything but our two scripts, styles in the page and images in the page."""
-    return (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
-        f"script-src {' '.join(scripts)}; base-uri 'none'; form-action 'none'"
     )
