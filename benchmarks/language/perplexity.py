@@ -26,7 +26,7 @@ from jettison.graphs.torch_layers import n_of_m_mask, prunable_layers, weight_ma
 from jettison.graphs.torch_masking import Masking
 from jettison.numerics.input_sums import Moments, Norms
 from jettison.numerics.masks import largest, pruned_count
-from jettison.techniques.sparsegpt import prune
+from jettison.techniques.sparsegpt import prune_layer
 from jettison.techniques.wanda import mask_of
 
 MODEL = "SmolLM2-135M-Instruct (weights were 4-bit, Q4_1)"
@@ -130,7 +130,7 @@ def _pruned(piece: Masking, method: str) -> None:
     else:
         piece.visit(
             lambda layer: Moments(*column_groups(layer), "cpu"),
-            lambda layer, seen: prune(piece, layer, seen, 0.01),
+            lambda layer, seen: prune_layer(piece, layer, seen, 0.01),
         )
 
 

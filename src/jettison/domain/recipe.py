@@ -80,34 +80,51 @@ class Choices:
         values: what the search tries.
         default: one of them.
         others: whether the user may give another value of the default's type.
+        when: the values that other settings of the same plug-in must have for this one to be
+            read; a search varies it only there.
     """
 
     values: tuple[Scalar, ...]
     default: Scalar
     others: bool = False
+    when: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class IntegerRange:
-    """A setting that takes whole numbers from `low` to `high`, both included."""
+    """A setting that takes whole numbers from `low` to `high`, both included; `when` as in `Choices`."""
 
     low: int
     high: int
     default: int
+    when: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FloatRange:
-    """A setting that takes numbers from `low` to `high`; `logarithmic` searches the exponent."""
+    """A setting that takes numbers from `low` to `high`; `logarithmic` searches the exponent.
+
+    `when` is as in `Choices`.
+    """
 
     low: float
     high: float
     default: float
     logarithmic: bool = False
+    when: Settings = field(default_factory=dict)
 
 
 Range = Choices | IntegerRange | FloatRange
 Ranges = Mapping[str, Range]
+
+
+def is_read(allowed: Range, settings: Settings) -> bool:
+    """Whether a setting is read beside these others; one that is not settled yet may still fit.
+
+    >>> is_read(FloatRange(0.1, 0.9, 0.5, when={"pattern": "unstructured"}), {"pattern": "2:4"})
+    False
+    """
+    return all(settings.get(other, value) == value for other, value in allowed.when.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,21 +76,18 @@ class Masking:
             raise CandidateFailed("an unstructured mask has no n and m")
         return n_of_m_mask(layer, scores, *self.pattern)
 
-    def finish(self, how: str, bench: Workbench, technique: Any) -> Applied:
-        """Recomputes BatchNorm statistics, counts, and saves.
+    def put_away(self, how: str, bench: Workbench, technique: Any, norms: int = 0) -> Applied:
+        """Counts and saves.
 
         Args:
             how: what chose the weights («by magnitude»).
             bench: of the step.
             technique: whose traits the model gets.
+            norms: BatchNorm layers whose statistics were recomputed.
 
         Raises:
             NothingChanged: if no weight became zero.
         """
-        return self.put_away(how, bench, technique, self._recalibrate())
-
-    def put_away(self, how: str, bench: Workbench, technique: Any, norms: int = 0) -> Applied:
-        """As `finish`, with BatchNorm statistics as they are; `norms` were recomputed."""
         total = sum(layer.count for layer in self.layers)
         zeros = _zeros(self.layers)
         if zeros <= self.zeros:
@@ -110,7 +107,8 @@ class Masking:
         model = saved.with_traits(add=technique.adds, remove=technique.removes)
         return Applied(model, (change,))
 
-    def _recalibrate(self) -> int:
+    def recalibrate(self) -> int:
+        """Recomputes BatchNorm statistics on the fitting rows; gives the number of layers."""
         sizes = [len(next(iter(batch.inputs.values()))) for batch in self.batches]
         # A smaller last batch would weigh as much as the others.
         whole = [b.inputs for b, size in zip(self.batches, sizes, strict=True) if size == sizes[0]]

@@ -108,10 +108,12 @@ def space_table(space: SearchSpace) -> RenderableType:
 
 
 def _range_words(choice: Range) -> str:
+    only = " and ".join(f"{other} = {value}" for other, value in choice.when.items())
+    suffix = f" (where {only})" if only else ""
     if isinstance(choice, Choices):
-        return ", ".join(str(value) for value in choice.values)
+        return ", ".join(str(value) for value in choice.values) + suffix
     logarithmic = isinstance(choice, FloatRange) and choice.logarithmic
-    return f"{choice.low:g} to {choice.high:g}{' (logarithmic)' if logarithmic else ''}"
+    return f"{choice.low:g} to {choice.high:g}{' (logarithmic)' if logarithmic else ''}{suffix}"
 
 
 def _table(title: str) -> Table:

@@ -26,6 +26,7 @@ from jettison.domain.recipe import (
     Route,
     SearchSpace,
     Step,
+    is_read,
 )
 from jettison.domain.record import Scalar, from_json, to_json
 from jettison.domain.run import Trial
@@ -174,8 +175,11 @@ class Study:
 
     def _step(self, handle: optuna.Trial, owner: str) -> Step:
         settings: dict[str, Scalar] = dict(self._space.fixed.get(owner, {}))
-        for key, allowed in self._space.ranges.get(owner, {}).items():
-            settings[key] = _suggest_one(handle, f"{owner}.{key}", allowed)
+        open_here = self._space.ranges.get(owner, {})
+        # What decides whether a setting is read comes before it.
+        for key, allowed in sorted(open_here.items(), key=lambda item: bool(item[1].when)):
+            if is_read(allowed, settings):
+                settings[key] = _suggest_one(handle, f"{owner}.{key}", allowed)
         return Step(owner, settings)
 
 

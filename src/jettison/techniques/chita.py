@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import Choices, IntegerRange, Potential, Ranges, Refusal
+from jettison.domain.recipe import Choices, IntegerRange, Potential, Range, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.graphs.mask_technique import UNSTRUCTURED, MaskTechnique
 
 if TYPE_CHECKING:
     from jettison.graphs.torch_masking import Masking
@@ -33,7 +33,7 @@ STAGES = 8
 STEPS = 20
 
 
-class Chita:
+class Chita(MaskTechnique):
     """Prunes a PyTorch module in stages, from Fisher rows of the fitting data.
 
     Settings: those of a mask (`sparsity`, `pattern`, `keep_outer`, `layers`), `stages`, `budget`
@@ -45,21 +45,15 @@ class Chita:
     """
 
     name: ClassVar[str] = "chita"
-    requires: ClassVar[frozenset[str]] = frozenset({"torch", "float32", "dense"})
-    adds: ClassVar[frozenset[str]] = frozenset({"sparse"})
-    removes: ClassVar[frozenset[str]] = frozenset({"dense"})
-    conversion: ClassVar[bool] = False
-    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    # Statistics are recomputed in every stage, where that lowers the loss.
+    recalibrates: ClassVar[bool] = False
 
-    def search_space(self, model: Model, profile: Profile) -> Ranges:
-        """Searched: the settings of a mask and `stages`; the others are there to be fixed."""
-        from jettison.numerics.mask_plans import mask_ranges
-
+    def own_ranges(self) -> Mapping[str, Range]:
+        """Searched: `stages`; the others are there to be fixed."""
         return {
-            **mask_ranges(),
             "stages": IntegerRange(1, 20, STAGES),
-            "budget": Choices(("global",), "global", others=True),
-            "schedule": Choices(("exponential",), "exponential", others=True),
+            "budget": Choices(("global",), "global", others=True, when=UNSTRUCTURED),
+            "schedule": Choices(("exponential",), "exponential", others=True, when=UNSTRUCTURED),
             "ridge": Choices((0.0,), 0.0, others=True),
             "first_order": Choices((True,), default=True, others=True),
             "search": Choices((1,), 1, others=True),
@@ -69,31 +63,25 @@ class Chita:
         }
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
-        """None in time and in the size of files."""
-        from jettison.numerics.mask_plans import mask_potential
+        """As for every mask, where mini-batches can be formed."""
+        if "fixed-batch" in model.traits:
+            return Refusal(
+                self.name,
+                "this model takes batches of one size only, and curvature needs mini-batches of "
+                "its own: export it again with a free batch dimension",
+            )
+        return super().potential(model, profile)
 
-        return mask_potential()
-
-    def apply(
-        self, model: Model, settings: Settings, fitting: FittingData, bench: Workbench
-    ) -> Applied:
-        """Prunes a copy of the module and saves it in the format that it came in.
+    def prune(self, piece: Masking, settings: Settings, fitting: FittingData) -> str:
+        """Prunes in stages, each from Fisher rows at the weights that the last one left.
 
         Raises:
-            NothingChanged: if there is no weight to prune, or none became zero.
-            CandidateFailed: for settings out of range, gradients that are zero or not finite,
-                too few rows, or rows that don't fit; says what to do.
+            CandidateFailed: for settings out of range, gradients that are zero or not finite, or
+                rows that don't fit; says what to do.
         """
-        from jettison.graphs.torch_masking import open_masking
         from jettison.numerics.chita import prune
 
         wish = _Wish.of(settings)
-        if "fixed-batch" in model.traits:
-            raise CandidateFailed(
-                "this model takes batches of one size only, and curvature needs mini-batches of "
-                "its own: export it again with a free batch dimension"
-            )
-        piece = open_masking(model, settings, fitting, bench)
         for parameter in piece.module.parameters():
             parameter.requires_grad_(requires_grad=False)
         for layer in piece.layers:
@@ -101,7 +89,7 @@ class Chita:
         subject = _subject(piece, wish, fitting)
         with running():
             _, stages = prune(subject, _plan(piece, wish, subject))
-        return piece.put_away(_how(wish, subject, stages), bench, self)
+        return _how(wish, subject, stages)
 
 
 @dataclass(frozen=True, slots=True)

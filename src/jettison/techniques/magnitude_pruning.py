@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-from jettison.domain.extension_points import Applied, Workbench
-from jettison.domain.model import Model
-from jettison.domain.profile import Profile
-from jettison.domain.recipe import Choices, Potential, Ranges, Refusal
+from jettison.domain.recipe import Choices, Range
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
+from jettison.graphs.mask_technique import UNSTRUCTURED, MaskTechnique
+
+if TYPE_CHECKING:
+    from jettison.graphs.torch_masking import Masking
+
+BUDGETS = ("global", "per_layer")
 
 
-class MagnitudePruning:
-    """Sets the smallest weights of linear layers and convolutions to zero; needs no labels."""
+class MagnitudePruning(MaskTechnique):
+    """Sets the smallest weights of linear layers and convolutions to zero; needs no labels.
+
+    `budget` is one threshold for all layers (`global`), or one for each (`per_layer`).
+    """
 
     name: ClassVar[str] = "magnitude_pruning"
-    requires: ClassVar[frozenset[str]] = frozenset({"torch", "float32", "dense"})
-    adds: ClassVar[frozenset[str]] = frozenset({"sparse"})
-    removes: ClassVar[frozenset[str]] = frozenset({"dense"})
-    conversion: ClassVar[bool] = False
-    packages: ClassVar[tuple[str, ...]] = ("torch",)
 
-    def search_space(self, model: Model, profile: Profile) -> Ranges:
-        """Settings of a mask, and `budget`: one threshold for all layers, or one for each."""
-        from jettison.numerics.mask_plans import mask_ranges
+    def own_ranges(self) -> Mapping[str, Range]:
+        """A pattern n:m is the same share of every layer."""
+        return {"budget": Choices(BUDGETS, BUDGETS[0], when=UNSTRUCTURED)}
 
-        return {**mask_ranges(), "budget": Choices(("global", "per_layer"), "global")}
-
-    def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
-        """None in time and in the size of files."""
-        from jettison.numerics.mask_plans import mask_potential
-
-        return mask_potential()
-
-    def apply(
-        self, model: Model, settings: Settings, fitting: FittingData, bench: Workbench
-    ) -> Applied:
-        """Ranks weights by size, sets the smallest to zero, recomputes BatchNorm, saves.
-
-        Raises:
-            NothingChanged: if there is nothing to prune, or no weight became zero.
-            CandidateFailed: for settings out of range; says what is allowed.
-        """
+    def prune(self, piece: Masking, settings: Settings, fitting: FittingData) -> str:
+        """Ranks weights by size."""
         from jettison.graphs.torch_layers import weight_matrix
-        from jettison.graphs.torch_masking import open_masking
         from jettison.numerics.masks import largest, largest_of_all, pruned_count
 
-        piece = open_masking(model, settings, fitting, bench)
         sizes = [weight_matrix(layer).abs() for layer in piece.layers]
         if piece.pattern is not None:
             how = "by magnitude among neighbouring inputs"
             masks = [
                 piece.n_of_m(layer, size) for layer, size in zip(piece.layers, sizes, strict=True)
             ]
-        elif settings.get("budget", "global") == "global":
+        elif settings.get("budget", BUDGETS[0]) == BUDGETS[0]:
             how = "by magnitude over all layers"
             total = sum(size.numel() for size in sizes)
             masks = largest_of_all(sizes, total - pruned_count(total, piece.sparsity))
@@ -64,4 +49,4 @@ class MagnitudePruning:
             masks = [largest(size, keep) for size, keep in zip(sizes, keeps, strict=True)]
         for layer, mask in zip(piece.layers, masks, strict=True):
             piece.apply_mask(layer, mask)
-        return piece.finish(how, bench, self)
+        return how

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jettison.domain.extension_points import Applied, Workbench
-from jettison.domain.model import Model
-from jettison.domain.profile import Profile
-from jettison.domain.recipe import Potential, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
+from jettison.graphs.mask_technique import MaskTechnique
 
 if TYPE_CHECKING:
     from jettison.graphs.torch_layers import PrunableLayer
@@ -17,48 +14,25 @@ if TYPE_CHECKING:
     from jettison.numerics.input_sums import Norms
 
 
-class Wanda:
+class Wanda(MaskTechnique):
     """Sets weights to zero by their size times the length of their input; needs no labels.
 
     The score of weight (i, j) is |W_ij| * ||x_j||, over all positions of the fitting rows, and
-    scores are compared within a row i. Source: Sun et al., A simple and effective pruning approach
-    for large language models, ICLR 2024, arXiv 2306.11695, equation 1.
+    scores are compared within a row i. Inputs that are 0 in all fitting rows lose their weights
+    first, also where other rows use them. Source: Sun et al., A simple and effective pruning
+    approach for large language models, ICLR 2024, arXiv 2306.11695, equation 1.
     """
 
     name: ClassVar[str] = "wanda"
-    requires: ClassVar[frozenset[str]] = frozenset({"torch", "float32", "dense"})
-    adds: ClassVar[frozenset[str]] = frozenset({"sparse"})
-    removes: ClassVar[frozenset[str]] = frozenset({"dense"})
-    conversion: ClassVar[bool] = False
-    packages: ClassVar[tuple[str, ...]] = ("torch",)
 
-    def search_space(self, model: Model, profile: Profile) -> Ranges:
-        """Settings of a mask: `sparsity`, `pattern`, `keep_outer`, `layers`."""
-        from jettison.numerics.mask_plans import mask_ranges
-
-        return mask_ranges()
-
-    def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
-        """None in time and in the size of files."""
-        from jettison.numerics.mask_plans import mask_potential
-
-        return mask_potential()
-
-    def apply(
-        self, model: Model, settings: Settings, fitting: FittingData, bench: Workbench
-    ) -> Applied:
-        """Runs the fitting rows, prunes layer after layer, recomputes BatchNorm, saves.
+    def prune(self, piece: Masking, settings: Settings, fitting: FittingData) -> str:
+        """Runs the fitting rows and prunes layer after layer.
 
         Raises:
-            NothingChanged: if there is nothing to prune, or no weight became zero.
-            CandidateFailed: for settings out of range, or inputs of a layer that are not finite or
-                all zero; names the layer.
+            CandidateFailed: for inputs of a layer that are not finite or all zero; names it.
         """
         from jettison.graphs.torch_inputs import column_groups
-        from jettison.graphs.torch_masking import open_masking
         from jettison.numerics.input_sums import Norms
-
-        piece = open_masking(model, settings, fitting, bench)
 
         def begin(layer: PrunableLayer) -> Norms:
             return Norms(*column_groups(layer), layer.module.weight.device)
@@ -67,7 +41,7 @@ class Wanda:
             piece.apply_mask(layer, mask_of(piece, layer, seen.norms))
 
         piece.visit(begin, edit)
-        return piece.finish("by |weight| times the norm of its input", bench, self)
+        return "by |weight| times the norm of its input"
 
 
 def mask_of(piece: Masking, layer: PrunableLayer, norms: Any) -> Any:

@@ -13,7 +13,8 @@ from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Technique
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.profile import LayerCost, Profile, StageCost
-from jettison.domain.recipe import Choices, Potential, Ranges, Refusal
+from jettison.domain.recipe import Choices, FloatRange, Potential, Ranges, Refusal
+from jettison.domain.record import Settings
 from jettison.domain.traits import traits_after
 from jettison.pipeline import plan
 from jettison.pipeline.plan import describe, within
@@ -91,7 +92,13 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> dict[str, Made]:
     return made
 
 
-def planned(doors: Mapping[str, Made], *named: str, cross: bool = True) -> plan.SearchSpace:
+def planned(
+    doors: Mapping[str, Made],
+    *named: str,
+    cross: bool = True,
+    ranges: Mapping[str, Ranges] | None = None,
+    settings: Mapping[str, Settings] | None = None,
+) -> plan.SearchSpace:
     """The plan for a torch model and, if wanted, its crossing to ONNX."""
     starts = [plan.Start((), model_with(TORCH), (layer("Linear"),))]
     if cross:
@@ -108,7 +115,7 @@ def planned(doors: Mapping[str, Made], *named: str, cross: bool = True) -> plan.
         0.02,
         10,
     )
-    wishes = plan.Wishes(SearchSection(techniques=named), {}, {})
+    wishes = plan.Wishes(SearchSection(techniques=named), ranges or {}, settings or {})
     return plan.plan(starts, profile, wishes)
 
 
@@ -139,6 +146,20 @@ def test_each_technique_is_asked_about_the_layers_of_its_own_format(
     planned(doors)
     assert doors["masks"].asked == [(layer("Linear"),)]
     assert doors["eight"].asked == [(layer("MatMul"),)]
+
+
+def test_a_setting_that_is_not_read_is_not_open(
+    doors: dict[str, Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the user fixed what a setting depends on, it is open only if it is read there."""
+    share = FloatRange(0.1, 0.9, 0.5, when={"pattern": "free"})
+    both: Ranges = {"share": share, "pattern": Choices(("free", "2:4"), "free")}
+    monkeypatch.setattr(doors["masks"], "search_space", lambda model, profile: both)
+    for pattern, expected in (("free", {"share"}), ("2:4", set())):
+        space = planned(doors, settings={"masks": {"pattern": pattern}})
+        assert set(space.ranges["masks"]) == expected
+    narrowed = planned(doors, ranges={"masks": {"share": FloatRange(0.2, 0.4, 0.3)}})
+    assert narrowed.ranges["masks"]["share"].when == {"pattern": "free"}
 
 
 def test_what_can_gain_nothing_is_left_out_unless_it_is_named(doors: dict[str, Made]) -> None:

@@ -56,6 +56,19 @@ def test_defaults_come_first_and_nothing_twice(tmp_path: Path) -> None:
     assert len(recipes) == len(set(recipes)) == 5
 
 
+def test_a_setting_is_varied_only_where_it_is_read(tmp_path: Path) -> None:
+    """With a pattern that leaves no choice, the share is not proposed, so no recipe comes twice."""
+    share = Choices((0.5, 0.9), 0.5, when={"pattern": "free"})
+    ranges = {"one": {"share": share, "pattern": Choices(("free", "2:4"), "free")}}
+    space = SearchSpace((Route(("one",), "run"),), ranges, {}, (), ())
+    study = Study(tmp_path, space, ("cost", "drop"), 0, {"model": "m"})
+    assert sorted(learn(study, 10)) == [
+        "one(pattern=2:4) > run",
+        "one(pattern=free, share=0.5) > run",
+        "one(pattern=free, share=0.9) > run",
+    ]
+
+
 def test_what_changes_answers_is_tried_alone_before_it_is_joined(tmp_path: Path) -> None:
     """Single techniques first, by what their first settings could gain; conversions don't count."""
 

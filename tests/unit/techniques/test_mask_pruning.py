@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from jettison.domain.extension_points import Applied, Encoded, Source, Technique
+from jettison.domain.extension_points import Encoded, Source, Technique
 from jettison.domain.model import Model
 from jettison.domain.rows import Rows
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.mask_technique import MaskTechnique
 from jettison.graphs.torch_layers import prunable_layers
 from jettison.graphs.torch_masking import Masking, open_masking
 from jettison.loaders.pytorch import PytorchLoader
@@ -30,16 +31,17 @@ OURS = (MagnitudePruning(), Wanda(), Sparsegpt())
 BenchIn = Callable[[str], Bench]
 
 
-class RandomPruning(MagnitudePruning):
+class RandomPruning(MaskTechnique):
     """Sets weights to zero at random: what every technique must beat. Not shipped."""
 
-    def apply(self, model: Model, settings: Any, fitting: FittingData, bench: Any) -> Applied:
-        piece = open_masking(model, settings, fitting, bench)
+    name = "random_pruning"
+
+    def prune(self, piece: Masking, settings: Any, fitting: FittingData) -> str:
         generator = torch.Generator().manual_seed(fitting.seed)
         for layer in piece.layers:
             scores = torch.rand(layer.module.weight.flatten(1).shape, generator=generator)
             piece.apply_mask(layer, scores >= piece.sparsity)
-        return piece.finish("at random", bench, self)
+        return "at random"
 
 
 @pytest.fixture(autouse=True, scope="module")

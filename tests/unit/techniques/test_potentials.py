@@ -11,6 +11,7 @@ from jettison.domain.encoder import Encoder
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.profile import LayerCost, Profile
 from jettison.domain.recipe import Choices, IntegerRange, Potential, Refusal
+from jettison.techniques.chita import Chita
 from jettison.techniques.half_precision import HalfPrecision
 from jettison.techniques.int8_dynamic import Int8Dynamic
 from jettison.techniques.int8_static import Int8Static
@@ -97,6 +98,12 @@ def test_refusals() -> None:
     assert "slower" in reason(Int8Dynamic().potential(model("convolution"), PROFILE))
     assert "tree ensembles" in reason(HalfPrecision().potential(trees, PROFILE))
     gain(Int8Static().potential(model("convolution"), PROFILE))
+
+
+def test_curvature_needs_batches_of_its_own() -> None:
+    """`chita` refuses a model of one batch size before it is tried, and says what to do."""
+    assert "free batch dimension" in reason(Chita().potential(model("fixed-batch"), PROFILE))
+    assert gain(Chita().potential(model("matmul"), PROFILE)).speedup == 1.0
 
 
 def test_half_precision_promises_size_only() -> None:
