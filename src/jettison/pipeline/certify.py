@@ -102,7 +102,7 @@ def charge_look(request: CertificationRequest, plan: CertificationPlan) -> tuple
     charge = Charge(
         configuration=request.configuration_digest,
         data=request.certification.digest,
-        order=digest(rules),
+        order=rules.digest,
         alpha=max(r.alpha for r in request.requirements),
         rows=sealed_row_set(request.certification),
         folder=str(Path(request.folder).absolute()),
@@ -136,7 +136,7 @@ def conclude_look(
     with _spent(request):
         save_outcomes(outcomes, folder / "outcomes.npz")
     conclusion = conclude(outcomes, {place.recipe: place.title for place in plan.order})
-    certificate = _certificate(request, conclusion, alone, look, digest(outcomes.rules))
+    certificate = _certificate(request, conclusion, alone, look, outcomes.rules.digest)
     certificate = dataclasses.replace(
         certificate, assumptions=(*certificate.assumptions, *assumptions)
     )
@@ -197,12 +197,16 @@ def _rules(request: CertificationRequest, plan: CertificationPlan) -> Rules:
     variants = _variants(request)
     return Rules(
         requirements=request.requirements,
-        metrics={name: MetricFacts.of(registry.get("metrics", name)) for name in metrics},
+        metrics={
+            name: MetricFacts.of(registry.get("metrics", name))
+            for name in (*metrics, *request.reported)
+        },
         gating={m: tuple(p.group for p in groups if p.metric == m and p.gates) for m in metrics},
         listed={m: tuple(p.group for p in groups if p.metric == m and p.listed) for m in metrics},
         on_undecided=request.on_undecided,
         baseline=_member("", request.baseline),
         members=tuple(_member(place.recipe, variants[place.recipe]) for place in plan.order),
+        reported=tuple(name for name in request.reported if name not in metrics),
     )
 
 

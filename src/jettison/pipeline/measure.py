@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shutil
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from jettison.domain.model import Model
 from jettison.domain.record import digest, from_json, to_json
 from jettison.domain.rows import Array, Rows
 from jettison.domain.splits import SelectionSet
-from jettison.errors import DataError
+from jettison.statistics import columns_of, value_of
 from jettison.statistics.intervals import Interval, mean_interval, wilson_interval
 from jettison.timing.claims import (
     SECOND_COPY,
@@ -32,6 +31,8 @@ from jettison.timing.claims import (
     ranking_costs,
 )
 from jettison.timing.sessions import Sessions
+from jettison.trust.contributions import column_of, row_parts
+from jettison.trust.outcomes import describe_rows
 
 __all__ = [
     "SECOND_COPY",
@@ -205,55 +206,30 @@ def quality_of(
     evidence = Evidence(
         selection.labels.targets, outputs, reference, model.prediction, model.encoder.labels
     )
+    labels = selection.labels
+    whole, columns = labels.as_they_came(len(outputs[model.prediction])), describe_rows(labels)[0]
+    parts = {OVERALL: whole, **labels.membership()}
     for name in metrics:
         metric = registry.get("metrics", name)
-        scores = metric.score(evidence)
+        values = row_parts(metric, evidence, whole, columns).values
         contributions[name] = str(folder / f"{name}.npy")
-        np.save(contributions[name], scores.contributions, allow_pickle=False)
-        whole = selection.labels.as_they_came(len(scores.contributions))
-        value = (
-            scores.value
-            if whole.all()
-            else _group_value(metric, evidence, scores.contributions, whole)
-        )
-        estimates.append(_estimate(metric, OVERALL, value, scores.contributions[whole]))
-        for group, mask in selection.labels.membership().items():
-            value = _group_value(metric, evidence, scores.contributions, mask)
-            estimates.append(_estimate(metric, group, value, scores.contributions[mask]))
+        np.save(contributions[name], values, allow_pickle=False)
+        for group, mask in parts.items():
+            estimates.append(_estimate(metric, group, values[mask], column_of(group, columns)))
     return QualityResult(tuple(estimates), contributions, outputs)
 
 
-def _group_value(
-    metric: QualityMetric, evidence: Evidence, contributions: Array, mask: Array
-) -> float | None:
-    """The metric on the rows of one group; `None` where it is undefined there."""
-    if metric.kind in ("binary", "bounded_mean"):
-        return float(contributions[mask].mean())
-    some = dataclasses.replace(
-        evidence,
-        targets=None if evidence.targets is None else evidence.targets[mask],
-        outputs={name: values[mask] for name, values in evidence.outputs.items()},
-        reference={name: values[mask] for name, values in evidence.reference.items()},
-    )
-    try:
-        return metric.score(some).value
-    except DataError:
-        return None
-
-
-def _estimate(
-    metric: QualityMetric, group: str, value: float | None, contributions: Array
-) -> Estimate:
-    """A value with its interval; metrics that are no mean over rows get none."""
+def _estimate(metric: QualityMetric, group: str, contributions: Array, column: int) -> Estimate:
+    """A value with its interval; ratios, and metrics that no test certifies, get none."""
     n = len(contributions)
+    value = value_of(metric.kind, contributions, column=column)
     interval = Interval(float("nan"), float("nan"), float("nan"), n)
     if value is not None and metric.kind == "binary":
         interval = wilson_interval(round(float(contributions.sum())), n)
-    elif value is not None and metric.kind == "bounded_mean":
-        interval = mean_interval(contributions)
+    elif value is not None and metric.kind in ("bounded_mean", "influence"):
+        interval = mean_interval(columns_of(metric.kind, contributions, contributions, column)[0])
     low, high = (None if np.isnan(end) else float(end) for end in (interval.low, interval.high))
-    known = value if value is not None and np.isfinite(value) else None
-    return Estimate(metric.name, group, known, low, high, n, metric.unit, metric.better)
+    return Estimate(metric.name, group, value, low, high, n, metric.unit, metric.better)
 
 
 def _quality_key(

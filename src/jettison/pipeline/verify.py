@@ -219,7 +219,7 @@ def _verdicts(
         return [], [f"the certificate rests on opened rows, but {layout.OUTCOMES} is missing"]
     outcomes = load_outcomes(path)
     problems: list[str] = []
-    if digest(outcomes.rules) != certificate.order_digest:
+    if outcomes.rules.digest != certificate.order_digest:
         problems.append("the order of testing is not the one that was fixed before opening")
     if _asked(outcomes.rules.requirements) != _asked(record.configuration.requirements):
         problems.append("the requirements are not those of the configuration")

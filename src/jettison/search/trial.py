@@ -25,7 +25,8 @@ from jettison.domain.splits import FittingData, Labels, SelectionSet
 from jettison.errors import CandidateFailed, InternalError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import measure
-from jettison.statistics.verdicts import Paired, judge
+from jettison.statistics import Paired, judge, linear_drops
+from jettison.trust.contributions import BY_GROUP
 
 SANITY_ROWS = 64
 FIRST_LOOK_ROWS = 100
@@ -191,6 +192,10 @@ def _first_look(bench: Bench, workers: measure.Sessions, variant: Variant, place
     n = FIRST_LOOK_ROWS
     if selection.labels.as_they_came(selection.rows.n).sum() < 3 * n:
         return ""
+    # A hundred rows may hold one class only, where F1 or an area is undefined.
+    asked = [
+        r for r in bench.requirements if registry.get("metrics", r.metric).kind not in BY_GROUP
+    ]
     few = SelectionSet(
         dataclasses.replace(selection.rows, n=n),
         Labels(None if selection.labels.targets is None else selection.labels.targets[:n]),
@@ -200,11 +205,11 @@ def _first_look(bench: Bench, workers: measure.Sessions, variant: Variant, place
         variant,
         few,
         reference,
-        tuple(r.metric for r in bench.requirements),
+        tuple(r.metric for r in asked),
         workers,
         place / "first-look",
     )
-    for requirement in bench.requirements:
+    for requirement in asked:
         metric = registry.get("metrics", requirement.metric)
         base = baseline_contributions(bench, requirement.metric)[:n]
         verdict = judge(
@@ -262,8 +267,6 @@ def drop_of(bench: Bench, ranking: Measurement, metric: str) -> float:
         return 1.0
     plugin = registry.get("metrics", metric)
     candidate = np.load(path, allow_pickle=False)
-    difference = baseline_contributions(bench, metric) - candidate
-    sign = 1.0 if plugin.better == "higher" else -1.0
-    selection = bench.selection
-    whole = slice(None) if selection is None else selection.labels.as_they_came(len(difference))
-    return float(sign * np.mean(difference[whole]))
+    base, selection = baseline_contributions(bench, metric), bench.selection
+    whole = slice(None) if selection is None else selection.labels.as_they_came(len(base))
+    return float(np.mean(linear_drops(plugin, base[whole], candidate[whole])))

@@ -11,7 +11,17 @@ import numpy as np
 from jettison.domain.certificate import Claim, Grade, Requirement, Tested, Verdict
 from jettison.domain.measurement import OVERALL
 from jettison.domain.rows import Array
-from jettison.statistics import Combined, Judgement, Paired, combine, judge, run_fixed_sequence
+from jettison.statistics import (
+    Combined,
+    Judgement,
+    Paired,
+    columns_of,
+    combine,
+    judge,
+    run_fixed_sequence,
+    value_of,
+)
+from jettison.trust.contributions import BY_GROUP, column_of
 from jettison.trust.outcomes import Outcomes
 
 _RANK: Mapping[Grade, int] = {"A": 0, "B": 1, "C": 2}
@@ -61,6 +71,7 @@ class _Part:
     margin: float
     gates: bool
     listed: bool
+    column: int = 0
 
 
 def judge_candidate(outcomes: Outcomes, recipe: str) -> Judged:
@@ -84,6 +95,8 @@ def judge_candidate(outcomes: Outcomes, recipe: str) -> Judged:
             if part.gates:
                 gating[part.name] = one
         combined[requirement.metric] = combine(gating, requirement.require_grade)
+    for metric in outcomes.rules.reported:
+        claims += _reported(outcomes, metric, contributions[metric])
     verdicts = {one.verdict for one in combined.values()}
     verdict: Verdict = (
         "broken" if "broken" in verdicts else "undecided" if "undecided" in verdicts else "held"
@@ -137,16 +150,41 @@ def _parts(outcomes: Outcomes, requirement: Requirement) -> Iterator[_Part]:
     masks = outcomes.masks()
     for name in sorted({*masks, *gating, *listed}):
         rows = masks.get(name, np.zeros(outcomes.n, dtype=bool))
-        yield _Part(name, rows, requirement.max_drop_group, name in gating, name in listed)
+        column = column_of(name, outcomes.groups)
+        margin = requirement.max_drop_group
+        yield _Part(name, rows, margin, name in gating, name in listed, column)
+
+
+def _reported(outcomes: Outcomes, metric: str, candidate: Array) -> Iterator[Claim]:
+    """Shows a metric that no test certifies: the whole, then each group found."""
+    shown = Requirement(metric, 0.0, 0.0)
+    groups = sorted(outcomes.masks().items())
+    for name, rows in ((OVERALL, outcomes.whole()), *groups):
+        column = column_of(name, outcomes.groups)
+        part = _Part(name, rows, 0.0, gates=False, listed=False, column=column)
+        # Any margin does: this kind of metric has no test.
+        judgement = judge(_paired(outcomes, metric, part, candidate), 1.0)
+        yield _claim(outcomes, shown, part, judgement, candidate)
 
 
 def _judge(
     outcomes: Outcomes, requirement: Requirement, part: _Part, candidate: Array
 ) -> Judgement:
-    facts = outcomes.rules.metrics[requirement.metric]
-    paired = Paired(
-        baseline=outcomes.baseline[requirement.metric][part.rows],
-        candidate=candidate[part.rows],
+    alpha = requirement.alpha * outcomes.rules.share
+    return judge(_paired(outcomes, requirement.metric, part, candidate), part.margin, alpha)
+
+
+def _paired(outcomes: Outcomes, metric: str, part: _Part, candidate: Array) -> Paired:
+    facts = outcomes.rules.metrics[metric]
+    strata = outcomes.strata.get(metric)
+    before, after, bases = columns_of(
+        facts.kind, outcomes.baseline[metric][part.rows], candidate[part.rows], part.column
+    )
+    return Paired(
+        baseline=before,
+        candidate=after,
+        bases=bases,
+        strata=None if strata is None else strata[part.rows],
         kind=facts.kind,
         units=None if outcomes.units is None else outcomes.units[part.rows],
         weights=None if outcomes.weights is None else outcomes.weights[part.rows],
@@ -155,7 +193,6 @@ def _judge(
         better=facts.better,
         against_reference=facts.against_reference,
     )
-    return judge(paired, part.margin, requirement.alpha)
 
 
 def _claim(
@@ -209,16 +246,15 @@ def _honest(judgement: Judgement, requirement: Requirement, part: _Part) -> tupl
 def _value(
     outcomes: Outcomes, contributions: Array, requirement: Requirement, part: _Part
 ) -> float | None:
-    """The metric on some rows; `None` where it isn't a mean of contributions, or has no rows."""
-    if outcomes.rules.metrics[requirement.metric].kind not in ("binary", "bounded_mean"):
-        return None
-    unlabelled = outcomes.unlabelled
-    needs = not outcomes.rules.metrics[requirement.metric].against_reference
+    """The metric on some rows; `None` where it has no rows, or isn't known."""
+    facts = outcomes.rules.metrics[requirement.metric]
+    unlabelled, weights = outcomes.unlabelled, outcomes.weights
+    needs = not facts.against_reference
     if needs and unlabelled is not None and bool(unlabelled[part.rows].any()):
         return None
-    values = np.asarray(contributions[part.rows], dtype=np.float64)
-    weights = None if outcomes.weights is None else outcomes.weights[part.rows]
-    if not values.size or (weights is not None and not weights.sum() > 0):
-        return None
-    value = float(np.average(values, weights=weights))
-    return value if math.isfinite(value) else None
+    if weights is not None:
+        weights = weights[part.rows]
+        # Influence values were found without weights, so a weighted mean of them means nothing.
+        if facts.kind in BY_GROUP and weights.size and float(np.ptp(weights)) > 0:
+            return None
+    return value_of(facts.kind, contributions[part.rows], weights, part.column)

@@ -16,6 +16,7 @@ from jettison.domain.jobs import SessionJob, Variant
 from jettison.domain.rows import Array, Rows
 from jettison.domain.splits import Labels
 from jettison.errors import CandidateFailed, DataError
+from jettison.trust.contributions import RowParts, row_parts
 from jettison.trust.judging import judge_candidate
 from jettison.trust.outcomes import Outcomes, Rules, describe_rows
 from jettison.trust.shortlisting import CertificationRequest
@@ -61,12 +62,16 @@ def observe(
             why = f"the original can't be scored on the sealed rows: {failure}"
             failures = {"baseline": why, rules.order[0]: why}
             return dataclasses.replace(outcomes, failures=failures), alone
-        outcomes = dataclasses.replace(outcomes, baseline=baseline)
+        outcomes = dataclasses.replace(
+            outcomes,
+            baseline=_values(baseline),
+            strata={m: one.strata for m, one in baseline.items() if one.strata is not None},
+        )
         for recipe in rules.order:
             try:
                 outputs, alone[recipe] = answer(variants[recipe])
                 scored = bench.contributions(variants[recipe], outputs, reference)
-                candidates = {**outcomes.candidates, recipe: scored}
+                candidates = {**outcomes.candidates, recipe: _values(scored)}
                 extended = dataclasses.replace(outcomes, candidates=candidates)
                 held = judge_candidate(extended, recipe).verdict == "held"
             except (CandidateFailed, DataError, ValueError) as failure:
@@ -76,6 +81,10 @@ def observe(
             if not held:
                 break
     return outcomes, alone
+
+
+def _values(parts: Mapping[str, RowParts]) -> dict[str, Array]:
+    return {metric: one.values for metric, one in parts.items()}
 
 
 def run_on_sealed(
@@ -119,9 +128,10 @@ class _Bench:
 
     def contributions(
         self, variant: Variant, outputs: Mapping[str, Array], reference: Mapping[str, Array]
-    ) -> Mapping[str, Array]:
-        """Scores every metric that is required; each row's part, shape (n,)."""
+    ) -> Mapping[str, RowParts]:
+        """Scores every metric that is required or reported; each row's part."""
         name = variant.model.prediction
+        whole, columns = self.labels.as_they_came(self.rows.n), describe_rows(self.labels)[0]
         evidence = Evidence(
             targets=self.labels.targets,
             outputs=outputs,
@@ -130,14 +140,8 @@ class _Bench:
             prediction=name,
             labels=self.request.baseline.model.encoder.labels,
         )
-        found: dict[str, Array] = {}
-        for requirement in self.request.requirements:
-            scores = registry.get("metrics", requirement.metric).score(evidence)
-            values = np.asarray(scores.contributions, dtype=np.float64)
-            if values.shape != (self.rows.n,):
-                raise CandidateFailed(
-                    f"`{requirement.metric}` gave contributions of shape {values.shape} for "
-                    f"{self.rows.n} rows"
-                )
-            found[requirement.metric] = values
-        return found
+        metrics = [requirement.metric for requirement in self.request.requirements]
+        return {
+            metric: row_parts(registry.get("metrics", metric), evidence, whole, columns)
+            for metric in (*metrics, *self.request.reported)
+        }

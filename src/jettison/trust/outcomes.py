@@ -6,7 +6,9 @@ order, with groups, units (as numbers, no names) and weights.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from jettison.domain.contexts import CONTEXT
 from jettison.domain.extension_points import MetricKind, QualityMetric
 from jettison.domain.files import write_atomically
 from jettison.domain.measurement import Better
-from jettison.domain.record import from_json, to_json
+from jettison.domain.record import from_json, to_json, to_plain
 from jettison.domain.rows import Array
 from jettison.domain.splits import Labels
 from jettison.errors import CheckFailed
@@ -78,6 +80,9 @@ class Rules:
         on_undecided: as asked.
         baseline: the original.
         members: the shortlist in the order of testing.
+        reported: metrics that are shown beside the claims; no test is made of them.
+        share: of each requirement's error rate that this look may spend; 1 where rows are looked
+            at once.
     """
 
     requirements: tuple[Requirement, ...]
@@ -87,6 +92,21 @@ class Rules:
     on_undecided: Literal["fail", "ship_listed"]
     baseline: Member
     members: tuple[Member, ...]
+    reported: tuple[str, ...] = ()
+    share: float = 1.0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it; what came later counts only where it is used.
+
+        So the order of testing of an older bundle has the digest that its ledger recorded.
+        """
+        plain = to_plain(self)
+        for name, unused in (("reported", []), ("share", 1.0)):
+            if plain[name] == unused:
+                del plain[name]
+        text = json.dumps(plain, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -113,7 +133,7 @@ class Outcomes:
     Attributes:
         rules: how to judge them.
         n: rows.
-        baseline: metric -> contributions, shape (n,).
+        baseline: metric -> contributions, shape (n,), or (n, k) as in `RowParts`.
         candidates: recipe -> metric -> contributions; only those that were tested and ran.
         failures: recipe (or `baseline`) -> why it has no contributions.
         groups, units, weights: of the rows.
@@ -122,6 +142,8 @@ class Outcomes:
         unlabelled: rows that nobody labelled because both models have the same part in every
             metric whatever the label, shape (n,) of bool; `None` where all are labelled. Only the
             difference of these rows is known (it is 0), not the parts themselves.
+        strata: metric -> class of each row, shape (n,) of int64, for metrics that need enough
+            rows of each.
     """
 
     rules: Rules
@@ -134,6 +156,7 @@ class Outcomes:
     weights: Array | None = None
     copies: Array | None = None
     unlabelled: Array | None = None
+    strata: Mapping[str, Array] = field(default_factory=dict)
 
     def whole(self) -> Array:
         """Rows that the overall claim is about, shape (n,): all that are no copies."""
@@ -195,6 +218,7 @@ def save_outcomes(outcomes: Outcomes, path: Path) -> None:
     )
     arrays: dict[str, Array] = {"index": np.array(to_json(index), dtype=np.str_)}
     arrays.update({f"baseline.{name}": values for name, values in outcomes.baseline.items()})
+    arrays.update({f"strata.{name}": values for name, values in outcomes.strata.items()})
     for place, recipe in enumerate(tested):
         for name, values in outcomes.candidates[recipe].items():
             arrays[f"candidate_{place}.{name}"] = values
@@ -219,6 +243,7 @@ def load_outcomes(path: Path) -> Outcomes:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             index = from_json(_Index, str(arrays["index"]))
             baseline = _metrics(arrays, "baseline.")
+            strata = _metrics(arrays, "strata.")
             candidates = {
                 recipe: _metrics(arrays, f"candidate_{place}.")
                 for place, recipe in enumerate(index.tested)
@@ -232,7 +257,7 @@ def load_outcomes(path: Path) -> Outcomes:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckFailed(f"the outcomes {path} can't be read: {error}") from error
     known = (index.rules, index.n, baseline, candidates, index.failures)
-    return Outcomes(*known, groups, units, weights, copies, unlabelled)
+    return Outcomes(*known, groups, units, weights, copies, unlabelled, strata)
 
 
 def _metrics(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -24,9 +24,15 @@ from jettison.statistics import (
     Prospect,
     agreement_rows_needed,
     floor_rows,
+    linear_drops,
     mean_rows_needed,
     rows_needed,
+    skewed_floor,
+    skewed_rows_needed,
 )
+from jettison.statistics.linear_verdicts import MINIMUM_STRATUM
+from jettison.trust.contributions import column_of
+from jettison.trust.outcomes import describe_rows
 
 MINIMUM_UNITS = 300
 """Fewer units than this can't carry a bounded mean (CERTIFICATION section 1, point 3)."""
@@ -43,11 +49,13 @@ class Seen:
         drop: mean drop, positive is worse.
         square: mean square of the row drops (0/1 metrics: the share of disagreement).
         rows: selection rows behind both.
+        rarest: share of the rarer class, for metrics that need enough rows of both.
     """
 
     drop: float
     square: float
     rows: int
+    rarest: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +94,18 @@ def selection_drops(
 
     A row without a number counts as the worst drop possible.
     """
-    sign = 1.0 if metric.better == "higher" else -1.0
-    drops = sign * (np.asarray(baseline, np.float64) - np.asarray(candidate, np.float64))
+    labels = selection.labels
+    columns = describe_rows(labels)[0]
     worst = metric.high - metric.low
-    drops = np.where(np.isfinite(drops), drops, worst if math.isfinite(worst) else 1.0)
-    seen = {OVERALL: _seen(drops[selection.labels.as_they_came(len(drops))])}
-    for group, mask in selection.labels.membership().items():
-        seen[group] = _seen(drops[mask])
+    positive = np.asarray(labels.targets == 1) if metric.kind == "influence" else None
+    parts = {OVERALL: labels.as_they_came(len(baseline)), **labels.membership()}
+    seen = {}
+    for group, mask in parts.items():
+        place = column_of(group, columns)
+        drops = linear_drops(metric, baseline[mask], candidate[mask], place)
+        drops = np.where(np.isfinite(drops), drops, worst if math.isfinite(worst) else 1.0)
+        share = float(positive[mask].mean()) if positive is not None and mask.any() else 0.5
+        seen[group] = _seen(drops, min(share, 1.0 - share))
     return seen
 
 
@@ -125,7 +138,7 @@ def plan_parts(
         margin = requirement.max_drop if group == OVERALL else requirement.max_drop_group
         rows, units = _sizes(certification, group)
         exact = metric.kind == "binary" and rows == units and not certification.weighted
-        grade: Grade = "A" if exact else "B" if metric.kind in ("binary", "bounded_mean") else "C"
+        grade: Grade = "A" if exact else "C" if metric.kind == "reported_only" else "B"
         floor, needed = _rows(metric, margin, requirement.alpha, seen, group, exact=exact)
         obstacle = _obstacle(metric, requirement, certification, grade, margin)
         if not obstacle and units < floor:
@@ -179,23 +192,28 @@ def prospect_of(
                 sealed_rows=part.held,
                 margin=part.margin,
                 kind="binary" if part.grade == "A" else "bounded_mean",
-                worst=metric.high - metric.low,
+                worst=_worst(metric),
             )
         )
     return Prospect(name, 1.0 / gain, tuple(described))
 
 
-def _seen(drops: Array) -> Seen:
+def _seen(drops: Array, rarest: float) -> Seen:
     if not drops.size:
         return Seen(0.0, 0.0, 0)
-    return Seen(float(drops.mean()), float(np.square(drops).mean()), int(drops.size))
+    square = float(np.square(drops).mean())
+    return Seen(float(drops.mean()), square, int(drops.size), rarest)
 
 
 def _known(seen: Mapping[str, Seen], group: str) -> Seen:
     """What is known about a part; a group that selection lacks is taken to be like the whole."""
     whole = seen.get(OVERALL, Seen(0.0, 0.0, 0))
     own = seen.get(group)
-    return own if own and own.rows else Seen(whole.drop, whole.square, min(whole.rows, 1))
+    return (
+        own
+        if own and own.rows
+        else Seen(whole.drop, whole.square, min(whole.rows, 1), whole.rarest)
+    )
 
 
 def _sizes(certification: CertificationSet, group: str) -> tuple[int, int]:
@@ -221,9 +239,8 @@ def _rows(
     exact: bool,
 ) -> tuple[int, int | None]:
     """Gives the floor, and the rows for 80 % power at the drop seen (0 to half the margin)."""
-    worst = metric.high - metric.low
-    possible = metric.kind in ("binary", "bounded_mean") and math.isfinite(worst)
-    if not possible or not 0.0 < margin < worst:
+    worst = _worst(metric)
+    if metric.kind == "reported_only" or not 0.0 < margin < worst < math.inf:
         return 0, None
     own, whole = _known(seen, group), seen.get(OVERALL, Seen(0.0, 0.0, 0))
     typical = whole.square if whole.rows else TYPICAL_DISAGREEMENT * worst**2
@@ -238,11 +255,23 @@ def _rows(
             needed = agreement_rows_needed(margin, min(square, margin / 2.0), alpha)
         else:
             needed = rows_needed(margin, max(square, drop), drop, alpha)
+    elif metric.kind in ("ratio_of_sums", "influence"):
+        deviation = math.sqrt(max(square - drop**2, 0.0))
+        floor = max(MINIMUM_UNITS, skewed_floor(margin, alpha, worst))
+        if metric.kind == "influence":
+            both = max(MINIMUM_STRATUM, skewed_floor(margin, alpha))
+            floor = math.ceil(both / own.rarest) if own.rarest > 0 else 2 * both
+        needed = max(floor, skewed_rows_needed(margin, deviation, drop, alpha))
     else:
         floor = max(MINIMUM_UNITS, mean_rows_needed(margin, 0.0, 0.0, worst, alpha))
         deviation = math.sqrt(max(square - drop**2, 0.0))
         needed = mean_rows_needed(margin, deviation, drop, worst, alpha)
     return floor, None if needed >= IMPOSSIBLE else max(needed, floor)
+
+
+def _worst(metric: QualityMetric) -> float:
+    """The largest drop that the bounds of a contribution allow; 1 for influence values."""
+    return 1.0 if metric.kind == "influence" else metric.high - metric.low
 
 
 def _up(value: float, step: float) -> float:
@@ -262,11 +291,13 @@ def _obstacle(
         return f"`{metric.name}` needs labels, and the sealed rows have none"
     if grade == "C":
         return f"`{metric.name}` can be reported, but no test certifies it (grade C)"
-    if not math.isfinite(metric.high - metric.low):
+    if not math.isfinite(_worst(metric)):
         return f"`{metric.name}` declares no finite bounds of a row's part in it"
-    if not 0.0 < margin < metric.high - metric.low:
+    if certification.weighted and metric.kind == "influence":
+        return f"`{metric.name}` is no mean over rows and has no test for weighted rows"
+    if not 0.0 < margin < _worst(metric):
         return f"a margin of {margin:g} leaves nothing to show; give one above 0 and below " + (
-            f"{metric.high - metric.low:g}"
+            f"{_worst(metric):g}"
         )
     if _RANK[grade] > _RANK[requirement.require_grade]:
         return (

@@ -57,6 +57,7 @@ class CertificationRequest:
         folder: for intermediate files and `outcomes.npz`.
         on_undecided: `fail`, or `ship_listed`.
         longest: most candidates to test.
+        reported: metrics that are shown beside the claims and never gate.
     """
 
     baseline: Variant
@@ -71,6 +72,7 @@ class CertificationRequest:
     folder: str
     on_undecided: Literal["fail", "ship_listed"] = "fail"
     longest: int = 6
+    reported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

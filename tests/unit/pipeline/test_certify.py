@@ -77,7 +77,7 @@ def test_the_outcomes_give_the_certificate_again(make_request: MakeRequest) -> N
     result = certify(make_request(("harmless",)))
     assert result.outcomes is not None
     outcomes = load_outcomes(result.outcomes)
-    assert digest(outcomes.rules) == result.certificate.order_digest
+    assert outcomes.rules.digest == result.certificate.order_digest
     assert outcomes.n == 1500
     assert set(np.unique(outcomes.baseline["accuracy"])) == {0.0, 1.0}
 
