@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 import jettison
-from jettison.cli import auditing, bundles, installation, planning, runs
+from jettison.cli import (
+    assessing,
+    auditing,
+    bundles,
+    claiming,
+    explaining,
+    installation,
+    labelling,
+    planning,
+    runs,
+)
 from jettison.errors import InternalError, JettisonError
 from jettison.serving.cli import serve
 
@@ -33,11 +43,16 @@ COMMANDS = (
     runs.profile,
     runs.plan,
     planning.plan_data,
+    labelling.label,
+    assessing.assess,
     bundles.verify,
     auditing.audit,
     auditing.approve,
     bundles.export,
     bundles.monitoring,
+    claiming.claims,
+    claiming.explain,
+    explaining.explain_changes,
     installation.list_,
     installation.doctor,
 )

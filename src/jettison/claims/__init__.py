@@ -1,0 +1,1 @@
+"""What is commonly said about making models fast and small, measured on the machine at hand."""
