@@ -62,3 +62,28 @@ GLOSSARY: Mapping[str, str] = {
     "MACs": "Multiply-accumulate operations for one example.",
 }
 """Word -> one sentence."""
+
+FAIRNESS: Mapping[str, str] = {
+    "selection rate": "The share of rows that are given the positive class, right or wrong.",
+    "base rate": "The share of rows whose right answer is the positive class.",
+    "TPR": "True positive rate: of the rows that are positive, the share that is called so.",
+    "FPR": "False positive rate: of the rows that are not positive, the share that is called so.",
+    "PPV": "Positive predictive value: of the rows that are called positive, the share that is.",
+    "error rate": "The share of answers that are wrong.",
+    "calibration error": (
+        "How far scores are from the share that really happens, root mean square over bins of equal "
+        "numbers of rows, without the part that chance alone adds."
+    ),
+    "Brier score": "The mean squared distance of scores from what happened; 0 is perfect.",
+    "demographic parity difference": "The largest difference in selection rates between groups.",
+    "equal opportunity difference": "The largest difference in true positive rates between groups.",
+    "equalised odds difference": (
+        "The larger of the differences in true and in false positive rates between groups."
+    ),
+    "disparate-impact ratio": (
+        "The lowest rate of the favourable answer over the highest. Below 0.8 it counts as evidence "
+        "of adverse impact in US employment practice (four-fifths rule), which ignores chance: here "
+        "the verdict needs the whole interval."
+    ),
+}
+"""The words of an assessment."""

@@ -102,6 +102,36 @@ def largest_difference(
     )
 
 
+def surest_difference(
+    values: GroupValues, smallest: int = SMALLEST, confidence: float = CONFIDENCE
+) -> Difference:
+    """The pair of groups whose difference is largest beyond chance: few rows don't win here.
+
+    Args:
+        values: of every group.
+        smallest: rows below which a group is left out.
+        confidence: of the interval, over all pairs together.
+    """
+    some = comparable(values, smallest)
+    if len(some) < 2:
+        return Difference(values.name, np.nan, np.nan, np.nan)
+    pairs = len(some) * (len(some) - 1)
+    low, high = _pairwise(values, some, 1.0 - (1.0 - confidence) / pairs)
+    if not np.isfinite(low).any():
+        return largest_difference(values, smallest, confidence)
+    first, second = np.unravel_index(int(np.nanargmax(low)), low.shape)
+    top, bottom = int(some[first]), int(some[second])
+    return Difference(
+        values.name,
+        float(values.value[top] - values.value[bottom]),
+        float(low[first, second]),
+        float(high[first, second]),
+        top,
+        bottom,
+        int(values.rows.n[top] + values.rows.n[bottom]),
+    )
+
+
 def worse_of(name: str, first: Difference, second: Difference) -> Difference:
     """The larger of two differences (equalised odds: of true and of false positive rates).
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jettison.statistics.group_differences import SMALLEST, largest_difference
+from jettison.statistics.group_differences import SMALLEST, surest_difference
 from jettison.statistics.group_rates import (
     BASE,
     FALSE_POSITIVE,
@@ -31,7 +31,7 @@ GATED = (PREDICTIVE, TRUE_POSITIVE, FALSE_POSITIVE)
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two groups whose base rates differ most, and what equality of two rates makes of the third.
+    """Two groups whose base rates surely differ most, and what equality of two rates makes of the third.
 
     Attributes:
         high, low: numbers of the groups with the higher and the lower base rate.
@@ -73,7 +73,7 @@ def false_positive_rate(base: float, ppv: float, tpr: float) -> float:
 
 
 def conflict(rates: Mapping[str, GroupValues], smallest: int = SMALLEST) -> Conflict | None:
-    """Computes the identity for the two comparable groups whose base rates differ most.
+    """Computes the identity for the two groups whose base rates differ most beyond chance.
 
     Args:
         rates: of `class_rates`, one column of groups.
@@ -85,7 +85,7 @@ def conflict(rates: Mapping[str, GroupValues], smallest: int = SMALLEST) -> Conf
     if BASE not in rates:
         return None
     base = rates[BASE]
-    gap = largest_difference(base, smallest)
+    gap = surest_difference(base, smallest)
     ppv, tpr = (float(rates[name].whole().value[0]) for name in (PREDICTIVE, TRUE_POSITIVE))
     if gap.highest < 0 or not (ppv > 0.0 and tpr > 0.0) or base.value[gap.highest] >= 1.0:
         return None
