@@ -152,7 +152,7 @@ def carry_out(job: Job, data: Any, folder: Path, options: argparse.Namespace) ->
     if job.importance.startswith("svd"):
         row["ranks"] = _factored(module, job, data)
     elif job.importance:
-        row["widths"] = _narrowed(module, job, data)
+        row["widths"] = narrowed(module, job, data)
     row |= {"narrowing_seconds": time.monotonic() - begun, "macs": total_macs(module, one)}
     row["parameters"] = sum(p.numel() for p in module.parameters())
     row |= {f"{name}_before_training": cifar.accuracy(module, *data[name]) for name in TESTED}
@@ -204,7 +204,8 @@ def _factored(module: nn.Module, job: Job, data: Any) -> dict[str, int | None]:
     return {one.layer.name: rank for one, rank in zip(made, ranks, strict=True)}
 
 
-def _narrowed(module: nn.Module, job: Job, data: Any) -> dict[str, tuple[int, int]]:
+def narrowed(module: nn.Module, job: Job, data: Any) -> dict[str, tuple[int, int]]:
+    """Narrows the module as the job says; gives units before and after, by first layer."""
     batches, loss = _fitting(job, data)
     plan = NarrowingPlan(
         job.removed,

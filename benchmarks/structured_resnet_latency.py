@@ -1,9 +1,12 @@
-"""Latency of narrowed ResNets on this CPU, beside the originals, from stored weights.
+"""Latency of narrowed ResNets on this CPU, beside the originals.
 
-    python -m benchmarks.structured_resnet_latency [folder with structured_weights.npz]
+    python -m benchmarks.structured_resnet_latency make   # narrows, a minute or two
+    python -m benchmarks.structured_resnet_latency        # times, on a quiet machine
 
-The weights come from `benchmarks.structured_resnet_h100`. All variants of a network take turns in
-one process with one thread; each round gives one ratio, and the interval is over rounds.
+Networks are narrowed here, from few images and without training: that settles their widths, and
+time does not depend on the values of weights. Another folder with `structured_weights.npz` can be
+named instead. All variants of a network take turns in one process with one thread; each round
+gives one ratio, and the interval is over rounds.
 """
 
 from __future__ import annotations
@@ -21,15 +24,43 @@ from torch import nn
 from benchmarks import results_file
 from benchmarks.load.ratios import ratio
 from benchmarks.structured import cifar
+from benchmarks.structured_resnet_h100 import Job, narrowed
 from jettison.graphs.torch_macs import total_macs
 
-ROUNDS = 25
+ROUNDS = 15
 BATCHES = (1, 32)
 SECONDS = 0.05
 """Calls of one variant in a round take about this long."""
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
-STORED = Path(__file__).parents[1] / ".bench" / "structured" / "out"
+STORED = Path(__file__).parents[1] / ".bench" / "structured" / "narrowed"
+FITTING = 256
+"""Training images that importance and refitting read here."""
+
+VARIANTS = (("fisher", 1), ("reconstruction", 1), ("reconstruction", 8), ("l1", 8))
+"""Importance, and what widths are multiples of."""
+
+
+def make(folder: Path) -> None:
+    """Narrows each network to half of its multiply-accumulates and stores the weights."""
+    data = decode_few()
+    found = {}
+    for network in ("resnet20", "resnet56"):
+        for importance, step in VARIANTS:
+            job = Job(network, importance, round_to=step)
+            module = cifar.load_network(network, DATA)
+            widths = narrowed(module, job, data)
+            print(job.title, widths, flush=True)
+            title = job.title.replace(" ", "_")
+            found |= {f"{title}/{k}": v.numpy() for k, v in module.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "structured_weights.npz", **found)
+
+
+def decode_few() -> dict[str, Any]:
+    """Some training images, as `structured_resnet_h100` holds them."""
+    pixels, labels = cifar.jpegs(DATA / "vision/cifar10-jpeg-train.npz", 30_000 // FITTING)
+    return {"train": (cifar.normalised(pixels, "cpu"), torch.from_numpy(labels))}
 
 
 def stored(path: Path) -> dict[str, dict[str, torch.Tensor]]:
@@ -161,8 +192,11 @@ def _row(network: str, method: str, metric: str, value: float, unit: str) -> res
 
 def main() -> None:
     """Times all stored networks and stores the table."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else STORED
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["make"]:
+        make(STORED)
+        return
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else STORED
     weights = stored(folder)
     rows = []
     for network in ("resnet20", "resnet56"):

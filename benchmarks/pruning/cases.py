@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.structured.cifar import Images
-from benchmarks.structured.cifar import _jpegs as read_jpegs
+from benchmarks.structured.cifar import Images, jpegs
 from examples.cifar_resnet import resnet20
 from examples.mnist_mlp import mlpnet
 from jettison.graphs.torch_examples import TensorExamples
@@ -63,7 +62,7 @@ def resnet20_case(folder: Path, device: str, every: int = 1) -> Case:
     """ResNet-20 of the same papers, with 30,000 and 10,000 images, both strongly compressed."""
 
     def examples(part: str) -> TensorExamples:
-        pixels, answers = read_jpegs(folder / f"vision/cifar10-jpeg-{part}.npz", every)
+        pixels, answers = jpegs(folder / f"vision/cifar10-jpeg-{part}.npz", every)
         return TensorExamples(
             {"image": _image(pixels, device)}, torch.from_numpy(answers).to(device)
         )

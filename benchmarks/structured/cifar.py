@@ -54,19 +54,20 @@ def decode(folder: Path, every: int = 1) -> Cifar:
     pixels, labels = {}, {}
     with np.load(folder / "vision/cifar10-lossless-subset.npz") as file:
         clean = {key: file[key] for key in file.files}
-    x, y = _jpegs(folder / "vision/cifar10-jpeg-train.npz", every)
+    x, y = jpegs(folder / "vision/cifar10-jpeg-train.npz", every)
     place = np.concatenate([np.arange(int((y == c).sum())) for c in range(10)])
     held = place < max(1, HELD_OUT // every)
     pixels["held_out"], labels["held_out"] = x[held], y[held]
     pixels["train"] = np.concatenate([x[~held], clean["x_train"][::every]])
     labels["train"] = np.concatenate([y[~held], clean["y_train"][::every].astype(np.int64)])
-    pixels["jpeg"], labels["jpeg"] = _jpegs(folder / "vision/cifar10-jpeg-test.npz", every)
+    pixels["jpeg"], labels["jpeg"] = jpegs(folder / "vision/cifar10-jpeg-test.npz", every)
     pixels["lossless"] = clean["x_test"][::every]
     labels["lossless"] = clean["y_test"][::every].astype(np.int64)
     return Cifar(pixels, labels)
 
 
-def _jpegs(path: Path, every: int) -> tuple[Images, npt.NDArray[np.int64]]:
+def jpegs(path: Path, every: int) -> tuple[Images, npt.NDArray[np.int64]]:
+    """Every k-th image of a stored set with its label."""
     from PIL import Image
 
     with np.load(path) as file:
