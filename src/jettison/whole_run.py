@@ -37,6 +37,8 @@ from jettison.search.trial import SANITY_ROWS, Bench
 from jettison.trust.audit import AUDIT
 from jettison.trust.audit_record import RunAudit, open_trail
 
+from jettison.trust.labelling import UNLABELLED, as_labelled, awaits_labels, save_pending
+from jettison.trust.privacy.statement import privacy_notes
 
 def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunRecord:
     """Searches, times the finalists, certifies, and writes bundle and report.
@@ -100,7 +102,7 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
         stage_seconds=dict(watch.seconds),
         command=_command(configuration),
         started=started,
-        notes=prepared.splits.notes,
+        notes=(*prepared.splits.notes, *privacy_notes(found.trials, conclusion.shipped)),
     )
     with watch.stage("emit"):
         progress.stage("emit")

@@ -25,19 +25,19 @@ def trail_problems(path: Path, record: RunRecord) -> tuple[list[str], list[str]]
     certificate = record.certificate
     told = {kind: [e.facts for e in run if e.kind == kind] for kind in {e.kind for e in run}}
     position = certificate.ledger
-    pairs = {
-        "configuration": (_all(told, "required", "configuration"), [digest(record.configuration)]),
+    pairs: Mapping[str, tuple[Any, Any]] = {
+        "configuration": (_last(told, "required", "configuration"), digest(record.configuration)),
         "trials": (
             [[f.get("recipe"), f.get("state")] for f in told.get("trial", [])],
             [[t.recipe.digest, t.state] for t in record.trials],
         ),
         "look": (
-            _all(told, "looked", "entry"),
-            [position.entry] if position is not None else [],
+            _last(told, "looked", "entry"),
+            position.entry if position is not None else None,
         ),
-        "certificate": (_all(told, "judged", "certificate"), [digest(certificate)]),
-        "outcome": (_all(told, "concluded", "outcome"), [record.outcome]),
-        "shipped recipe": (_all(told, "concluded", "shipped"), [record.shipped]),
+        "certificate": (_last(told, "judged", "certificate"), digest(certificate)),
+        "outcome": (_last(told, "concluded", "outcome"), record.outcome),
+        "shipped recipe": (_last(told, "concluded", "shipped"), record.shipped),
     }
     problems = [
         f"the audit trail tells of another {name} than the record of the run"
@@ -107,8 +107,10 @@ def _last_run(events: Sequence[Event]) -> Sequence[Event]:
     return events[starts[-1] :] if starts else events
 
 
-def _all(told: Mapping[str, Sequence[Mapping[str, Any]]], kind: str, name: str) -> list[Any]:
-    return [facts.get(name) for facts in told.get(kind, [])]
+def _last(told: Mapping[str, Sequence[Mapping[str, Any]]], kind: str, name: str) -> Any:
+    """A fact of the last event of a kind: a run that waits for labels concludes twice."""
+    facts = told.get(kind)
+    return facts[-1].get(name) if facts else None
 
 
 def _signed(events: Sequence[Event]) -> str:

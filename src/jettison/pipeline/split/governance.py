@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
+from jettison.domain.splits import Labels
 from jettison.errors import DataError
 from jettison.pipeline.split.encoding import rows_of
+from jettison.pipeline.split.labelling import group_columns
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "source": ("calibration", "selection", "certification"),
@@ -104,7 +107,8 @@ def unused_columns(
     They are read, because the ledger knows a row by a digest of all its values, so that the same
     rows under a model that reads other columns are known again; that digest is all that stays.
     """
-    used = {*fed, section.target, section.unit, section.weight, *section.groups}
+    grouped = group_columns(section.groups, {n for t in tables.values() for n in t.columns})
+    used = {*fed, section.target, section.unit, section.weight, *grouped}
     unused = sorted({name for table in tables.values() for name in table.columns} - used)
     if not unused:
         return
@@ -115,6 +119,18 @@ def unused_columns(
         f"{len(unused)} {verb} not used by the model and named nowhere, and no copy is kept: "
         f"{shown}{more}; leave them out of the file."
     )
+
+
+def without_names(labels: Labels) -> Labels:
+    """Replaces the names of units by numbers: which rows belong together is all that is needed.
+
+    Numbers count from 0 by first appearance, so that the same rows have the same ones anywhere.
+    """
+    if labels.units is None:
+        return labels
+    numbers: dict[str, str] = {}
+    units = [numbers.setdefault(name, str(len(numbers))) for name in labels.units.tolist()]
+    return dataclasses.replace(labels, units=np.array(units, dtype=np.str_))
 
 
 def _consent(values: Array, name: str, use: str) -> Array:

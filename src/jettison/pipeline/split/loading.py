@@ -32,7 +32,12 @@ from jettison.pipeline.split.encoding import (
     write_encoded,
 )
 from jettison.pipeline.split.files import with_files
-from jettison.pipeline.split.governance import check_uses, consenting, unused_columns
+from jettison.pipeline.split.governance import (
+    check_uses,
+    consenting,
+    unused_columns,
+    without_names,
+)
 from jettison.pipeline.split.labelling import (
     check_several_classes,
     join_labels,
@@ -107,7 +112,7 @@ def load_data(
         keys = _raw_keys(section, tables, fed, division.certification)
         unchanged = Unchanged(tables, pool, division, units, section.seed)
         spread = with_contexts(contexts, unchanged, Reader(bound, model, fed))
-        taken = {use: _labels_of(labels, spread, use) for use in USES}
+        taken = {use: without_names(_labels_of(labels, spread, use)) for use in USES}
         for use in ("fitting", "certification"):
             if not _answers_known(section, tables, use):
                 taken[use] = dataclasses.replace(taken[use], targets=None)

@@ -7,8 +7,14 @@ import pytest
 
 from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
+from jettison.domain.splits import Labels
 from jettison.errors import DataError
-from jettison.pipeline.split.governance import check_uses, consenting, unused_columns
+from jettison.pipeline.split.governance import (
+    check_uses,
+    consenting,
+    unused_columns,
+    without_names,
+)
 
 
 def table(**columns: list[object]) -> Example:
@@ -91,3 +97,12 @@ def test_columns_that_nothing_keeps_are_listed() -> None:
     (note,) = unused_columns(section, TABLES, ["x"])
     assert "1 column is not used" in note
     assert "`may`" in note
+
+
+def test_names_of_units_become_numbers() -> None:
+    """Who stands behind a row is not kept, only which rows belong together."""
+    units = np.array(["eve", "ada", "eve", "bob"])
+    told = without_names(Labels(None, units=units)).units
+    assert told is not None
+    assert told.tolist() == ["0", "1", "0", "2"]
+    assert without_names(Labels(None)).units is None

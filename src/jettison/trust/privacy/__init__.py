@@ -1,0 +1,1 @@
+"""Privacy: pseudonyms, anonymity of data, forgetting, and what may be said of private training."""
