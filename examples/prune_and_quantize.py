@@ -3,7 +3,7 @@
     python examples/prune_and_quantize.py [folder of the run]
 
 The network is given as a function and a file of weights, the images as JPEG bytes in a parquet
-file. Fitting rows come from the training images: thousands, because pruned layers are trained
+file. Fitting rows come from the training images: 2,000, because pruned layers are trained
 again for a few epochs; selection and certification rows from the test images. Read the answer: on
 a network as small as this one, fewer channels often lose more accuracy than they save time, and
 int8 alone wins.
@@ -22,7 +22,7 @@ import jettison as jt
 
 SHARED = Path(os.environ.get("JETTISON_DATA", "../shared/data"))
 HERE = Path(__file__).resolve().parent
-FITTING, SELECTION = 4000, 1500
+FITTING, SELECTION = 2000, 1500
 
 
 def images(name: str, rows: slice) -> pd.DataFrame:
@@ -60,11 +60,11 @@ def main(folder: Path) -> jt.Result:
         search={
             "techniques": ["channel_pruning", "chita", "export_onnx", "int8_static"],
             "minimise": ["size_bytes", "latency_ms", "sparse_size_bytes"],
-            "trials": 12,
-            "max_minutes": 12.0,
+            "trials": 10,
+            "max_minutes": 8.0,
             "shortlist": 3,
         },
-        settings={"channel_pruning": {"fine_tune_epochs": 3}, "chita": {"stages": 6}},
+        settings={"channel_pruning": {"fine_tune_epochs": 3}, "chita": {"stages": 4}},
         output=str(folder / "run"),
     )
     print(result.answer)

@@ -81,6 +81,11 @@ class Workbench(Protocol):
     @property
     def serving(self) -> ServingProfile: ...
 
+    @property
+    def original(self) -> Model | None:
+        """The untouched model that the recipe began with, to learn its answers; may be unknown."""
+        ...
+
     def open(self, model: Model) -> Any:
         """Opens a model with its `Format`: the native object."""
         ...

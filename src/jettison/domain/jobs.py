@@ -42,7 +42,11 @@ class LoadJob:
 
 @dataclass(frozen=True, slots=True)
 class ApplyJob:
-    """Apply one step to a model. Answer: `ApplyAnswer`."""
+    """Apply one step to a model. Answer: `ApplyAnswer`.
+
+    Attributes:
+        original: the untouched model that the recipe began with; `None` where it is not known.
+    """
 
     model: Model
     step: Step
@@ -50,6 +54,7 @@ class ApplyJob:
     folder: str
     cache: str
     serving: ServingProfile
+    original: Model | None = None
 
 
 @dataclass(frozen=True, slots=True)

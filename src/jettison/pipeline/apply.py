@@ -71,7 +71,7 @@ def apply(
     current, log, spent, editing = model, list[Change](), 0.0, 0.0
     for place in range(len(recipe.steps)):
         key = artifact_key(model, recipe.steps[: place + 1], fitting, serving)
-        job = ApplyJob(current, recipe.steps[place], fitting, "", "", serving)
+        job = ApplyJob(current, recipe.steps[place], fitting, "", "", serving, model)
         finished = _kept(folder / key)
         if finished is None:
             finished = _carry_out(job, folder, key)

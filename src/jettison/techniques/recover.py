@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
@@ -14,16 +13,20 @@ from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 
+if TYPE_CHECKING:
+    from jettison.training.settings import RecoverySettings
+
 EPOCHS = 5
 
 
 class Recover:
-    """Trains a pruned model on the labels of the fitting rows; its zeros stay zero.
+    """Trains a pruned model on the fitting rows; its zeros stay zero.
 
-    It asks for a model that is `sparse`, so it can stand only after a mask. Techniques that
-    change the structure train by themselves, because they still hold the original model; here it
-    is gone, so the labels must teach. Settings: `fine_tune_epochs`, `learning_rate`, `optimizer`
-    and `batch_size`.
+    It asks for a model that is `sparse`, so it can stand only after a mask: techniques that change
+    the structure train by themselves. It learns the answers of the original model, the one that
+    the recipe began with, which needs no labels; or the labels; or both. Settings:
+    `fine_tune_epochs`, `fine_tune_target`, `learning_rate`, `optimizer`, `batch_size` and
+    `temperature`.
     """
 
     name: ClassVar[str] = "recover"
@@ -38,14 +41,10 @@ class Recover:
         """Searched: `fine_tune_epochs`."""
         from jettison.training.settings import recovery_ranges
 
-        ranges = recovery_ranges((2, EPOCHS, 20), EPOCHS)
-        unread = ("fine_tune_target", "temperature")
-        return {key: allowed for key, allowed in ranges.items() if key not in unread}
+        return recovery_ranges((2, EPOCHS, 20), EPOCHS)
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """No gain in time or bytes: it gives quality back."""
-        if model.task == "embedding":
-            return Refusal(self.name, "embeddings have no labels to learn from")
         return Potential(
             1.0,
             1.0,
@@ -58,28 +57,33 @@ class Recover:
         """Trains a copy and saves it in the format that it came in.
 
         Raises:
-            CandidateFailed: for settings out of range, rows without labels, or a loss that stops
-                being finite; says what to do.
+            CandidateFailed: for settings out of range, labels that are asked for and not there, no
+                original to learn from, or a loss that stops being finite; says what to do.
         """
         from jettison.training.recovery import recover
         from jettison.training.settings import RecoverySettings
 
-        wish = dataclasses.replace(RecoverySettings.of(settings, EPOCHS), target="labels")
+        wish = RecoverySettings.of(settings, EPOCHS)
         if wish.epochs < 1:
             raise CandidateFailed(
                 f"`fine_tune_epochs` of `{self.name}` must be at least 1; got {wish.epochs}"
             )
-        labels = fitting.labels
-        if labels is None or labels.targets is None:
-            raise CandidateFailed(
-                f"`{self.name}` learns from labels, and the fitting rows have none; give data with "
-                "a target, or leave this step out"
-            )
         module = bench.open(model).eval()
         with running():
-            trained = recover(module, module, model, fitting, wish)
+            trained = recover(module, self._teacher(wish, bench), model, fitting, wish)
         saved = bench.save(module, model.artifact.format, model)
         zeros = sum(int((weight == 0).sum()) for weight in module.parameters())
         moved = sum(int(weight.numel()) for weight in module.parameters()) - zeros
         change = Change(f"{trained.told}; {zeros:,} zeros stay zero", weights=moved)
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
+
+    def _teacher(self, wish: RecoverySettings, bench: Workbench) -> Any:
+        """The original, where it is to be learned from; its answers are those before the mask."""
+        if wish.target == "labels":
+            return None
+        if bench.original is None or "torch" not in bench.original.traits:
+            raise CandidateFailed(
+                f"`{self.name}` learns from the original, which is not at hand here as a PyTorch "
+                "model; set `fine_tune_target` to `labels`"
+            )
+        return bench.open(bench.original).eval()

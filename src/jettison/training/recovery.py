@@ -77,7 +77,7 @@ def recover(
 
     Args:
         module: the changed model, in eval mode.
-        original: the model before the change, which is not changed.
+        original: the model before the change, which is not changed; `None` for labels alone.
         model: describes both.
         fitting: rows to learn from.
         wish: how; at least one epoch.
@@ -89,7 +89,7 @@ def recover(
         CandidateFailed: if the loss stops being finite, or labels are asked for that are not there.
     """
     examples = FittingExamples(fitting, classes=model.task == "classification")
-    objective = objective_for(model, fitting, original.eval(), wish)
+    objective = objective_for(model, fitting, original, wish)
     plan = TrainingPlan(
         epochs=wish.epochs,
         learning_rate=wish.learning_rate,

@@ -70,7 +70,7 @@ def apply(job: ApplyJob) -> ApplyAnswer:
     folder, cache = Path(job.folder), Path(job.cache)
     folder.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
-    bench = Bench(folder, cache, machine.describe_device(), job.serving)
+    bench = Bench(folder, cache, machine.describe_device(), job.serving, job.original)
     begun = time.monotonic()
     with counted() as ran:
         applied = technique.apply(job.model, job.step.settings, job.fitting, bench)

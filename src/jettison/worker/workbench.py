@@ -59,6 +59,7 @@ class Bench:
     cache: Path
     device: Device
     serving: ServingProfile
+    original: Model | None = None
 
     def open(self, model: Model) -> Any:
         """Opens a model with its format."""
