@@ -25,6 +25,7 @@ from jettison.errors import CandidateFailed, UsageError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import load, plan, split
 from jettison.pipeline import profile as profiling
+from jettison.trust.labelling import labelling_obstacle
 from jettison.trust.permissions import untrained
 
 LOG = "run.log"
@@ -148,17 +149,37 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
     if sealed is None:
         return
     config.check_gated_groups(configuration.requirements, sealed.group_sizes)
+    _check_reported(configuration.report, labelled=sealed.labelled)
     for requirement in configuration.requirements:
         metric = registry.get("metrics", requirement.metric)
         if metric.kind == "reported_only":
             raise UsageError(
-                f"`{metric.name}` can be reported, but no test certifies it; name another metric "
-                f"in `[[require]]` (registered: {', '.join(registry.names('metrics'))})"
+                f"`{metric.name}` can be reported, but no test certifies it (grade C); move it to "
+                f'`report = ["{metric.name}"]`, and name another metric in `[[require]]` '
+                f"(registered: {', '.join(registry.names('metrics'))})"
+            )
+        if requirement.require_grade == "A" and metric.kind != "binary":
+            raise UsageError(
+                f"`{metric.name}` can reach grade B at most, and `require_grade` asks for A: "
+                'require a 0/1 metric such as `accuracy` or `agreement`, or set require_grade = "B"'
             )
         if metric.needs_targets and not sealed.labelled:
+            obstacle = labelling_obstacle(
+                metric,
+                labelled_selection=_labelled(splits),
+                contexts=bool(configuration.contexts),
+            )
+            if obstacle:
+                raise UsageError(obstacle)
+
+
+def _check_reported(names: tuple[str, ...], *, labelled: bool) -> None:
+    """Refuses metrics that could not be shown beside the claims."""
+    for name in names:
+        if registry.get("metrics", name).needs_targets and not labelled:
             raise UsageError(
-                f"`{metric.name}` needs labels, and the data has none; name the column of the "
-                "right answers with `target`, or require `agreement` with the original"
+                f"`{name}` in `report` needs labels, and the sealed rows have none: name the "
+                "column of the right answers with `target`, or leave it out"
             )
 
 

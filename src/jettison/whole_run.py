@@ -6,7 +6,8 @@ import dataclasses
 import datetime
 from pathlib import Path
 
-from jettison import config
+from jettison import config, registry
+from jettison.assessment.labelled_run import Labelling, conclude_labelling
 from jettison.domain.bundle import Bundle
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration
@@ -30,15 +31,15 @@ from jettison.preparation import LOG, Prepared, Stopwatch
 from jettison.reporting import html_report
 from jettison.reporting.terminal import certification_plan
 from jettison.search import shortlist as shortlisting
-from jettison.search.conclusion import Facts, conclude
+from jettison.search.conclusion import Facts, Finalist, conclude
 from jettison.search.finalists import Timed, time_finalists
 from jettison.search.loop import SearchResult, search
 from jettison.search.trial import SANITY_ROWS, Bench
 from jettison.trust.audit import AUDIT
 from jettison.trust.audit_record import RunAudit, open_trail
-
 from jettison.trust.labelling import UNLABELLED, as_labelled, awaits_labels, save_pending
 from jettison.trust.privacy.statement import privacy_notes
+
 
 def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunRecord:
     """Searches, times the finalists, certifies, and writes bundle and report.
@@ -71,7 +72,7 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
         timed = _timed(bench, found, request, configuration, progress)
     audit.shortlisted([(f.trial, f.cost_verdict) for f in timed.shortlist], opens=certify)
     with watch.stage("certify"):
-        result = _certified(request, timed, found, progress, certify=certify)
+        result = _certified(request, timed, found, progress, bench.fitting.rows, certify=certify)
     audit.certified(result.certificate)
     facts = Facts(
         cost=configuration.search.minimise[0],
@@ -113,6 +114,49 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     return dataclasses.replace(record, stage_seconds=dict(watch.seconds))
 
 
+def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) -> RunRecord:
+    """Makes the certificate from a person's answers, and writes record, report and bundle anew.
+
+    Raises:
+        DataError: for answers that are incomplete, unknown or doubled.
+        SealRefused: if the certificate was made already.
+        CheckFailed: if anything was changed since the look.
+    """
+    old, pending = labelling.record, labelling.pending
+    audit = RunAudit(open_trail(old.configuration))
+    result = conclude_labelling(labelling, answers)
+    audit.certified(result.certificate)
+    trials = [old.trial_of(place.recipe) for place in pending.plan.order]
+    facts = Facts(
+        cost=old.configuration.search.minimise[0],
+        trials=len(old.trials),
+        # Only what was faster was put in the order.
+        finalists=[
+            Finalist(trial, old.claims[trial.recipe.digest], "faster")
+            for trial in trials
+            if trial is not None
+        ],
+        certificate=result.certificate,
+        shipped=result.shipped,
+        interrupted=False,
+        noisy=False,
+    )
+    conclusion = conclude(facts)
+    record = dataclasses.replace(
+        old,
+        outcome=conclusion.outcome,
+        answer=conclusion.answer,
+        next_step=conclusion.next_step,
+        shipped=conclusion.shipped,
+        certificate=result.certificate,
+    )
+    audit.concluded(record.outcome, record.answer, record.shipped)
+    bundle = _write(record, result.outcomes, pending.fitting, progress)
+    if bundle is not None:
+        audit.emitted(bundle)
+    return record
+
+
 def _bench(prepared: Prepared, work: Path) -> Bench:
     """Scores the untouched model once on the rows that the search may see."""
     configuration = prepared.configuration
@@ -149,7 +193,13 @@ def _requirements(
     """Margins as numbers: a relative one is a share of the original's value on selection rows."""
     values = {e.metric: e.value for e in quality.estimates if e.group == OVERALL} if quality else {}
     return tuple(
-        config.resolve_relative(r, values.get(r.metric) or 0.0) if quality else r
+        config.resolve_relative(
+            r,
+            values.get(r.metric) or 0.0,
+            logarithmic=getattr(registry.get("metrics", r.metric), "logarithmic", False),
+        )
+        if quality
+        else r
         for r in configuration.requirements
     )
 
@@ -189,7 +239,7 @@ def _timed(
     if found.interrupted:
         order: list[str] = []
     elif request is not None:
-        order = [place.recipe for place in plan_certification(request).order]
+        order = [place.recipe for place in plan_certification(as_labelled(request)).order]
     else:
         gains = shortlisting.cheaper(bench, found.trials)
         order = sorted(gains, key=lambda name: -gains[name][1])[: configuration.search.shortlist]
@@ -203,6 +253,7 @@ def _certified(
     timed: Timed,
     found: SearchResult,
     progress: Progress,
+    fitting: Rows,
     *,
     certify: bool,
 ) -> CertificationResult:
@@ -214,6 +265,13 @@ def _certified(
     if request is None:
         return _closed("there is no data to certify it on", faster[0], None)
     narrowed = shortlisting.only(request, faster)
+    if awaits_labels(narrowed):
+        planned = plan_certification(as_labelled(narrowed))
+        progress.show(certification_plan(planned.parts))
+        if not planned.possible:
+            return _closed(planned.reason, faster[0], narrowed)
+        save_pending(narrowed, planned, fitting)
+        return _closed(UNLABELLED, planned.order[0].recipe, narrowed)
     if not certify:
         return _closed("you asked to keep the seal closed (--no-certify)", faster[0], narrowed)
     planned = plan_certification(narrowed)

@@ -9,6 +9,7 @@ from jettison.domain.certificate import Certificate
 from jettison.domain.measurement import OVERALL, Estimate, Measurement
 from jettison.domain.run import GAIN, Outcome, Trial
 from jettison.pipeline.measure import FasterVerdict
+from jettison.trust.labelling import UNLABELLED
 
 FILES = "size_bytes"
 """The one size that files have; a model that is smaller in another is not called smaller."""
@@ -123,6 +124,11 @@ def _improved(facts: Facts, shipped: Finalist) -> str:
 def _uncertified_step(reason: str) -> str:
     if "no-certify" in reason:
         return "Run again without --no-certify when you are content with what you see."
+    if reason == UNLABELLED:
+        return (
+            "Label the rows on which the models differ, and only those: `jettison label` with the "
+            "folder of this run (it opens the sealed rows, once)."
+        )
     if "no data" in reason:
         return "Give rows with --data (and --target, if you have labels) to certify quality."
     return "Collect fresh rows; the report says how many each claim needs."

@@ -127,36 +127,6 @@ def open_seal(certification: CertificationSet, look: Look) -> tuple[Rows, Labels
     return _rows(certification), _read_labels(Path(certification.folder) / _LABELS)
 
 
-def reopen_unlabelled(
-    certification: CertificationSet, entry: str, ledger: Path
-) -> tuple[Rows, Labels]:
-    """Gives the rows of a seal without targets again, while a person labels some of them.
-
-    Nothing can be learned from it that the one look has not shown; a seal with targets stays shut.
-
-    Args:
-        certification: what was sealed.
-        entry: digest of the look that opened it.
-        ledger: folder of the ledger that charged the look.
-
-    Raises:
-        SealRefused: if the rows have targets, or no look opened them, or a certificate was made.
-        CheckFailed: if a sealed byte or the ledger was changed.
-    """
-    check_seal(certification)
-    folder = Path(certification.folder)
-    labels = _read_labels(folder / _LABELS)
-    told = {e.kind for e in Ledger(ledger).entries() if e.look == entry}
-    if labels.targets is not None or "opened" not in told:
-        raise SealRefused(f"no look has opened the unlabelled rows in {folder}")
-    if "certificate" in told:
-        raise SealRefused(
-            f"the look at the rows in {folder} has its certificate already; labels can't be given "
-            "a second time"
-        )
-    return _rows(certification), labels
-
-
 def _rows(certification: CertificationSet) -> Rows:
     sealed = from_json(Rows, json.dumps(_contents(certification)["rows"]))
     folder = str(Path(certification.folder) / _ROWS)
