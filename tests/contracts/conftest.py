@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from jettison.domain.model import Model
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Recipe, Step
 from jettison.domain.rows import LENGTHS, Rows
-from jettison.domain.splits import FittingData
+from jettison.domain.splits import FittingData, Labels
 from jettison.pipeline.apply import apply
 from jettison.pipeline.load import load_model
 from jettison.pipeline.profile import profile
@@ -103,6 +105,19 @@ def pruned(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -> Sub
     rows = classifier.fitting.rows
     labelled = FittingData.of(rows, 0, np.arange(rows.n) % 3)
     return Subject(made.model, labelled, classifier.profile)
+
+
+@pytest.fixture(scope="session")
+def grouped(convolutional: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Magika with rows of two groups, one three times as large as the other."""
+    folder = tmp_path_factory.mktemp("grouped") / "rows"
+    shutil.copytree(convolutional.fitting.rows.folder, folder)
+    rows = dataclasses.replace(convolutional.fitting.rows, folder=str(folder))
+    labels = Labels(
+        None, {"kind": np.array(["rare", "usual", "usual", "usual"])[np.arange(rows.n) % 4]}
+    )
+    fitting = FittingData.of(rows, 0, np.arange(rows.n) % 2, labels)
+    return Subject(convolutional.model, fitting, convolutional.profile)
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ class ApplyAnswer:
     Attributes:
         seconds: of the step alone, without the start of the worker.
         running_seconds: of these, running the model on fitting rows; the rest is graph edits.
+        fitting: what later steps shall fit on, if the step chose other rows.
     """
 
     model: Model
@@ -72,6 +73,7 @@ class ApplyAnswer:
     peak_memory_bytes: int
     base_memory_bytes: int
     running_seconds: float = 0.0
+    fitting: FittingData | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,15 +68,16 @@ def apply(
     begun = time.monotonic()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    current, log, spent, editing = model, list[Change](), 0.0, 0.0
+    current, chosen, log, spent, editing = model, fitting, list[Change](), 0.0, 0.0
     for place in range(len(recipe.steps)):
         key = artifact_key(model, recipe.steps[: place + 1], fitting, serving)
-        job = ApplyJob(current, recipe.steps[place], fitting, "", "", serving, model)
+        job = ApplyJob(current, recipe.steps[place], chosen, "", "", serving, model)
         finished = _kept(folder / key)
         if finished is None:
             finished = _carry_out(job, folder, key)
             editing += finished.answer.seconds - finished.answer.running_seconds
         current = finished.answer.model
+        chosen = finished.answer.fitting or chosen
         log.extend(finished.answer.changes)
         spent += finished.seconds
     key = artifact_key(model, recipe.steps, fitting, serving)
@@ -100,6 +101,7 @@ def artifact_key(
         "fitting": fitting.rows.digest,
         "fitting rows": fitting.rows.n,
         "fitting targets": fitting.target_digest,
+        "fitting groups": fitting.group_digest,
         "seed": fitting.seed,
         "steps": [{"name": s.name, "settings": dict(s.settings)} for s in steps],
         "sources": [registry.source_digest("techniques", step.name) for step in steps],
@@ -139,7 +141,11 @@ def _carry_out(job: ApplyJob, folder: Path, key: str) -> Finished:
             job, folder=str(part / MODEL_FOLDER), cache=str(folder / CACHE_FOLDER)
         )
         answer = worker_client.run_apply(job)
-        answer = dataclasses.replace(answer, model=_moved(answer.model, part, folder / key))
+        answer = dataclasses.replace(
+            answer,
+            model=_moved(answer.model, part, folder / key),
+            fitting=_moved_rows(answer.fitting, part, folder / key),
+        )
         finished = Finished(answer, time.monotonic() - begun)
         write_atomically(part / STEP_FILE, to_json(finished))
         replace_folder(part, folder / key)
@@ -160,6 +166,14 @@ def _moved(model: Model, old: Path, new: Path) -> Model:
     artifact = dataclasses.replace(model.artifact, folder=_under(model.artifact.folder, old, new))
     encoder = dataclasses.replace(model.encoder, folder=_under(model.encoder.folder, old, new))
     return dataclasses.replace(model, artifact=artifact, encoder=encoder)
+
+
+def _moved_rows(fitting: FittingData | None, old: Path, new: Path) -> FittingData | None:
+    """The same fitting rows after their folder was renamed."""
+    if fitting is None:
+        return None
+    rows = dataclasses.replace(fitting.rows, folder=_under(fitting.rows.folder, old, new))
+    return dataclasses.replace(fitting, rows=rows)
 
 
 def _under(folder: str, old: Path, new: Path) -> str:

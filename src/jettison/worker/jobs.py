@@ -18,6 +18,7 @@ from jettison.domain.jobs import ApplyAnswer, ApplyJob, Failure, LoadJob, Profil
 from jettison.domain.model import Artifact, Model
 from jettison.domain.record import from_json, to_json
 from jettison.domain.running_time import counted
+from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 from jettison.worker.equality import check_same_answers
 from jettison.worker.profiling import profile
@@ -75,13 +76,18 @@ def apply(job: ApplyJob) -> ApplyAnswer:
     with counted() as ran:
         applied = technique.apply(job.model, job.step.settings, job.fitting, bench)
     seconds = time.monotonic() - begun
-    _check_declared(technique, applied, folder)
-    _check_changed(technique, job.model, applied)
+    if applied.fitting is not None and applied.model == job.model:
+        _check_other_rows(technique, job.fitting, applied.fitting, folder)
+    else:
+        _check_declared(technique, applied, folder)
+        _check_changed(technique, job.model, applied)
     if technique.conversion:
         _return_memory()
         check_same_answers(job.model, applied.model, job.fitting.rows, bench)
     peak = machine.peak_memory_bytes()
-    return ApplyAnswer(applied.model, tuple(applied.changes), seconds, peak, base, ran.seconds)
+    return ApplyAnswer(
+        applied.model, tuple(applied.changes), seconds, peak, base, ran.seconds, applied.fitting
+    )
 
 
 def _return_memory() -> None:
@@ -116,6 +122,19 @@ def _check_declared(technique: Technique, applied: Applied, folder: Path) -> Non
         raise CandidateFailed(
             f"the technique `{technique.name}` changed {artifact.path} after it was described "
             f"(digest {artifact.digest[:12]}, now {seen.digest[:12]})"
+        )
+
+
+def _check_other_rows(
+    technique: Technique, before: FittingData, after: FittingData, folder: Path
+) -> None:
+    """Refuses a choice of the same rows, and rows outside the folder of the step."""
+    if after.rows.digest == before.rows.digest:
+        raise NothingChanged(f"`{technique.name}` chose the same fitting rows")
+    if not Path(after.rows.folder).is_relative_to(folder.resolve()):
+        raise CandidateFailed(
+            f"the technique `{technique.name}` wrote fitting rows in {after.rows.folder}, outside "
+            f"the folder of its step ({folder}); it must write into `bench.folder`"
         )
 
 

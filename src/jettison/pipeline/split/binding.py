@@ -10,7 +10,7 @@ from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Example
 from jettison.domain.model import Model
 from jettison.errors import DataError
-from jettison.pipeline.split.labelling import check_columns
+from jettison.pipeline.split.labelling import check_columns, group_columns
 
 
 def bind_encoder(
@@ -84,7 +84,8 @@ def _offered(section: DataSection, model: Model, table: Example, where: str) -> 
             f"the target column `{section.target}` of `{where}` is also an input that the model "
             "asks for by name; name the column with the right answers as `target`"
         )
-    apart = {section.target, section.unit, section.weight, *section.groups} - wanted
+    groups = group_columns(section.groups, table.columns)
+    apart = {section.target, section.unit, section.weight, *groups} - wanted
     return tuple(name for name in table.columns if name not in apart | {section.target})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import numpy as np
 
@@ -28,13 +28,40 @@ def label_rows(table: Example, section: DataSection, model: Model, where: str) -
     Raises:
         DataError: for missing columns (all at once) or values that can't be used.
     """
-    check_columns(table, (section.target, *section.groups, section.unit, section.weight), where)
+    grouped = group_columns(section.groups, table.columns)
+    check_columns(table, (section.target, *grouped, section.unit, section.weight), where)
     return Labels(
         targets=_targets(table, section.target, model, where) if section.target else None,
-        groups={name: _names(table, name, "group", where) for name in section.groups},
+        groups={name: _group(table, name, where) for name in section.groups},
         units=_names(table, section.unit, "unit", where) if section.unit else None,
         weights=_weights(table, section.weight, where) if section.weight else None,
     )
+
+
+def group_columns(names: Iterable[str], columns: Container[str]) -> tuple[str, ...]:
+    """The columns that groups are made of.
+
+    `sex & race` is the intersection of two, unless a column has that very name. The target may be
+    one of them: accuracy among the rows of one class is the true positive rate of that class.
+
+    >>> group_columns(["sex", "sex & income"], ["sex", "income"])
+    ('sex', 'income')
+    """
+    parts = [part for name in names for part in _parts(name, columns)]
+    return tuple(dict.fromkeys(parts))
+
+
+def _parts(name: str, columns: Container[str]) -> tuple[str, ...]:
+    if name in columns or "&" not in name:
+        return (name,)
+    return tuple(part.strip() for part in name.split("&"))
+
+
+def _group(table: Example, name: str, where: str) -> Array:
+    parts = [_names(table, part, "group", where) for part in _parts(name, table.columns)]
+    if len(parts) == 1:
+        return parts[0]
+    return np.array([" & ".join(values) for values in zip(*(p.tolist() for p in parts))])
 
 
 def check_several_classes(labels: Labels, where: str) -> None:

@@ -40,6 +40,7 @@ from jettison.pipeline.split.governance import (
 )
 from jettison.pipeline.split.labelling import (
     check_several_classes,
+    group_columns,
     join_labels,
     label_rows,
     take_labels,
@@ -204,7 +205,7 @@ def _labels(section: DataSection, model: Model, tables: Mapping[str, Example]) -
         there = DataSection(
             unit=section.unit if section.unit in has else "",
             target=section.target if section.target in has else "",
-            groups=tuple(name for name in section.groups if name in has),
+            groups=tuple(n for n in section.groups if set(group_columns([n], has)) <= set(has)),
             weight=section.weight if section.weight in has else "",
         )
         bare = label_rows(table, there, model, where)
@@ -247,7 +248,11 @@ def _known_beside(section: DataSection, tables: Mapping[str, Example], labels: L
     if "fitting" not in tables:
         return labels
     has = tables["fitting"].columns
-    groups = {name: values for name, values in labels.groups.items() if name in has}
+    groups = {
+        name: values
+        for name, values in labels.groups.items()
+        if set(group_columns([name], has)) <= set(has)
+    }
     return Labels(labels.targets, groups, weights=labels.weights if section.weight in has else None)
 
 

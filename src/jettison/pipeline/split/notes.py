@@ -12,7 +12,7 @@ from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.domain.splits import CertificationSet, Labels
 from jettison.pipeline.split.division import Division
-from jettison.pipeline.split.labelling import missing_rows, text_of
+from jettison.pipeline.split.labelling import group_columns, missing_rows, text_of
 
 TINY_GROUP = 59
 """Rows below which no margin up to 5 % can hold at 95 % (CERTIFICATION section 1, point 5)."""
@@ -103,8 +103,9 @@ def _groups(labels: Labels, certification: CertificationSet | None) -> Iterator[
 def _undeclared_units(section: DataSection, tables: Mapping[str, Example]) -> Iterator[str]:
     if section.unit:
         return
-    known = {section.target, section.weight, *section.groups, *section.inputs}
     for use, table in tables.items():
+        grouped = group_columns(section.groups, table.columns)
+        known = {section.target, section.weight, *grouped, *section.inputs}
         for name, column in table.columns.items():
             if name in known or use == "fitting" or not _ID_LIKE.search(name):
                 continue

@@ -142,3 +142,19 @@ def test_every_kind_that_a_transformation_takes_is_described() -> None:
     from jettison.pipeline.split.contexts import KINDS
 
     assert set(get_args(Taken)) == set(KINDS)
+
+
+def test_declared_intersections_may_hold_the_target(tmp_path: Path) -> None:
+    """`sex & y` makes a group of each sex and class, so accuracy in it is a rate of that class."""
+    section = dataclasses.replace(SECTION, groups=("sex", "sex & y"))
+    made = load(tmp_path, section=section)
+    assert made.certification is not None
+    sizes = made.certification.group_sizes
+    assert set(sizes) == {
+        "sex=f",
+        "sex=m",
+        *(f"sex & y={s} & {y}" for s in "fm" for y in ("no", "yes")),
+    }
+    assert sizes["sex=f"] == sizes["sex & y=f & no"] + sizes["sex & y=f & yes"]
+    with pytest.raises(DataError, match="no column `age`"):
+        load(tmp_path, section=dataclasses.replace(SECTION, groups=("sex & age",)))
