@@ -50,10 +50,10 @@ def rows(skip: Sequence[str] = ()) -> Iterator[Row]:
         pairs = _pairs("test")
         fitting = _fitting(model, folder / "rows")
         yield from _scored(model, "dense", pairs, "")
-        for pattern, wanted in PATTERNS.items():
-            for name, settings in METHODS.items():
-                if name in skip:
-                    continue
+        for name, settings in METHODS.items():
+            if name in skip:
+                continue
+            for pattern, wanted in PATTERNS.items():
                 place = folder / f"{name}-{pattern.replace(' ', '').replace(':', 'of')}"
                 bench = Bench(place, folder / "cache", machine.describe_device(), ServingProfile())
                 technique = registry.get("techniques", name)

@@ -28,6 +28,12 @@ from jettison.numerics.curvature import (
     collect_together,
 )
 
+Statistics = list[tuple[Any, Any]]
+"""Mean and variance of each BatchNorm layer."""
+
+TINY = 1e-12
+"""The least variance that is divided by."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
@@ -95,13 +101,13 @@ class TorchSubject:
         self._plan = plan
         self._dense: Any = None if objective.rows_are_gradients else copy.deepcopy(self._module)
         self._norms = batch_norms(module)
-        self._statistics = self._get()
         self._known: float | None = None
         if not len(self._fit) or not len(held_out):
             raise CandidateFailed(
                 f"{examples.n} fitting rows are too few: some are for curvature and some are held "
                 "out; give at least 10 (`data.fitting_rows`)"
             )
+        self._begin_stage()
 
     @property
     def labelled(self) -> bool:
@@ -118,25 +124,54 @@ class TorchSubject:
         return self.weights.read()
 
     def write(self, weights: Any) -> None:
-        """Puts weights in; BatchNorm statistics are recomputed where that lowers the loss.
+        """Puts weights in, and the BatchNorm statistics with the lowest held-out loss.
 
-        What stays was corrected for the statistics of the stage's begin, so recomputed ones can
-        undo the correction; after a large change they help. The held-out loss tells.
+        Tried are those of the stage's begin (what stays was corrected for them), recomputed ones
+        (right after a very large change), and those of the begin moved by what the change of
+        weights did to recomputed ones. The last is free of what recomputing alone does: where the
+        fitting rows are not what the model was trained on, that can cost more than the pruning.
         """
         self._put(self._statistics)
         self.weights.write(weights)
         self._known = self._mean_loss(self._held)
         if not self._norms:
             return
+        fresh = self._recomputed()
+        best = self._statistics
+        for statistics in (fresh, self._moved(fresh)):
+            self._put(statistics)
+            loss = self._mean_loss(self._held)
+            # False for a loss that is not a number.
+            if loss < self._known or self._known != self._known:
+                best, self._known = statistics, loss
+        self._put(best)
+
+    def _moved(self, fresh: Statistics) -> Statistics:
+        """Fresh statistics, as far from the carried ones as the recomputed ones of the begin were.
+
+        Distances of means count in standard deviations and those of variances as ratios, so that
+        a layer that only became louder is followed exactly.
+        """
+        found = []
+        for carried, new, old in zip(self._statistics, fresh, self._at_begin, strict=True):
+            louder = new[1] / old[1].clamp_min(TINY)
+            mean = new[0] + (carried[0] - old[0]) * louder.sqrt()
+            found.append((mean, carried[1] * louder))
+        return found
+
+    def _begin_stage(self) -> None:
+        """Remembers the statistics that are in, and what recomputing would make of them."""
+        self._statistics = self._get()
+        if self._norms:
+            self._at_begin = self._recomputed()
+            self._put(self._statistics)
+
+    def _recomputed(self) -> Statistics:
+        """Statistics recomputed from fitting rows at the weights that are in."""
         index = self._fit[: self._plan.recalibrated]
         whole = len(index) // self._plan.evaluated * self._plan.evaluated or len(index)
         recalibrate(self._module, (self._examples.batch(i) for i in self._cut(index[:whole])))
-        again = self._mean_loss(self._held)
-        # False for a loss that is not a number.
-        if again < self._known or self._known != self._known:
-            self._known = again
-        else:
-            self._put(self._statistics)
+        return self._get()
 
     def loss(self) -> float:
         """The mean loss on the held-out part."""
@@ -144,10 +179,10 @@ class TorchSubject:
             self._known = self._mean_loss(self._held)
         return self._known
 
-    def _get(self) -> list[tuple[Any, Any]]:
+    def _get(self) -> Statistics:
         return [(n.running_mean.clone(), n.running_var.clone()) for n in self._norms]
 
-    def _put(self, statistics: list[tuple[Any, Any]]) -> None:
+    def _put(self, statistics: Statistics) -> None:
         for norm, (mean, variance) in zip(self._norms, statistics, strict=True):
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(variance)
@@ -157,7 +192,7 @@ class TorchSubject:
 
         One over all weights; in block mode one for each part of the vector whose rows fit.
         """
-        self._statistics = self._get()
+        self._begin_stage()
         for part in self._parts():
             yield part, self._problem(stage, self.weights.within(part))
 

@@ -79,6 +79,37 @@ def test_statistics_are_kept_where_new_ones_are_worse() -> None:
     assert made.loss() <= plain.loss()
 
 
+def test_statistics_follow_the_weights_where_rows_are_not_those_of_training() -> None:
+    """A layer that only became louder is followed exactly; carrying and recomputing both lose."""
+    module, easy = Small(), sorted_examples()
+    # Some answers are wrong, so that the loss feels how sure the module is.
+    answers = torch.where(torch.arange(60) % 4 == 0, 1 - easy.answers, easy.answers)
+    rows = TensorExamples(easy.inputs, answers)
+    variances = torch.tensor([9.0, 0.3, 4.0, 1.0])
+    # Statistics of other data, which the last layer has learned to live with.
+    module.norm.running_mean.fill_(0.7)
+    module.norm.running_var.copy_(variances)
+    module.eval()
+    learner = torch.optim.LBFGS(module.fc.parameters(), max_iter=100)
+
+    def loss() -> torch.Tensor:
+        learner.zero_grad()
+        found = nn.functional.cross_entropy(module(rows.inputs["x"]), rows.answers)
+        found.backward()
+        return found
+
+    learner.step(loss)  # type: ignore[no-untyped-call]
+    objective = Objective("classification", labelled=True)
+    everything = torch.arange(0, 60, 3), RowPlan(8, 3, recalibrated=20)
+    made = TorchSubject(module, prunable_layers(module), objective, rows, *everything)
+    before = made.loss()
+    weights = made.read()
+    weights[:36] *= 3.0
+    made.write(weights)
+    assert made.loss() == pytest.approx(before, abs=1e-4)
+    torch.testing.assert_close(module.norm.running_var, 9.0 * variances, rtol=1e-3, atol=0.0)
+
+
 def test_rows_are_fresh_in_each_stage_and_the_same_for_a_seed() -> None:
     """Stages differ, two subjects of one seed agree, and offset belongs to labelled rows."""
     one, two = subject(Small()), subject(Small())
