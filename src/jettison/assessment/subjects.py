@@ -140,9 +140,9 @@ def assess_run(folder: Path, data: DataSection | None, request: Request) -> Asse
     opened = open_for_serving(bundle)
     record = opened.record
     shipped = Variant(SHIPPED, opened.served.model, opened.served.runtime, opened.served.one_by_one)
-    original, notes = _original(record)
+    original, notes = original_of(record)
     variants = (shipped,) if original is None else (original, shipped)
-    roles = _roles(record.configuration.data, data)
+    roles = roles_of(record.configuration.data, data)
     wishes = RowWishes(roles, request.crossings, request.positive)
     with tempfile.TemporaryDirectory(prefix="jettison-assess-") as place:
         work = Path(place)
@@ -169,7 +169,7 @@ def hidden_rows(run: Path, ledger: str) -> RowSet | None:
     return rows if Ledger.at(ledger).spent(rows) is None else None
 
 
-def _original(record: RunRecord) -> tuple[Variant | None, tuple[str, ...]]:
+def original_of(record: RunRecord) -> tuple[Variant | None, tuple[str, ...]]:
     """The untouched model, if its files still lie where the run left them."""
     model = record.model
     try:
@@ -182,7 +182,7 @@ def _original(record: RunRecord) -> tuple[Variant | None, tuple[str, ...]]:
     return Variant(ORIGINAL, model, Step(home.name), alone), ()
 
 
-def _roles(run: DataSection, own: DataSection | None) -> DataSection:
+def roles_of(run: DataSection, own: DataSection | None) -> DataSection:
     """The caller's file and roles; those of the run where the caller named none."""
     if own is None:
         return run
