@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from jettison.domain.run import Outcome, RunRecord
 from jettison.reporting import page_parts, tables
 from jettison.reporting.comparison import compare
+from jettison.reporting.context_table import contexts
 from jettison.reporting.findings import best_float
 from jettison.reporting.forest_plot import forest
 from jettison.reporting.glossary import GLOSSARY
@@ -66,6 +67,7 @@ def _tables(record: RunRecord) -> Mapping[str, tables.Table]:
         tables.comparison,
         tables.trials,
         tables.claims,
+        contexts,
         tables.curve,
         tables.costs,
         tables.stages,
