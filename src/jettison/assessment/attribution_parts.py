@@ -116,7 +116,9 @@ def _table(model: Model, row: Row) -> Parted:
         spec = model.inputs[0]
         values = row[spec.name]
         names = names if len(names) == values.size else [f"column {i}" for i in range(values.size)]
-        found = [(n, spec.name, place, values[place]) for place, n in enumerate(names)]
+        found: list[tuple[str, str, Any, Any]] = [
+            (n, spec.name, place, values[place]) for place, n in enumerate(names)
+        ]
     else:
         inputs = [spec.name for spec in model.inputs]
         names = names if len(names) == len(inputs) else inputs

@@ -1,0 +1,98 @@
+"""Commands about guardrails and attacks: certify-guardrail, redteam, fit-guardrail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from jettison.domain.paired_files import PairedCertificate
+
+Group = Annotated[
+    float | None, typer.Option("--max-rise-group", help="Largest rise in a group (3 x).")
+]
+Gates = Annotated[
+    list[str] | None,
+    typer.Option("--gate", help="column=value that must hold (every group); repeatable."),
+]
+Confidence = Annotated[float, typer.Option(help="1 - the error rate of each verdict.")]
+Out = Annotated[Path, typer.Option(help="Folder for certificate.json and the outcomes.")]
+LedgerFolder = Annotated[str, typer.Option("--ledger", help="Folder of the ledger.")]
+
+EXIT_CODES = {"held": 0, "broken": 3, "undecided": 4}
+
+
+def certify_guardrail(
+    requests: Annotated[
+        Path,
+        typer.Argument(help="Table: request, expected, blocked_before, blocked_after, groups."),
+    ],
+    max_rise_missed: Annotated[float, typer.Option(help="Largest rise of missed blocks.")] = 0.01,
+    max_rise_false: Annotated[float, typer.Option(help="Largest rise of false blocks.")] = 0.01,
+    max_rise_group: Group = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="Column of groups; repeatable.")
+    ] = None,
+    gate: Gates = None,
+    confidence: Confidence = 0.95,
+    out: Out = Path("guardrail-certificate"),
+    ledger: LedgerFolder = "",
+) -> None:
+    """Certify that a change makes a guardrail miss or block wrongly no more than allowed."""
+    from jettison.assessment import guard_judging
+
+    margins = guard_judging.Margins(
+        {"missed_blocks": max_rise_missed, "false_blocks": max_rise_false},
+        max_rise_group,
+        confidence,
+        None if gate is None else tuple(gate),
+    )
+    _finish(
+        guard_judging.certify_guardrail(requests, tuple(group or ()), margins, out, ledger), out
+    )
+
+
+def redteam(
+    before: Annotated[
+        Path, typer.Argument(help="Attacks on the original: prompt, category, outcome.")
+    ],
+    after: Annotated[Path, typer.Argument(help="The same attacks on the changed system.")],
+    max_rise: Annotated[
+        float, typer.Option(help="Largest rise of the share of attacks that get through.")
+    ] = 0.01,
+    max_rise_group: Group = None,
+    gate: Gates = None,
+    confidence: Confidence = 0.95,
+    out: Out = Path("redteam-certificate"),
+    ledger: LedgerFolder = "",
+) -> None:
+    """Certify that attacks get through a changed system no more often than allowed."""
+    from jettison.assessment import guard_judging
+
+    margins = guard_judging.Margins(
+        {"attack_success": max_rise},
+        max_rise_group,
+        confidence,
+        None if gate is None else tuple(gate),
+    )
+    _finish(guard_judging.certify_red_team(before, after, margins, out, ledger), out)
+
+
+def _finish(found: PairedCertificate, out: Path) -> None:
+    """Prints a certificate, and ends with its exit code."""
+    from jettison.reporting.quantities import change, margin_text, percent
+
+    for claim in found.claims:
+        print(
+            f"{claim.verdict:9s} {claim.metric}, {claim.group}: {percent(claim.baseline, 2)} became "
+            f"{percent(claim.candidate, 2)}; at most {change(claim.bound, 'fraction')}, allowed "
+            f"{margin_text(claim.margin, 'fraction')} (n = {claim.n:,}, grade {claim.grade})"
+        )
+    for note in found.notes:
+        print(f"note      {note}")
+    if found.reason:
+        print(f"because   {found.reason}")
+    print(f"{found.subject}: {found.verdict}; wrote {out / 'certificate.json'}")
+    raise typer.Exit(EXIT_CODES[found.verdict])
