@@ -10,11 +10,12 @@ are stored as they come, so that a run that is cut short keeps what it found.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 
 import torch
 
-from benchmarks.results_file import Row, write
+from benchmarks.results_file import RESULTS, Row, write
 
 NOTES = {
     "pruning_language-minilm": (
@@ -31,8 +32,15 @@ NOTES = {
 }
 
 
-def store(name: str, found: Iterable[Row]) -> None:
-    kept: list[Row] = []
+def known(name: str) -> list[Row]:
+    """The rows of the stored result."""
+    path = RESULTS / f"{name}.json"
+    stored = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [Row(**row) for row in stored]
+
+
+def store(name: str, found: Iterable[Row], before: Sequence[Row]) -> None:
+    kept = list(before)
     for row in found:
         kept.append(row)
         write(name, kept, NOTES[name])
@@ -41,21 +49,27 @@ def store(name: str, found: Iterable[Row]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("minilm", "smollm2"))
-    parser.add_argument("--skip", action="append", default=[], help="a method to leave out")
+    parser.add_argument(
+        "--skip", action="append", default=[], help="a method to leave out, such as `wanda, 2:4`"
+    )
+    parser.add_argument("--resume", action="store_true", help="keeps the rows that are stored")
     parser.add_argument("--scored", type=int, default=20)
     parser.add_argument("--calibrated", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    name = f"pruning_language-{given.what}"
+    before = known(name) if given.resume else []
+    skip = {*given.skip, *(row.method for row in before)}
     if given.what == "minilm":
         from benchmarks.language import sentences
 
-        store("pruning_language-minilm", sentences.rows(given.skip))
+        store(name, sentences.rows(skip), before)
     else:
         from benchmarks.language import perplexity
 
         scale = perplexity.Scale(given.scored, given.calibrated)
-        store("pruning_language-smollm2", perplexity.rows(scale))
+        store(name, perplexity.rows(scale, skip), before)
 
 
 if __name__ == "__main__":

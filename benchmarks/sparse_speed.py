@@ -237,8 +237,8 @@ NOTES = [
     "Magnitude masks per matrix; tables of words stay dense. int8: NNCF, 7-bit weights.",
     "`sparse rate` is CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE. In the sources of OpenVINO it asks for "
     "AMX, 8-bit weights and activations, and sizes that are multiples of 64.",
-    "Processor seconds; one process, one launch: intervals are over rounds. Other jobs shared the "
-    "machine.",
+    "Processor seconds; one process, one launch: intervals are over rounds. The stored run had the "
+    "machine to itself (1 second a pair, at least 8 rounds).",
 ]
 
 

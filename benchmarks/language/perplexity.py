@@ -11,7 +11,7 @@ import gzip
 import importlib.util
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def gguf_folder() -> Path:
     return Path(found.origin).parent
 
 
-def rows(scale: Scale) -> Iterator[Row]:
+def rows(scale: Scale, skip: Collection[str] = ()) -> Iterator[Row]:
     """Perplexity of the dense model and of every method and pattern, with windows as units."""
     import transformers
 
@@ -89,10 +89,13 @@ def rows(scale: Scale) -> Iterator[Row]:
         TensorBatch({"input_ids": part})
         for part in _windows(words, "valid", scale.calibrated).split(4)
     )
-    yield _row(module, "dense", scored, "")
+    if "dense" not in skip:
+        yield _row(module, "dense", scored, "")
     whole = {name: value.clone() for name, value in module.state_dict().items()}
     for pattern, (sparsity, n_of_m) in PATTERNS.items():
         for method in METHODS:
+            if f"{method}, {pattern}" in skip:
+                continue
             module.load_state_dict(whole)
             begun = time.monotonic()
             piece = _piece(module, calibrated, sparsity, n_of_m)
