@@ -175,22 +175,36 @@ def _label_noise(
     if people.targets is None or people.task == "regression" or not flat:
         return
     value, low, high, rows = disagreement(alike(flat), people.targets, column.codes, column.count)
-    some = np.flatnonzero((rows.n >= SMALLEST) & np.isfinite(low))
+    # Labels near one half differ more often in any case: beside what random labels would do.
+    random = _random_disagreement(people.targets, column)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share, least, most = value / random, low / random, high / random
+    some = np.flatnonzero((rows.n >= SMALLEST) & np.isfinite(least))
     if len(some) < 2:
         return
-    worst, best = some[int(np.argmax(low[some]))], some[int(np.argmin(high[some]))]
-    if low[worst] <= high[best]:
+    worst, best = some[int(np.argmax(least[some]))], some[int(np.argmin(most[some]))]
+    if least[worst] <= most[best]:
         return
-    n = int(rows.n[worst])
     sentence = (
-        f"Rows of {column.names[worst]} that look alike carry different labels in {percent(value[worst])} "
-        f"of pairs ({percent(low[worst])} to {percent(high[worst])}), those of {column.names[best]} in "
-        f"{percent(value[best])}. Are the labels of the former less reliable, or do the inputs say less "
-        "about them?"
+        f"Rows of {column.names[worst]} that look alike carry different labels in "
+        f"{percent(value[worst])} of pairs, {share[worst]:.2f} of what labels at random would; "
+        f"those of {column.names[best]} in {percent(value[best])}, {share[best]:.2f}. Are the "
+        "labels of the former less reliable, or do the inputs say less about them?"
     )
+    n = int(rows.n[worst])
     yield Question(
-        "measurement", sentence, column.name, column.names[worst], float(value[worst]), n
+        "measurement", sentence, column.name, column.names[worst], float(share[worst]), n
     )
+
+
+def _random_disagreement(targets: Array, column: GroupColumn) -> Array:
+    """The chance that two labels of a group drawn at random differ, shape (groups,)."""
+    kinds = int(targets.max(initial=0)) + 1
+    counts = np.bincount(column.codes * kinds + targets, minlength=column.count * kinds)
+    table = counts.reshape(column.count, kinds).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = table / table.sum(axis=1, keepdims=True)
+    return np.asarray(1.0 - (shares**2).sum(axis=1))
 
 
 def _aggregation(

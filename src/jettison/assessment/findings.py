@@ -58,7 +58,8 @@ def _candidates(people: People, figures: ColumnFigures, wishes: Wishes) -> Itera
         yield _Candidate(FALSE_POSITIVE, values[FALSE_POSITIVE], OVER, wishes.adverse)
         yield _Candidate(TRUE_POSITIVE, values[TRUE_POSITIVE], UNDER, not wishes.adverse)
     if ERROR in values:
-        yield _Candidate(ERROR, values[ERROR], OVER, harm=True)
+        # Of two answers one is the better for a person: errors of both kinds together are no harm.
+        yield _Candidate(ERROR, values[ERROR], OVER, harm=people.task != "binary")
     if ABSOLUTE_ERROR in values:
         yield _Candidate(ABSOLUTE_ERROR, values[ABSOLUTE_ERROR], OVER, harm=True)
     if BIAS in values and people.task == "binary":

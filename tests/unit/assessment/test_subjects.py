@@ -1,0 +1,81 @@
+"""Models that run in a worker, and rows that stay under their seal."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from jettison.assessment.subjects import Request, assess_model, hidden_rows
+from jettison.domain.configuration import Configuration, DataSection, ModelSection
+from jettison.errors import DataError, UsageError
+from jettison.trust.ledger import Charge, Ledger
+from jettison.trust.row_sets import common_rows, pack, row_set
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A logistic regression on two columns, and a file of 400 rows with groups."""
+    skops = pytest.importorskip("skops.io")
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+
+    folder = tmp_path_factory.mktemp("assess")
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": r.normal(size=400), "z": r.normal(size=400)})
+    target = (frame["x"] + 0.3 * r.normal(size=400) > 0).astype(int)
+    skops.dump(LogisticRegression().fit(frame, target), folder / "model.skops")
+    frame["y"], frame["g"] = target, np.where(r.random(400) < 0.5, "a", "b")
+    frame.to_csv(folder / "rows.csv", index=False)
+    return folder
+
+
+def configuration(place, output="out", **named):
+    section = {"source": str(place / "rows.csv"), "target": "y", "groups": ("g",)} | named
+    return Configuration(
+        ModelSection(str(place / "model.skops")),
+        DataSection(**section),
+        output=str(place / output),
+        ledger=str(place / "ledger"),
+    )
+
+
+def test_a_model_that_was_never_compressed(place):
+    """Its answers are made in a worker, and give the figures that the file itself gives."""
+    record = assess_model(configuration(place), Request())
+    assert record.n == 400
+    assert record.leading.name == "original"
+    assert 0.0 < record.leading.get("error_rate").value < 0.2
+    assert record.leading.get("brier_score", "g=a") is not None
+
+
+def test_rows_under_an_unopened_seal_are_left_out(place):
+    """Rows that a run has sealed are counted and not answered, until a look has spent them."""
+    from jettison.pipeline.split.raw_keys import raw_digests
+    from jettison.pipeline.split.reading import read_file
+
+    table = read_file(str(place / "rows.csv"), "source")
+    digests = raw_digests(table, ["x", "z"], np.arange(100))
+    sealed = place / "run" / "work/data/sealed"
+    sealed.mkdir(parents=True)
+    (sealed / "row_set.npy").write_bytes(pack(row_set(digests)))
+    record = assess_model(configuration(place, "run"), Request())
+    assert record.n == 300
+    assert any("100 rows lie under an unopened seal" in note for note in record.notes)
+
+    ledger = Ledger(place / "ledger")
+    rows = row_set(digests)
+    ledger.charge(Charge("c", hashlib.sha256(b"d").hexdigest(), "o", 0.05, rows))
+    assert hidden_rows(place / "run", str(place / "ledger")) is None
+    assert common_rows(rows, rows) == 100
+
+
+def test_no_data_and_no_groups_are_refused(place):
+    """An assessment needs rows and groups; the errors name the options."""
+    with pytest.raises(UsageError, match="--data"):
+        assess_model(configuration(place, source="", target="", groups=()), Request())
+    with pytest.raises(DataError, match="--group"):
+        assess_model(configuration(place, groups=()), Request())
+    with pytest.raises(UsageError, match="no class `maybe`"):
+        assess_model(configuration(place), Request(positive="maybe"))
