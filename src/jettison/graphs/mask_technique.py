@@ -24,6 +24,9 @@ __all__ = ["UNSTRUCTURED", "MaskTechnique", "mask_ranges"]
 UNSTRUCTURED = {"pattern": "unstructured"}
 """Where settings are read that a pattern n:m leaves no choice of."""
 
+SPARSE_KERNELS = "amx_int8"
+"""The CPU feature that a kernel for weights without their zeros asks for."""
+
 
 def mask_ranges() -> dict[str, Range]:
     """The settings of a mask: `sparsity`, `pattern`, `keep_outer` and `layers`."""
@@ -62,12 +65,14 @@ class MaskTechnique(abc.ABC):
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """No gain in time or in the size of files: zeros are weights like others to both."""
+        has = "has it" if SPARSE_KERNELS in profile.device.features else "lacks it"
         return Potential(
             1.0,
             1.0,
             "a mask makes no product faster and no file smaller: zeros are multiplied and stored "
-            "like other weights, unless a runtime is told to skip them; it pays where "
-            "`sparse_size_bytes` or `compressed_size_bytes` is minimised",
+            "like other weights. Kernels that skip them need AMX (OpenVINO's `sparse_rate`; this "
+            f"CPU {has}), or, for 2:4 in PyTorch, an NVIDIA GPU (runtimes here run on the CPU). It "
+            "pays where `sparse_size_bytes` or `compressed_size_bytes` is minimised",
         )
 
     def apply(

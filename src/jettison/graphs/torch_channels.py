@@ -128,6 +128,11 @@ class ChannelMap:
         )
         found = list(self._graph.get_all_groups(root_module_types=roots))
         reference = self._answer()
+        if not all(bool(torch.isfinite(part).all()) for part in reference):
+            raise CandidateFailed(
+                "the model answers some of the first fitting rows with NaN or infinite values, so "
+                "that no change can be judged; look for such values in the rows"
+            )
         for raw in found:
             members = self._members(raw)
             name = members[0].name if members else "?"

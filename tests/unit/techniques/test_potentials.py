@@ -12,9 +12,11 @@ from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.profile import LayerCost, Profile
 from jettison.domain.recipe import Choices, IntegerRange, Potential, Refusal
 from jettison.techniques.chita import Chita
+from jettison.techniques.convert_openvino import ConvertOpenvino
 from jettison.techniques.half_precision import HalfPrecision
 from jettison.techniques.int8_dynamic import Int8Dynamic
 from jettison.techniques.int8_static import Int8Static
+from jettison.techniques.wanda import Wanda
 
 AVX2 = Device("a CPU", "x86_64", ("avx2", "fma"), 2, 2**33, "Linux")
 VNNI = dataclasses.replace(AVX2, features=("avx2", "avx512_vnni"))
@@ -104,6 +106,28 @@ def test_curvature_needs_batches_of_its_own() -> None:
     """`chita` refuses a model of one batch size before it is tried, and says what to do."""
     assert "free batch dimension" in reason(Chita().potential(model("fixed-batch"), PROFILE))
     assert gain(Chita().potential(model("matmul"), PROFILE)).speedup == 1.0
+
+
+def test_another_runtime_is_bounded_only_by_what_is_outside_of_it() -> None:
+    """80 % of the time in products: merging the rest gains 1.25x, faster products may gain more."""
+    found = gain(ConvertOpenvino().potential(model("matmul", "convolution"), PROFILE))
+    assert found.speedup == PROFILE.bound
+    assert found.first_try == pytest.approx(1 / 0.8)
+    assert "80% of the model's time lies in products" in found.reason
+    unknown = gain(ConvertOpenvino().potential(model("matmul"), profile()))
+    assert unknown.first_try == 1.0
+    assert "not known here" in unknown.reason
+
+
+def test_a_mask_says_which_kernels_would_skip_zeros() -> None:
+    """Neither faster nor smaller; AMX on this CPU or a GPU for 2:4 would be needed."""
+    found = gain(Wanda().potential(model("matmul"), PROFILE))
+    assert (found.speedup, found.size_ratio) == (1.0, 1.0)
+    assert "this CPU lacks it" in found.reason
+    assert "2:4 in PyTorch, an NVIDIA GPU" in found.reason
+    amx = dataclasses.replace(AVX2, features=(*AVX2.features, "amx_int8"))
+    able = gain(Wanda().potential(model("matmul"), dataclasses.replace(PROFILE, device=amx)))
+    assert "this CPU has it" in able.reason
 
 
 def test_half_precision_promises_size_only() -> None:

@@ -95,12 +95,18 @@ def prune(subject: Subject, plan: Plan) -> tuple[Any, tuple[Stage, ...]]:
         The final mask, bool of shape (p,), and what happened in each stage.
 
     Raises:
-        CandidateFailed: if no ridge gives a finite loss, or a schedule is impossible.
+        CandidateFailed: if the loss is not finite before or with any ridge, or a schedule is
+            impossible.
     """
     told: list[Stage] = []
     mask: Any = None
     ridges: tuple[float, ...] = ()
     loss = subject.loss()
+    if not math.isfinite(loss):
+        raise CandidateFailed(
+            "the loss on held-out fitting rows is not finite before anything is pruned; look for "
+            "NaN, infinite or huge values in the fitting rows"
+        )
     first = min(plan.first, plan.sparsity)
     for number, sparsity in enumerate(schedule(plan.schedule, first, plan.sparsity, plan.stages)):
         found = _solutions(subject, plan, number, plan.budget(sparsity), ridges)
