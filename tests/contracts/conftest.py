@@ -12,7 +12,7 @@ import pytest
 
 from jettison import registry
 from jettison.demo import find_network
-from jettison.domain.configuration import ImageSection, ModelSection
+from jettison.domain.configuration import DataSection, ImageSection, ModelSection
 from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
@@ -22,6 +22,7 @@ from jettison.domain.splits import FittingData, Labels
 from jettison.pipeline.apply import apply
 from jettison.pipeline.load import load_model
 from jettison.pipeline.profile import profile
+from jettison.pipeline.split import load_data
 
 NETWORKS = Path(__file__).resolve().parents[1] / "unit" / "graphs" / "torch_models.py"
 
@@ -118,6 +119,44 @@ def grouped(convolutional: Subject, tmp_path_factory: pytest.TempPathFactory) ->
     )
     fitting = FittingData.of(rows, 0, np.arange(rows.n) % 2, labels)
     return Subject(convolutional.model, fitting, convolutional.profile)
+
+
+@pytest.fixture(scope="session")
+def grouped_table(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A logistic regression that reads `sex`, with 200 rows of two groups and two classes."""
+    from pandas import DataFrame
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    random, n = np.random.default_rng(0), 200
+    age = random.normal(40, 10, n)
+    sex = np.where(random.random(n) < 0.4, "f", "m").astype(object)
+    targets = (age + 8 * (sex == "m") + random.normal(0, 5, n) > 44).astype(np.int64)
+    table = DataFrame({"age": age, "sex": sex})
+    encode = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["sex"]), remainder="passthrough"
+    )
+    live = make_pipeline(encode, LogisticRegression(max_iter=500)).fit(table, targets)
+    folder = tmp_path_factory.mktemp("grouped_table")
+    model = load_model(ModelSection(""), folder / "model", live)
+    section = DataSection(target="y", groups=("sex",), fitting_rows=n)
+    columns = {"age": age, "sex": sex, "y": targets}
+    parts = {"fitting": columns, "selection": {**columns, "age": age + 0.5}}
+    splits = load_data(section, model, folder / "data", parts)
+    bound = dataclasses.replace(model, encoder=splits.encoder or model.encoder)
+    found = profile(bound, splits.fitting.rows, ServingProfile(), folder / "profile")
+    return Subject(bound, splits.fitting, found)
+
+
+@pytest.fixture(scope="session")
+def grouped_graph(grouped_table: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The same model as an ONNX graph."""
+    recipe = Recipe((Step("convert_sklearn"),), Step("onnx_runtime"))
+    folder = tmp_path_factory.mktemp("grouped_graph")
+    made = apply(grouped_table.model, recipe, grouped_table.fitting, folder, ServingProfile())
+    return Subject(made.model, grouped_table.fitting, grouped_table.profile)
 
 
 @pytest.fixture(scope="session")

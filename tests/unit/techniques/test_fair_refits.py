@@ -123,7 +123,10 @@ def test_thresholds_by_group_need_leave_and_then_close_the_gap(
         wish = Step("group_thresholds", {"rule": rule, "use_attribute_at_inference": column})
         with pytest.raises(CandidateFailed, match=words):
             made((base, splits), tmp_path / f"refused-{column}", wish)
-    wish = Step("group_thresholds", {"rule": rule, "use_attribute_at_inference": "relationship"})
+    wish = Step(
+        "group_thresholds",
+        {"rule": rule, "use_attribute_at_inference": "relationship", "allowed": 0.25},
+    )
     groups = {"relationship": relationship_of(splits)}
     known = splits.fitting.labels
     assert known is not None
@@ -135,7 +138,7 @@ def test_thresholds_by_group_need_leave_and_then_close_the_gap(
     column = np.asarray(splits.selection.rows.column("relationship")).ravel()
     rates = {v: (before[column == v].mean(), after[column == v].mean()) for v in set(column)}
     spread = [max(r[i] for r in rates.values()) - min(r[i] for r in rates.values()) for i in (0, 1)]
-    assert spread[1] < 0.6 * spread[0]
+    assert spread[1] < 0.75 * spread[0]
 
 
 def relationship_of(splits: Splits) -> Array:
@@ -167,25 +170,10 @@ def test_rows_without_groups_or_labels_are_refused(
     model, splits = adult
     bare: Any = dataclasses.replace(splits.fitting, group_digest="")
     with pytest.raises(CandidateFailed, match="no groups"):
-        made(
-            (model, dataclasses.replace(splits, fitting=bare)),
-            tmp_path,
-            Step("reweighing"),
-            runtime="",
-        )
+        made((model, dataclasses.replace(splits, fitting=bare)), tmp_path, Step("reweighing"))
     none: Any = dataclasses.replace(splits.fitting, target_digest="")
     with pytest.raises(CandidateFailed, match="no"):
-        made(
-            (model, dataclasses.replace(splits, fitting=none)),
-            tmp_path,
-            Step("reweighing"),
-            runtime="",
-        )
+        made((model, dataclasses.replace(splits, fitting=none)), tmp_path, Step("reweighing"))
     few = dataclasses.replace(splits.fitting, rows=dataclasses.replace(splits.fitting.rows, n=20))
     with pytest.raises(CandidateFailed, match="too few"):
-        made(
-            (model, dataclasses.replace(splits, fitting=few)),
-            tmp_path,
-            Step("reweighing"),
-            runtime="",
-        )
+        made((model, dataclasses.replace(splits, fitting=few)), tmp_path, Step("reweighing"))

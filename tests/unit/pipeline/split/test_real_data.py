@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from jettison.domain.configuration import DataSection, ModelSection
+from jettison.domain.contexts import Context
 from jettison.domain.encoder import Encoder
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.errors import DataError
@@ -117,6 +118,25 @@ def test_sst2_is_ragged_and_cut_to_the_longest_of_a_batch(
         np.testing.assert_array_equal(batch["attention_mask"].sum(axis=1), part)
     total = made.fitting.rows.n + rows.n + made.certification.n
     assert len(lines) + 1 - made.duplicates <= total <= len(lines) + 1
+
+
+def test_sst2_in_contexts_keeps_ragged_rows_apart(
+    text_model: Model, shared_data: Path, tmp_path: Path
+) -> None:
+    """Copies with typos and with padding are longer or shorter than their rows, and fit beside them."""
+    with gzip.open(shared_data / "text" / "sst2-test.tsv.gz", "rt", encoding="utf-8") as stored:
+        texts = [line.split("\t")[0] for line in stored.read().splitlines()[:300]]
+    contexts = (Context("typos", "typos", {"rate": 0.2}), Context("long", "text_padding"))
+    made = load_data(DataSection(), text_model, tmp_path, {"text": texts}, contexts)
+    assert made.certification is not None
+    assert made.selection is not None
+    masks = made.selection.labels.membership()
+    lengths = made.selection.rows.lengths()
+    assert lengths is not None
+    whole = made.selection.labels.as_they_came(made.selection.rows.n)
+    assert lengths[masks["context=typos"]].mean() > lengths[whole].mean()
+    assert (lengths[masks["context=long"]] >= np.minimum(64, lengths[whole] + 20)).all()
+    assert made.certification.group_sizes["context=typos"] == made.certification.n
 
 
 def test_a_text_that_is_missing_is_found_far_down(text_model: Model, tmp_path: Path) -> None:
