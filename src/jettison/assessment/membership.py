@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from jettison.assessment.model_rows import RowsAtHand, RowWishes, read_rows
+from jettison.assessment.model_rows import encode_file
 from jettison.assessment.subjects import RELEASE, SHIPPED, hidden_rows, original_of, roles_of
 from jettison.domain.configuration import DataSection
-from jettison.domain.device import ServingProfile
 from jettison.domain.jobs import Variant
-from jettison.domain.rows import Array
+from jettison.domain.rows import Array, Rows
 from jettison.errors import DataError, UsageError
 from jettison.numerics.predictions import class_probabilities
 from jettison.pipeline import measure
+from jettison.pipeline.split.labelling import label_rows
 from jettison.pipeline.verify import open_for_serving
 from jettison.statistics.intervals import Interval, clopper_pearson_interval
 from jettison.statistics.paired_auc import FEWEST, Area, paired_areas
@@ -110,10 +110,15 @@ def leak(folder: Path, members: Path, non_members: Path, data: DataSection) -> L
     with tempfile.TemporaryDirectory(prefix="jettison-leak-") as place:
         for name, file in (("members", members), ("non-members", non_members)):
             work = Path(place) / name
-            wishes = RowWishes(dataclasses.replace(roles, source=str(file), groups=(), unit=""))
-            at_hand = read_rows(wishes, original.model, work / "data", hidden)
-            told += [f"{name}: {note}" for note in at_hand.notes]
-            losses.append(_losses(variants, at_hand, served.serving, work))
+            section = dataclasses.replace(roles, source=str(file), groups=(), unit="", weight="")
+            encoded = encode_file(section, original.model, work / "data", hidden)
+            told += [f"{name}: {note}" for note in encoded.notes]
+            targets = label_rows(encoded.table, section, original.model, str(file)).targets
+            if targets is None:
+                raise DataError("a loss needs right answers: name their column with --target")
+            with measure.Sessions(encoded.rows, served.serving, work / "workers") as workers:
+                outputs = [_output(v, encoded.rows, workers, work / v.name) for v in variants]
+            losses.append(losses_of(outputs, targets, original.model.task))
     return compared(losses[0], losses[1], tuple(told))
 
 
@@ -151,25 +156,21 @@ def _caught(members: Array, non_members: Array) -> Interval:
     return clopper_pearson_interval(int((members < threshold).sum()), len(members))
 
 
-def _losses(
-    variants: Sequence[Variant], at_hand: RowsAtHand, serving: ServingProfile, work: Path
-) -> Array:
-    """The loss of each row under each model, shape (2, n); models run in workers."""
-    targets = at_hand.people.targets
-    if targets is None:
-        raise DataError("a loss needs right answers: name their column with --target")
-    found: list[Array] = []
-    reference: Array | None = None
-    with measure.Sessions(at_hand.rows, serving, work / "workers") as workers:
-        for variant in variants:
-            outputs = measure.score_rows(variant, at_hand.rows, workers, work / variant.name)
-            output = np.asarray(outputs[variant.model.prediction])
-            reference = output if reference is None else reference
-            workers.end(variant)
-            if at_hand.people.task == "regression":
-                found.append((output.reshape(-1).astype(np.float64) - targets) ** 2)
-                continue
-            scores = class_probabilities(output, reference).astype(np.float64)
-            right = scores[np.arange(len(targets)), targets]
-            found.append(-np.log(np.maximum(np.nan_to_num(right), SMALLEST)))
-    return np.stack(found)
+def _output(variant: Variant, rows: Rows, workers: measure.Sessions, folder: Path) -> Array:
+    found = measure.score_rows(variant, rows, workers, folder)
+    workers.end(variant)
+    return np.array(found[variant.model.prediction])
+
+
+def losses_of(outputs: Sequence[Array], targets: Array, task: str) -> Array:
+    """The loss of each row under each model, shape (models, n); the first output is the original's.
+
+    Cross entropy in nats for classes, the squared error for values.
+    """
+    if task == "regression":
+        return np.stack([(o.reshape(-1).astype(np.float64) - targets) ** 2 for o in outputs])
+    rows = np.arange(len(targets))
+    right = [class_probabilities(o, outputs[0])[rows, targets] for o in outputs]
+    floored = np.maximum(np.nan_to_num(np.stack(right).astype(np.float64)), SMALLEST)
+    losses: Array = -np.log(floored)
+    return losses

@@ -78,6 +78,38 @@ def read_rows(
         DataError: for anything in the data that can't be used.
     """
     section = wishes.section
+    encoded = encode_file(section, model, folder, hidden)
+    table = encoded.table
+    bare = dataclasses.replace(section, groups=(), unit="")
+    labels = label_rows(table, bare, model, section.source)
+    groups = group_texts(table, section.groups)
+    apart = (section.target, section.weight, section.unit, *section.groups)
+    return RowsAtHand(
+        encoded.rows,
+        people_of(wishes, model, labels, groups),
+        flat_inputs({name: table.columns[name] for name in encoded.columns}, apart),
+        encoded.notes,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedFile:
+    """Rows of a file: encoded, and raw in the same order; the columns that were offered."""
+
+    rows: Rows
+    table: Example
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def encode_file(
+    section: DataSection, model: Model, folder: Path, hidden: RowSet | None = None
+) -> EncodedFile:
+    """Encodes every row of one file, except those under an unopened seal; as `read_rows`.
+
+    Raises:
+        DataError: for anything in the data that can't be used.
+    """
     tables = {WHERE: read_file(section.source, "source")}
     if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
         tables = with_files(tables, {WHERE: section.source})
@@ -97,17 +129,8 @@ def read_rows(
                 "that don't certify, or certify first"
             )
         rows = take_rows(pool, index, folder / "rows")
-    table = rows_of(table, index)
-    bare = dataclasses.replace(section, groups=(), unit="")
-    labels = label_rows(table, bare, model, section.source)
-    groups = group_texts(table, section.groups)
-    apart = (section.target, section.weight, section.unit, *section.groups)
-    return RowsAtHand(
-        rows,
-        people_of(wishes, model, labels, groups),
-        flat_inputs({name: table.columns[name] for name in columns}, apart),
-        _left_out(int((~keep).sum())),
-    )
+    left_out = _left_out(int((~keep).sum()))
+    return EncodedFile(rows, rows_of(table, index), columns, left_out)
 
 
 def people_of(wishes: RowWishes, model: Model, labels: Labels, groups: dict[str, Array]) -> People:

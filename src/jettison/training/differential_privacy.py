@@ -204,6 +204,8 @@ def _row_gradients(module: Any, objective: Objective) -> Any:
             return {name: w.new_zeros((0, *w.shape)) for name, w in weights.items()}
         plain = {name: weight.detach() for name, weight in weights.items()}
         inputs, targets = rows.batch(index), rows.targets(index)
+        if targets is None:
+            raise CandidateFailed("private training learns from labels, and these rows have none")
         if together:
             try:
                 found: Mapping[str, Any] = each(plain, inputs, targets)

@@ -35,11 +35,11 @@ def _prepared(facts: Facts) -> str:
     rows = facts.get("rows", {})
     counts = ", ".join(f"{count:,} for {use}" for use, count in rows.items() if count)
     refused = facts.get("refused", [])
-    reasons = "".join(f"\n        refused {name}: {reason}" for name, reason in refused)
+    reasons = "".join(f"\n        {name}: {reason}" for name, reason in refused)
     return (
         f"loaded the model {_short(facts.get('model'))} and the data {_short(facts.get('data'))} "
-        f"({counts or 'no'} rows); {len(facts.get('routes', []))} routes may be tried, "
-        f"{len(refused)} things are refused{reasons}"
+        f"({counts or 'no'} rows); routes that may be tried: "
+        f"{len(facts.get('routes', []))}; refused: {len(refused)}{reasons}"
     )
 
 

@@ -248,6 +248,73 @@ class Ledger:
                 "them nothing can tell which rows are spent: restore the file from a backup"
             ) from error
         if hashlib.sha256(data).hexdigest() != entry.facts.get("row_file"):
+    def keep_key(self, look: Look, key: bytes) -> None:
+        """Keeps the key to the withheld outcomes of a look until they are revealed.
+
+        Raises:
+            UsageError: if it can't be written.
+        """
+        path = self._key_path(look.entry)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(path, key)
+            path.chmod(0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def reveal(self, entry: str) -> tuple[Entry, bytes | None]:
+        """Retires the rows of a look for good, then gives the key to its withheld outcomes.
+
+        Args:
+            entry: digest of the look.
+
+        Returns:
+            The look's line, and the key; `None` where nothing was withheld.
+
+        Raises:
+            CheckFailed: if the ledger can't be read, or holds no such look.
+            UsageError: if it can't be written.
+        """
+        with self._locked():
+            entries = read_entries(self.folder)
+            look = next((e for e in entries if e.kind == "look" and e.digest == entry), None)
+            if look is None:
+                raise CheckFailed(f"the ledger {self.path} holds no look {entry[:12]}")
+            if not any(e.kind == "revealed" and e.look == entry for e in entries):
+                self._append(entries, "revealed", entry, {})
+        path = self._key_path(entry)
+        return look, path.read_bytes() if path.exists() else None
+
+    def looks_sharing(self, entry: str) -> tuple[Entry, ...]:
+        """All looks that share a row with one, itself included, in order.
+
+        Raises:
+            CheckFailed: if the ledger can't be read, or holds no such look.
+        """
+        with self._locked():
+            entries = read_entries(self.folder)
+            looks = [e for e in entries if e.kind == "look"]
+            mine = next((e for e in looks if e.digest == entry), None)
+            if mine is None:
+                raise CheckFailed(f"the ledger {self.path} holds no look {entry[:12]}")
+            rows = self._rows_of(mine)
+            return tuple(e for e in looks if common_rows(rows, self._rows_of(e)))
+
+    def looks_at(self, rows: RowSet) -> tuple[Entry, ...]:
+        """All looks that share a row with these, in order.
+
+        Raises:
+            CheckFailed: if the ledger or the rows of a look can't be read.
+        """
+        if not self.exists:
+            return ()
+        with self._locked():
+            looks = [e for e in read_entries(self.folder) if e.kind == "look"]
+            return tuple(e for e in looks if common_rows(rows, self._rows_of(e)))
+
+    def _key_path(self, entry: str) -> Path:
+        return self.folder / "withheld" / f"{entry}.key"
+
             raise CheckFailed(
                 f"{path} was changed: it is not what line {entry.number} of {self.path} recorded"
             )
