@@ -39,7 +39,8 @@ NOTES = (
     "table. Each seed has its own held-out part, rows and order. Published figures are recalled "
     "from the paper (Benbaki et al., ICML 2023), not read in print.",
     "Seeds 0 to 3 and the choices ran on CPU cores of a lent accelerator host, one core each; later "
-    "seeds on the machine named above. OBS, the slowest, has fewer seeds.",
+    "seeds on the machine named above, beside other work, so that only the first four are timed. "
+    "Ten seeds were planned; n says how many there are. OBS, the slowest, has fewest.",
 )
 
 

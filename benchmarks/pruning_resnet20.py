@@ -2,6 +2,7 @@
 
     python -m benchmarks.pruning_resnet20 statistics              # what BatchNorm does to a mask
     python -m benchmarks.pruning_resnet20 stages 0.8 exponential  # one run of 8 stages
+    python -m benchmarks.pruning_resnet20 stages 0.8 exponential --rows 256 --samples 4
 
 Stages have 64 Fisher rows of 16 images each, drawn from 29,600 training images; 400 more are held
 out for every choice (ridge, statistics), and 1,000 test images are read at the end. Each part adds
@@ -15,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +39,42 @@ HELD_OUT, RECALIBRATED, TESTED = 400, 256, 1000
 RIDGES = (1e-1, 1e-2)
 SPARSITIES = (0.5, 0.7, 0.8)
 NOTES = (
-    f"{STAGES} stages of {ROWS} Fisher rows of {SAMPLES} JPEG training images each ({ROWS * SAMPLES:,} "
-    f"images a stage; the published runs read 8,000 in each of 15 stages); {HELD_OUT} more training "
+    f"Unless told otherwise {STAGES} stages of {ROWS} Fisher rows of {SAMPLES} JPEG training images "
+    f"({ROWS * SAMPLES:,} images a stage; the published runs read 8,000 in each of 15 stages); {HELD_OUT} more training "
     f"images choose ridge and BatchNorm statistics; tested on {TESTED:,} JPEG test images drawn once. "
     "One seed; accuracy with Wilson's interval over the test images. Not the data of the published "
     "table.",
 )
 
 
-def subject_of(case: Case, module: Any) -> TorchSubject:
+@dataclass(frozen=True)
+class Size:
+    """Fisher rows, images in each, and stages."""
+
+    rows: int = ROWS
+    samples: int = SAMPLES
+    stages: int = STAGES
+
+    def title(self, schedule: str) -> str:
+        """The method in words."""
+        other = (self.rows, self.samples) != (ROWS, SAMPLES)
+        rows = f", {self.rows} rows of {self.samples}" if other else ""
+        return f"CHITA, {self.stages} stages, {schedule}{rows}"
+
+
+def subject_of(case: Case, module: Any, size: Size) -> TorchSubject:
     """The network with its rows; seed 0."""
     order = torch.Generator().manual_seed(0)
     held_out = torch.randperm(case.training.n, generator=order)[:HELD_OUT]
     storage = Storage(limit_bytes=8 * 2**30, workspace_bytes=128 * 2**20)
-    plan = RowPlan(ROWS, SAMPLES, 1, 1.0, storage, recalibrated=RECALIBRATED)
+    plan = RowPlan(size.rows, size.samples, 1, 1.0, storage, recalibrated=RECALIBRATED)
     objective = Objective("classification", labelled=True)
     layers = prunable_layers(module)
     return TorchSubject(module, layers, objective, case.training, held_out, plan)
 
 
 def accuracy(case: Case, module: Any, model: str, method: str, note: str = "") -> Row:
-    """Accuracy on the test images, and how far below the dense network's published drop it is."""
+    """Accuracy on the test images."""
     order = torch.Generator().manual_seed(5)
     index = torch.randperm(case.test.n, generator=order)[:TESTED]
     right = 0
@@ -73,7 +90,7 @@ def accuracy(case: Case, module: Any, model: str, method: str, note: str = "") -
 def statistics(case: Case) -> Iterator[Row]:
     """Magnitude masks with three kinds of BatchNorm statistics: no weight is corrected."""
     module = case.fresh()
-    subject = subject_of(case, module)
+    subject = subject_of(case, module, Size())
     yield accuracy(case, module, case.title, "dense", f"published {DENSE} on clean images")
     yield _loss(case.title, "dense", subject.loss())
     start, norms = subject.read(), batch_norms(module)
@@ -113,23 +130,23 @@ def _loss(model: str, method: str, loss: float) -> Row:
     return Row(model, method, "held_out_loss", loss, None, None, "nat", HELD_OUT, note)
 
 
-def stages(case: Case, sparsity: float, schedule: str) -> Iterator[Row]:
+def stages(case: Case, sparsity: float, schedule: str, size: Size) -> Iterator[Row]:
     """One run in stages with the gradient, the ridge chosen and adapted by held-out loss."""
     module = case.fresh()
-    subject = subject_of(case, module)
-    size = subject.weights.size
+    subject = subject_of(case, module, size)
+    count = subject.weights.size
     begun = time.monotonic()
     plan = Plan(
         sparsity=sparsity,
-        budget=lambda share: LargestOverall(keeps((size,), share)[0]),
+        budget=lambda share: LargestOverall(keeps((count,), share)[0]),
         ridges=lambda unit: RIDGES,
-        stages=STAGES,
+        stages=size.stages,
         schedule=schedule,
         effort=MAGNITUDE,
         radius=3.0,
     )
     _, told = prune(subject, plan)
-    model, method = f"{case.title}, sparsity {sparsity:g}", f"CHITA, {STAGES} stages, {schedule}"
+    model, method = f"{case.title}, sparsity {sparsity:g}", size.title(schedule)
     figure = PUBLISHED.get(sparsity, {}).get("CHITA++")
     drop = "" if figure is None else f"; published drop {DENSE - figure:.2f}, other data"
     note = f"{time.monotonic() - begun:.0f} s beside other work; {_told(told)}{drop}"
@@ -160,11 +177,16 @@ def main() -> None:
     parser.add_argument("sparsity", type=float, nargs="?", default=0.8)
     parser.add_argument("schedule", nargs="?", default="exponential")
     parser.add_argument("--data", type=Path, default=data)
+    for name, usual in (("rows", ROWS), ("samples", SAMPLES), ("stages", STAGES)):
+        parser.add_argument(f"--{name}", type=int, default=usual)
     given = parser.parse_args()
     torch.set_num_threads(1)
     case = resnet20_case(given.data, "cpu")
-    part = given.part == "statistics"
-    keep(statistics(case) if part else stages(case, given.sparsity, given.schedule))
+    if given.part == "statistics":
+        keep(statistics(case))
+    else:
+        size = Size(given.rows, given.samples, given.stages)
+        keep(stages(case, given.sparsity, given.schedule, size))
 
 
 if __name__ == "__main__":

@@ -122,10 +122,12 @@ def _rows(
         mean, note = statistics.mean(accuracy), "; ".join(part for part in parts if part)
         low, high = interval(accuracy)
         yield Row(model, method.title, "accuracy", mean, low, high, "%", len(accuracy), note)
-        taken = [outcome.seconds for outcome in outcomes]
-        mean, (low, high) = statistics.mean(taken), interval(taken)
-        told = "beside other runs on the same machine"
-        yield Row(model, method.title, "time", mean, low, high, "s", len(taken), told)
+        # 0 stands for a run that was paused on the way, whose clock tells nothing.
+        taken = [outcome.seconds for outcome in outcomes if outcome.seconds]
+        if taken:
+            mean, (low, high) = statistics.mean(taken), interval(taken)
+            told = "beside other runs on the same machine"
+            yield Row(model, method.title, "time", mean, low, high, "s", len(taken), told)
 
 
 def _advantages(table: Table, found: Found) -> Iterator[Row]:
