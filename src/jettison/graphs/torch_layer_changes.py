@@ -1,7 +1,7 @@
 """Ways to change one layer's weights, as sensitivity compares them: each gives W' - W.
 
-Every change takes and gives a matrix of shape (out, k), k the inputs times the window of a
-convolution. Importing this file imports torch; plug-ins import it inside the methods that need it.
+Every change is a matrix of the shape of `weight_matrix`. Importing this file imports torch; plug-ins
+import it inside the methods that need it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 
+from jettison.graphs.torch_layers import PrunableLayer, n_of_m_mask, weight_matrix
+
 __all__ = ["OPTIONS", "Change"]
 
-Change = Callable[[Any], Any]
+Change = Callable[[PrunableLayer], Any]
 
 
-def half_pruned(matrix: Any) -> Any:
+def half_pruned(layer: PrunableLayer) -> Any:
     """Sets the smaller half of the weights to zero."""
+    matrix = weight_matrix(layer)
     flat = matrix.abs().flatten()
     smallest = flat.argsort(stable=True)[: flat.numel() // 2]
     change = torch.zeros_like(flat)
@@ -25,29 +28,24 @@ def half_pruned(matrix: Any) -> Any:
     return change.view(matrix.shape)
 
 
-def two_of_four(matrix: Any) -> Any:
-    """Sets the two smallest of each four neighbouring inputs to zero; a rest stays."""
-    whole = matrix.shape[1] // 4 * 4
-    change = torch.zeros_like(matrix)
-    if not whole:
-        return change
-    groups = matrix[:, :whole].reshape(len(matrix), -1, 4)
-    smallest = groups.abs().argsort(dim=2, stable=True)[..., :2]
-    gone = torch.zeros_like(groups).scatter(2, smallest, 1.0)
-    change[:, :whole] = (-groups * gone).reshape(len(matrix), whole)
-    return change
+def two_of_four(layer: PrunableLayer) -> Any:
+    """Sets the two smallest of each four neighbouring input channels to zero, as masks do."""
+    matrix = weight_matrix(layer)
+    return -matrix.masked_fill(n_of_m_mask(layer, matrix.abs(), 2, 4), 0.0)
 
 
-def half_of_outputs(matrix: Any) -> Any:
+def half_of_outputs(layer: PrunableLayer) -> Any:
     """Sets the smaller half of the outputs to zero, by the length of their weights."""
+    matrix = weight_matrix(layer)
     smallest = matrix.norm(dim=1).argsort(stable=True)[: len(matrix) // 2]
     change = torch.zeros_like(matrix)
     change[smallest] = -matrix[smallest]
     return change
 
 
-def half_of_weights_in_factors(matrix: Any) -> Any:
+def half_of_weights_in_factors(layer: PrunableLayer) -> Any:
     """Keeps the best product of two thin matrices that together have half as many weights."""
+    matrix = weight_matrix(layer)
     rows, columns = matrix.shape
     rank = max(1, rows * columns // (2 * (rows + columns)))
     if rank >= min(rows, columns):
@@ -60,14 +58,16 @@ def half_of_weights_in_factors(matrix: Any) -> Any:
     return (matrix @ kept) @ kept.t() - matrix
 
 
-def rounded_int8(matrix: Any) -> Any:
+def rounded_int8(layer: PrunableLayer) -> Any:
     """Rounds to 8 bits, symmetric, with one scale for each output."""
+    matrix = weight_matrix(layer)
     scale = matrix.abs().amax(1, keepdim=True).clamp(min=1e-30) / 127
     return (matrix / scale).round() * scale - matrix
 
 
-def rounded_float16(matrix: Any) -> Any:
+def rounded_float16(layer: PrunableLayer) -> Any:
     """Rounds to half precision."""
+    matrix = weight_matrix(layer)
     return matrix.half().to(matrix.dtype) - matrix
 
 

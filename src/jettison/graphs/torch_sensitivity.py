@@ -22,7 +22,7 @@ from jettison.errors import CandidateFailed
 from jettison.graphs.torch_examples import FittingExamples
 from jettison.graphs.torch_gates import RowLoss
 from jettison.graphs.torch_layer_changes import OPTIONS, Change
-from jettison.graphs.torch_layers import PrunableLayer, prunable_layers, weight_matrix
+from jettison.graphs.torch_layers import PrunableLayer, prunable_layers
 from jettison.graphs.torch_macs import rows_of
 from jettison.graphs.torch_row_loss import mixed_order, row_loss_of
 
@@ -117,8 +117,7 @@ def layer_sensitivity(
         CandidateFailed: if there is no row, or a gradient is not finite (names row and layer).
     """
     changes = {
-        layer.name: {name: change(weight_matrix(layer)) for name, change in options.items()}
-        for layer in layers
+        layer.name: {name: change(layer) for name, change in options.items()} for layer in layers
     }
     sums = {layer.name: dict.fromkeys(options, 0.0) for layer in layers}
     weights = [layer.module.weight for layer in layers]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,17 +11,10 @@ from torch import nn  # noqa: E402
 
 from jettison.errors import CandidateFailed  # noqa: E402
 from jettison.graphs.torch_layer_changes import OPTIONS  # noqa: E402
-from jettison.graphs.torch_layers import prunable_layers  # noqa: E402
+from jettison.graphs.torch_layers import prunable_layers, weight_matrix  # noqa: E402
 from jettison.graphs.torch_sensitivity import layer_sensitivity  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads on shared cores wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Net(nn.Module):  # type: ignore[misc]
@@ -54,7 +46,7 @@ def _loss(answer: Any, rows: slice) -> Any:
 def test_small_change_is_predicted(net: Any) -> None:
     """It is half the mean square of how each row's loss really moves along the change."""
     step = 1e-3
-    tiny = {"tiny": lambda matrix: step * torch.ones_like(matrix)}
+    tiny = {"tiny": lambda layer: step * torch.ones_like(weight_matrix(layer))}
     found = layer_sensitivity(net, prunable_layers(net), BATCHES, _loss, tiny)
 
     def losses() -> Any:
@@ -71,12 +63,25 @@ def test_small_change_is_predicted(net: Any) -> None:
 
 
 def test_options_change_what_they_say(net: Any) -> None:
-    """Half of the weights, two of each four, and at most half a step of 8 bits."""
-    matrix = net.first.weight.detach()
-    half, pairs, rounded = (OPTIONS[name](matrix) for name in ("half pruned", "2:4", "int8 weights"))
-    assert int(((matrix + half) == 0).sum()) == matrix.numel() // 2
-    assert ((matrix + pairs).reshape(12, 2, 4) == 0).sum(2).eq(2).all()
-    assert bool((rounded.abs() <= matrix.abs().amax(1, keepdim=True) / 254 + 1e-9).all())
+    """Half of the weights, two of each four, half of the outputs; at most half a step of 8 bits."""
+    layer = prunable_layers(net)[0]
+    matrix = weight_matrix(layer)
+    changes = {name: change(layer) for name, change in OPTIONS.items()}
+    after = {name: matrix + change for name, change in changes.items()}
+    assert int((after["half pruned"] == 0).sum()) == matrix.numel() // 2
+    assert (after["2:4"].reshape(12, 2, 4) == 0).sum(2).eq(2).all()
+    assert int((after["half of outputs"] == 0).all(1).sum()) == 6
+    assert int(torch.linalg.matrix_rank(after["half in factors"], tol=1e-4)) == 2
+    steps = matrix.abs().amax(1, keepdim=True) / 254
+    assert bool((changes["int8 weights"].abs() <= steps + 1e-9).all())
+    assert bool((changes["float16 weights"].abs() <= matrix.abs() / 1024).all())
+
+
+def test_two_of_four_lies_along_the_channels_of_a_convolution() -> None:
+    """At one position of the kernel, as masks lie, not over neighbouring positions."""
+    layer = prunable_layers(nn.Sequential(nn.Conv2d(4, 3, 3)))[0]
+    left = weight_matrix(layer) + OPTIONS["2:4"](layer)
+    assert (left.reshape(3, 4, 9) == 0).sum(1).eq(2).all()
 
 
 def test_eight_bits_hurt_less_than_zeros(net: Any) -> None:
