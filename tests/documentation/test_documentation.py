@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,7 @@ def shell_blocks(text: str) -> list[str]:
 
 def test_every_command_has_a_section() -> None:
     """docs/commands.md has a heading for each command, and none for another."""
-    headings = set(re.findall(r"^## jettison (\w+)$", (DOCS / "commands.md").read_text(), re.M))
+    headings = set(re.findall(r"^## jettison ([\w-]+)$", (DOCS / "commands.md").read_text(), re.M))
     assert headings == set(commands())
 
 
@@ -84,3 +86,41 @@ def test_the_results_page_is_current() -> None:
     from docs.generate import results_page
 
     assert (DOCS / "results.md").read_text() == results_page()
+
+
+def test_the_page_of_claims_is_current() -> None:
+    """docs/claims.md shows what lies in benchmarks/results/claims.json, for every claim."""
+    from docs.generate import claims_page
+    from jettison.claims.catalogue import load_claims
+
+    text = (DOCS / "claims.md").read_text()
+    assert text == claims_page()
+    for claim in load_claims():
+        assert f"## {claim.phrase}\n" in text
+
+
+def test_figures_on_glossary_cards_are_those_of_stored_results() -> None:
+    """Each value on a card is the stored one, rounded as the card says."""
+    from jettison.claims.cards import cards
+
+    for card in cards():
+        for value in card.values:
+            stored = json.loads((ROOT / f"benchmarks/results/{value.file}.json").read_text())
+            found = [
+                row["value"]
+                for row in stored["rows"]
+                if (row["model"], row["method"], row["metric"])
+                == (value.model, value.method, value.metric)
+            ]
+            assert [value.format.format(one) for one in found] == [value.shown], card.term
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_everyday_snippets_run(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each block of docs/everyday-snippets.md runs as it stands."""
+    text = (DOCS / "everyday-snippets.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)
+    assert len(blocks) == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls its own quantizer deprecated
+        exec(compile(blocks[number], f"snippet {number}", "exec"), {})

@@ -87,8 +87,8 @@ def search_rows(folder: Path, recipe: str = "") -> SearchRows:
         record.configuration.data, record.model, work / "data", "selection", labelled=labelled
     )
     name = record.model.prediction
-    reference = _outputs(work / "baseline" / "selection" / OUTPUTS_FOLDER)
-    outputs = _outputs(_place(trial, work) / OUTPUTS_FOLDER)
+    reference = _outputs(work / "baseline" / "selection" / OUTPUTS_FOLDER, raw.table.n)
+    outputs = _outputs(_place(trial, work) / OUTPUTS_FOLDER, raw.table.n)
     given = trial.candidate.model.prediction if trial.candidate is not None else name
     evidence = Evidence(
         raw.labels.targets,
@@ -130,9 +130,10 @@ def _place(trial: Trial, work: Path) -> Path:
     return work.joinpath(*parts) if parts[0] == "trials" else path.parent
 
 
-def _outputs(folder: Path) -> Mapping[str, Array]:
+def _outputs(folder: Path, n: int) -> Mapping[str, Array]:
+    """Outputs of the rows as they came; copies in contexts stand behind them."""
     found: dict[str, Array] = {
-        path.stem: np.load(path, mmap_mode="r", allow_pickle=False)
+        path.stem: np.load(path, mmap_mode="r", allow_pickle=False)[:n]
         for path in sorted(folder.glob("*.npy"))
     }
     if not found:

@@ -46,6 +46,7 @@ COMMANDS = (
     runs.plan,
     planning.plan_data,
     labelling.label,
+    labelling.find,
     assessing.assess,
     bundles.verify,
     bundles.reveal,
@@ -61,6 +62,7 @@ COMMANDS = (
     explaining.explain_changes,
     guarding.certify_guardrail,
     guarding.redteam,
+    guarding.fit_guardrail,
     installation.list_,
     installation.doctor,
 )

@@ -44,3 +44,30 @@ def label(
             raise typer.Exit(4)
         record = with_progress(concluded)
     finish(record, run)
+
+
+def find(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    recipe: Annotated[
+        str, typer.Option(help="Beginning of a recipe's digest (what ships, or is best).")
+    ] = "",
+    add_to: Annotated[
+        Path | None, typer.Option(help="Data of the next run, to which slices are added.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="New parquet file for --add-to.")] = None,
+) -> None:
+    """Find rows whose answer changed, and propose slices that compression hurts."""
+    from jettison.assessment import finding
+    from jettison.assessment.search_rows import read_record
+    from jettison.errors import UsageError
+    from jettison.reporting.found import found_parts
+
+    if (add_to is None) != (out is None):
+        raise UsageError("--add-to and --out go together: the data to read, and the file to write")
+    found = finding.find_in(run, recipe)
+    groups = read_record(run).configuration.data.groups
+    show(*found_parts(found, finding.config_lines(found, groups)))
+    if add_to is not None and out is not None:
+        added = finding.add_slices(found, add_to, out)
+        print(f"wrote {out} with {', '.join(added)}")
+    print(f"written: {run / finding.FOLDER}")
