@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,19 @@ import jettison as jt
 
 SHARED = Path(os.environ.get("JETTISON_DATA", "../shared/data"))
 HERE = Path(__file__).resolve().parent
-FITTING, SELECTION = 2000, 1500
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many rows, recipes and stages: these end in a certified bundle after some minutes."""
+
+    fitting: int = 2000
+    selection: int = 1500
+    certification: int = 8500
+    trials: int = 10
+    max_minutes: float = 8.0
+    stages: int = 4
+    epochs: int = 3
 
 
 def images(name: str, rows: slice) -> pd.DataFrame:
@@ -34,13 +47,15 @@ def images(name: str, rows: slice) -> pd.DataFrame:
     return pd.DataFrame({"image": jpeg, "label": labels[order].astype("int64")})
 
 
-def main(folder: Path) -> jt.Result:
+def main(folder: Path, scale: Scale | None = None, ledger: str = "") -> jt.Result:
     """Writes the data, runs the search, prints the answer."""
+    scale = scale or Scale()
     folder.mkdir(parents=True, exist_ok=True)
+    test = slice(scale.selection, scale.selection + scale.certification)
     parts = {
-        "fitting": images("cifar10-jpeg-train.npz", slice(FITTING)),
-        "selection": images("cifar10-jpeg-test.npz", slice(SELECTION)),
-        "certification": images("cifar10-jpeg-test.npz", slice(SELECTION, None)),
+        "fitting": images("cifar10-jpeg-train.npz", slice(scale.fitting)),
+        "selection": images("cifar10-jpeg-test.npz", slice(scale.selection)),
+        "certification": images("cifar10-jpeg-test.npz", test),
     }
     for use, table in parts.items():
         table.to_parquet(folder / f"{use}.parquet")
@@ -55,17 +70,21 @@ def main(folder: Path) -> jt.Result:
         image={"mean": [0.5], "std": [0.5]},
         data_options={
             **{use: str(folder / f"{use}.parquet") for use in parts},
-            "fitting_rows": FITTING,
+            "fitting_rows": scale.fitting,
         },
         search={
             "techniques": ["channel_pruning", "chita", "export_onnx", "int8_static"],
             "minimise": ["size_bytes", "latency_ms", "sparse_size_bytes"],
-            "trials": 10,
-            "max_minutes": 8.0,
+            "trials": scale.trials,
+            "max_minutes": scale.max_minutes,
             "shortlist": 3,
         },
-        settings={"channel_pruning": {"fine_tune_epochs": 3}, "chita": {"stages": 4}},
+        settings={
+            "channel_pruning": {"fine_tune_epochs": scale.epochs},
+            "chita": {"stages": scale.stages},
+        },
         output=str(folder / "run"),
+        ledger=ledger,
     )
     print(result.answer)
     for trial in result.record.trials:
