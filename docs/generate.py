@@ -35,6 +35,7 @@ TITLES = {
     "pruning_language-minilm": "Masks on MiniLM: STS-B",
     "pruning_language-smollm2": "Masks on SmolLM2-135M, published in 4 bits: perplexity of WikiText-2",
     "obs_spans": "Over how many columns a mask is chosen at once",
+    "recovery_targets": "What a masked model learns from",
     "structured_resnet": "Narrower ResNets",
     "structured_resnet_latency": "How fast narrower ResNets are",
     "memory": "Memory on a model of 268 MB",
