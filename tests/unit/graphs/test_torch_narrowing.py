@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,7 @@ from jettison.errors import CandidateFailed, NothingChanged  # noqa: E402
 from jettison.graphs.torch_macs import total_macs  # noqa: E402
 from jettison.graphs.torch_narrowing import IMPORTANCES, NarrowingPlan, narrow  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads on shared cores wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _net() -> Any:

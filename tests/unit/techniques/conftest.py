@@ -21,6 +21,7 @@ from jettison.graphs.onnx_graph import tensor_specs, traits_of
 from jettison.worker.workbench import Bench
 
 BuildGraph = Callable[..., Path]
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture
@@ -98,3 +99,27 @@ def bench_in(tmp_path: Path) -> Callable[[str], Bench]:
         return Bench(folder, cache, machine.describe_device(), ServingProfile())
 
     return bench
+
+
+@pytest.fixture(scope="module")
+def mnist(shared_data: Path) -> dict[str, Array]:
+    """Digits of MNIST, and their images as MLPNet reads them."""
+    with np.load(shared_data / "vision" / "mnist.npz") as stored:
+        found = {name: stored[name] for name in stored.files}
+    for name in ("x_train", "x_test"):
+        found[name] = ((found[name].astype(np.float32) / 255) - 0.1307) / 0.3081
+    return found
+
+
+@pytest.fixture(scope="module")
+def mlpnet(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """MLPNet with the weights of the paper."""
+    from jettison.domain.extension_points import Source
+    from jettison.loaders.pytorch import PytorchLoader
+
+    options = {
+        "weights": str(shared_data / "models" / "mlpnet-mnist-chita.safetensors"),
+        "inputs": "image: float32[batch, 28, 28]",
+    }
+    source = Source(f"{EXAMPLES / 'mnist_mlp.py'}:mlpnet", "classification", options)
+    return PytorchLoader().load(source, tmp_path_factory.mktemp("mlpnet"))

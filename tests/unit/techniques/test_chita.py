@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +22,10 @@ from jettison.techniques.chita import Chita
 from jettison.techniques.magnitude_pruning import MagnitudePruning
 from jettison.worker.workbench import Bench, open_model
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
 BenchIn = Callable[[str], Bench]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads on shared cores wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def mnist(shared_data: Path) -> dict[str, Any]:
-    """Images and digits of MNIST."""
-    with np.load(shared_data / "vision" / "mnist.npz") as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def normalised(images: Any) -> Any:
-    return ((images.astype(np.float32) / 255) - 0.1307) / 0.3081
-
-
-@pytest.fixture(scope="module")
-def mlpnet(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """MLPNet with the weights of the paper."""
-    options = {
-        "weights": str(shared_data / "models" / "mlpnet-mnist-chita.safetensors"),
-        "inputs": "image: float32[batch, 28, 28]",
-    }
-    source = Source(f"{EXAMPLES / 'mnist_mlp.py'}:mlpnet", "classification", options)
-    return PytorchLoader().load(source, tmp_path_factory.mktemp("mlpnet"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 Digits = Callable[[int, bool], FittingData]
@@ -69,7 +40,7 @@ def digits(
     """Training images, with digits or without."""
 
     def make(n: int, labelled: bool) -> FittingData:
-        encoded = Encoded({"image": normalised(mnist["x_train"][:n])})
+        encoded = Encoded({"image": mnist["x_train"][:n]})
         rows = write_rows(encoded, tmp_path_factory.mktemp("digits"))
         targets = mnist["y_train"][:n].astype(np.int64)
         return FittingData.of(rows, 0, targets if labelled else None)
@@ -79,7 +50,7 @@ def digits(
 
 def accuracy(model: Model, mnist: dict[str, Any]) -> float:
     with torch.no_grad():
-        scores = open_model(model)(image=torch.from_numpy(normalised(mnist["x_test"])))
+        scores = open_model(model)(image=torch.from_numpy(mnist["x_test"]))
     return float((scores.argmax(1).numpy() == mnist["y_test"]).mean())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,35 +44,7 @@ class RandomPruning(MaskTechnique):
         return "at random"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads on shared cores wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def mnist(shared_data: Path) -> dict[str, Any]:
-    """Images and digits of MNIST."""
-    with np.load(shared_data / "vision" / "mnist.npz") as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def normalised(images: Any) -> Any:
-    return ((images.astype(np.float32) / 255) - 0.1307) / 0.3081
-
-
-@pytest.fixture(scope="module")
-def mlpnet(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """MLPNet with the weights of the paper."""
-    options = {
-        "weights": str(shared_data / "models" / "mlpnet-mnist-chita.safetensors"),
-        "inputs": "image: float32[batch, 28, 28]",
-    }
-    source = Source(f"{EXAMPLES / 'mnist_mlp.py'}:mlpnet", "classification", options)
-    return PytorchLoader().load(source, tmp_path_factory.mktemp("mlpnet"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +54,13 @@ def digits(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> FittingData:
     """256 training images."""
-    encoded = Encoded({"image": normalised(mnist["x_train"][:256])})
+    encoded = Encoded({"image": mnist["x_train"][:256]})
     return FittingData(write_rows(encoded, tmp_path_factory.mktemp("digits")))
 
 
 def accuracy(model: Model, mnist: dict[str, Any]) -> float:
     with torch.no_grad():
-        scores = open_model(model)(image=torch.from_numpy(normalised(mnist["x_test"][:2000])))
+        scores = open_model(model)(image=torch.from_numpy(mnist["x_test"][:2000]))
     return float((scores.argmax(1).numpy() == mnist["y_test"][:2000]).mean())
 
 

@@ -88,12 +88,21 @@ def test_the_trust_radius_follows_predicted_and_actual() -> None:
     assert len({stage.ridge for stage in fixed}) == 1
 
 
-def test_a_loss_that_is_never_finite_is_told() -> None:
-    """Without any finite held-out loss there is nothing to choose from."""
-    subject = Quadratic()
-    subject.held[0] = torch.inf
+class Spoiled(Quadratic):
+    """Its loss is finite at the weights that it began with, and nowhere else."""
+
+    def loss(self) -> float:
+        return super().loss() if not self.asked else float("nan")
+
+
+def test_a_loss_that_is_not_finite_is_told() -> None:
+    """Before anything is pruned the rows are at fault; later no ridge can be chosen."""
+    broken = Quadratic()
+    broken.held[0] = torch.inf
+    with pytest.raises(CandidateFailed, match="not finite before anything is pruned"):
+        prune(broken, plan())
     with pytest.raises(CandidateFailed, match="not finite at sparsity"):
-        prune(subject, plan())
+        prune(Spoiled(), plan())
 
 
 def test_blocks_cover_the_vector() -> None:
