@@ -23,6 +23,22 @@ def verify(
     print(f"bundle {result.digest}: {result.status}")
 
 
+def reveal(
+    run: Annotated[Path, typer.Argument(help="Folder of a run whose certification said no.")],
+) -> None:
+    """Show everything that failed looks withheld; the sealed rows are retired for good."""
+    from jettison.assessment.search_rows import read_record
+    from jettison.pipeline import reveal as revealing
+    from jettison.reporting.looks import look_text
+
+    ledger = read_record(run).configuration.ledger
+    for look in revealing.reveal(run / "work" / "certify", ledger):
+        print(look_text(look.number, look.time, look.certificate, look.reason))
+        if look.outcomes is not None:
+            print(f"outcomes of every row: {look.outcomes}")
+    print("these rows are retired: use them for selection, and certify on fresh ones")
+
+
 def export(
     kind: Annotated[str, typer.Argument(help="triton, kserve, docker, ray, ...")],
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],

@@ -187,6 +187,35 @@ TOP_KEYS = (
         "When rows are too few to decide about a group: ship nothing, or ship with that group "
         "named as not certified.",
     ),
+    Key(
+        "",
+        "report",
+        Names,
+        "a list of quality metric names",
+        _TOP["report"],
+        "Metrics that are shown in the certificate beside the claims and never gate: any metric, "
+        "and the only way to see those of grade C (`correlation`, `r2`, `absolute_error`).",
+        "metrics",
+    ),
+    Key(
+        "",
+        "looks",
+        Annotated[int, Ge(1), Le(50)],
+        "a whole number from 1 to 50",
+        _TOP["looks"],
+        "Looks at the sealed rows, declared before the first. With more than 1 a failed look "
+        "answers only «no» until `jettison reveal` retires the rows, and look i may spend "
+        "6 / (pi^2 i^2) of the error rate.",
+    ),
+    Key(
+        "",
+        "spending",
+        list[Annotated[float, Gt(0), Le(1)]],
+        "a list of numbers above 0, one for each look, together at most 1",
+        _TOP["spending"],
+        "Shares of the error rate declared instead, for a plan that adds rows after a look that "
+        "says no ([0.2, 0.8] with looks = 2). Empty: 6 / (pi^2 i^2).",
+    ),
     Key("", "output", Text, "a path", _TOP["output"], "Folder of the run and of its bundle."),
     Key(
         "",

@@ -19,6 +19,7 @@ from jettison.config.checking import (
 )
 from jettison.config.contexts import read_contexts
 from jettison.config.governance import check_governance
+from jettison.config.looks import check_spending
 from jettison.config.narrowing import read_ranges, read_settings
 from jettison.config.requirements import GROUP_FACTOR
 from jettison.config.toml_lines import KeyPath, key_lines
@@ -110,6 +111,7 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
     card = checked_table("card", values.get("card", {}), ("card",), mistakes)
     ranges = read_ranges(values.get("ranges", {}), values.get("settings", {}), mistakes)
     settings = read_settings(values.get("settings", {}), mistakes)
+    check_spending(top, mistakes)
     _check_data(data, mistakes)
     check_governance(data, mistakes)
     contexts = read_contexts(values.get("contexts", []), data["groups"], mistakes)
@@ -130,11 +132,11 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
         audit=AuditSection(**audit),
         contexts=contexts,
         card=CardSection(**card),
-        **top,
+        **_frozen(top),
     )
 
 
-_TOP_NAMES = ("on_undecided", "output", "ledger")
+_TOP_NAMES = ("on_undecided", "report", "looks", "spending", "output", "ledger")
 
 
 def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:

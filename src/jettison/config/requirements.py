@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Collection, Sequence
 
 from jettison.domain.certificate import Requirement
@@ -58,18 +59,30 @@ def complete_requirements(
     return tuple(r if r.metric else dataclasses.replace(r, metric=metric) for r in requirements)
 
 
-def resolve_relative(requirement: Requirement, baseline: float) -> Requirement:
+def resolve_relative(
+    requirement: Requirement, baseline: float, *, logarithmic: bool = False
+) -> Requirement:
     """Turns `max_drop_relative` into an absolute margin, before the seal opens.
 
     Args:
         requirement: one that may be relative; an absolute one comes back as it is.
         baseline: the original's value of the metric on the selection rows.
+        logarithmic: the metric is a log of what the user means (perplexity), so that a share
+            rho of that is log(1 + rho) of the metric, whatever the original's value.
 
     Raises:
         DataError: if the baseline is zero, negative or not a number.
     """
     if requirement.max_drop_relative is None:
         return requirement
+    if logarithmic:
+        margin = math.log1p(requirement.max_drop_relative)
+        wide = requirement.max_drop_group or math.log1p(
+            GROUP_FACTOR * requirement.max_drop_relative
+        )
+        return dataclasses.replace(
+            requirement, max_drop=margin, max_drop_group=wide, max_drop_relative=None
+        )
     if not baseline > 0:
         raise DataError(
             f"`max_drop_relative` of `{requirement.metric}` is a share of the original's value, "

@@ -106,21 +106,27 @@ class LedgerPosition:
         look: running number of the look at these rows, from 1.
         entry: digest of the ledger entry.
         alpha: error rate that this look was allowed to spend.
+        looks: how many were declared before the first.
     """
 
     ledger: str
     look: int
     entry: str
     alpha: float
+    looks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One member of the shortlist, in the order that was fixed before opening."""
+    """One member of the shortlist, in the order that was fixed before opening.
+
+    `withheld`: nothing shipped, and further looks at the same rows were declared, so that no more
+    is told until `jettison reveal`.
+    """
 
     recipe: str
     title: str
-    verdict: Verdict | Literal["not tested"]
+    verdict: Verdict | Literal["not tested", "withheld"]
     claims: tuple[Claim, ...] = ()
 
 

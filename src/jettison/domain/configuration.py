@@ -158,6 +158,9 @@ class Configuration:
         image: how images are encoded; `None` where the model takes none.
         card: what the owner says on the model card.
         contexts: conditions of use, each a group of changed copies of rows.
+        report: quality metrics that are shown beside the claims and never gate.
+        looks: at the sealed rows, declared before the first.
+        spending: each look's share of the error rate, or empty for 6 / (pi^2 i^2).
         output: folder of the run; the bundle is `output/release`.
         ledger: folder of the ledger; empty for the user's state directory.
         audit: who answers for the run, and with which key.
@@ -171,6 +174,9 @@ class Configuration:
     ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
     settings: Mapping[str, Settings] = field(default_factory=dict)
     on_undecided: Literal["fail", "ship_listed"] = "fail"
+    report: tuple[str, ...] = ()
+    looks: int = 1
+    spending: tuple[float, ...] = ()
     output: str = "jettison-run"
     ledger: str = ""
     image: ImageSection | None = None

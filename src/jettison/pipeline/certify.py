@@ -33,7 +33,8 @@ from jettison.trust.shortlisting import (
     Place,
     plan_certification,
 )
-from jettison.trust.wording import ANY_BATCH, ASSUMPTIONS, BATCH_ONE, procedure
+from jettison.trust.withholding import withheld_path, withhold_outcomes
+from jettison.trust.wording import ANY_BATCH, ASSUMPTIONS, BATCH_ONE, one_bit, procedure
 
 __all__ = [
     "CertificationPlan",
@@ -106,6 +107,8 @@ def charge_look(request: CertificationRequest, plan: CertificationPlan) -> tuple
         alpha=max(r.alpha for r in request.requirements),
         rows=sealed_row_set(request.certification),
         folder=str(Path(request.folder).absolute()),
+        plan=request.looks,
+        number=plan.look,
     )
     Path(request.folder).mkdir(parents=True, exist_ok=True)
     return rules, Ledger.at(request.ledger).charge(charge)
@@ -132,20 +135,28 @@ def conclude_look(
         CheckFailed: if the ledger holds no such look.
         UsageError: if the ledger or the folder can't be written.
     """
-    folder = Path(request.folder)
-    with _spent(request):
-        save_outcomes(outcomes, folder / "outcomes.npz")
+    folder, kept = Path(request.folder), None
     conclusion = conclude(outcomes, {place.recipe: place.title for place in plan.order})
     certificate = _certificate(request, conclusion, alone, look, outcomes.rules.digest)
     certificate = dataclasses.replace(
         certificate, assumptions=(*certificate.assumptions, *assumptions)
     )
-    Ledger.at(request.ledger).record(
-        "certificate", look.entry, digest(certificate), certificate.status
-    )
+    with _spent(request):
+        if look.looks > 1 and conclusion.shipped is None:
+            withhold_outcomes(outcomes, folder, look)
+            certificate = one_bit(certificate, plan, look)
+            shown = withheld_path(folder, look.entry).with_suffix(".json")
+            write_atomically(shown, to_json(certificate, indent=2) + "\n")
+        else:
+            kept = folder / "outcomes.npz"
+            save_outcomes(outcomes, kept)
+    ledger = Ledger.at(request.ledger)
+    ledger.record("certificate", look.entry, digest(certificate), certificate.status)
+    if look.looks > 1 and conclusion.shipped is not None:
+        ledger.reveal(look.entry)
     # The rows are spent whatever comes next, so what they said must outlive a crash.
     write_atomically(folder / "certificate.json", to_json(certificate, indent=2) + "\n")
-    return CertificationResult(certificate, folder / "outcomes.npz", conclusion.shipped or "", plan)
+    return CertificationResult(certificate, kept, conclusion.shipped or "", plan)
 
 
 @contextlib.contextmanager
@@ -207,6 +218,7 @@ def _rules(request: CertificationRequest, plan: CertificationPlan) -> Rules:
         baseline=_member("", request.baseline),
         members=tuple(_member(place.recipe, variants[place.recipe]) for place in plan.order),
         reported=tuple(name for name in request.reported if name not in metrics),
+        share=request.looks[plan.look - 1],
     )
 
 
@@ -243,14 +255,16 @@ def _certificate(
         status="certified" if shipped is not None else "failed",
         reason=reason,
         claims=claims,
-        procedure=procedure(request.requirements, len(conclusion.tested), request.on_undecided),
+        procedure=procedure(
+            request.requirements, len(conclusion.tested), request.on_undecided, look
+        ),
         subject=None if shipped is None else _subject(request, shipped, alone[shipped]),
         order=conclusion.tested,
         config_digest=request.configuration_digest,
         data_digest=request.certification.digest,
         order_digest=order_digest,
         ledger=LedgerPosition(
-            str(Ledger.at(request.ledger).path), look.number, look.entry, look.alpha
+            str(Ledger.at(request.ledger).path), look.number, look.entry, look.alpha, look.looks
         ),
         assumptions=ASSUMPTIONS,
     )

@@ -221,6 +221,12 @@ def _verdicts(
     problems: list[str] = []
     if outcomes.rules.digest != certificate.order_digest:
         problems.append("the order of testing is not the one that was fixed before opening")
+    judged = outcomes.rules.share * max(r.alpha for r in outcomes.rules.requirements)
+    if not math.isclose(judged, certificate.ledger.alpha, rel_tol=LAST_BITS):
+        problems.append(
+            f"the verdicts were made at an error rate of {judged:g}, and the look was charged for "
+            f"{certificate.ledger.alpha:g}"
+        )
     if _asked(outcomes.rules.requirements) != _asked(record.configuration.requirements):
         problems.append("the requirements are not those of the configuration")
     try:
@@ -284,7 +290,9 @@ def _ledger(certificate: Certificate, bundle: str, ledger: str) -> tuple[list[st
     told = (certificate.config_digest, certificate.data_digest, certificate.order_digest)
     facts = tuple(look.facts.get(name) for name in ("configuration", "data", "order"))
     problems: list[str] = []
-    if facts != told or look.facts.get("alpha") != position.alpha:
+    place = (look.facts.get("number", 1), len(str(look.facts.get("plan", "1")).split()))
+    mine = (position.look, position.looks)
+    if facts != told or look.facts.get("alpha") != position.alpha or place != mine:
         problems.append(f"line {look.number} of {chosen.path} was charged for something else")
     for kind, name in (("certificate", digest(certificate)), ("bundle", bundle)):
         entry = chosen.find(kind, name)  # type: ignore[arg-type]

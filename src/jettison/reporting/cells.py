@@ -110,7 +110,9 @@ def claim_worst(record: RunRecord, claim: Claim) -> str:
 
 
 def claim_margin(record: RunRecord, claim: Claim) -> str:
-    """The largest drop allowed."""
+    """The largest drop allowed; none for a metric that is only reported."""
+    if claim.grade == "C" and not claim.margin:
+        return MISSING
     return margin_text(claim.margin, unit_of(record, claim.metric))
 
 

@@ -70,6 +70,9 @@ def _tested(record: RunRecord, tested: Tested, gain: Gain | None) -> Standing:
             default=None,
         )
         return Standing("undecided", _undecided(lacking), "open", 2)
+    if tested.verdict == "withheld":
+        detail = "The look said no for the whole order; `jettison reveal` tells which, and why."
+        return Standing("withheld", detail, "open", 2)
     detail = "Testing stopped before it: an earlier one in the fixed order was not held."
     return Standing("not tested", detail, "neutral", 4)
 

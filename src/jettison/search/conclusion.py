@@ -153,6 +153,14 @@ def _failed(facts: Facts) -> Conclusion:
             "spent, so the next run needs fresh ones.",
             "",
         )
+    if verdict == "withheld":
+        return Conclusion(
+            "undecided",
+            f"Nothing was certified, and no more may be told: {reason}.",
+            "Change the model or search on, and run again on the same rows for the next look; or "
+            "show everything and retire the rows with `jettison reveal`.",
+            "",
+        )
     return Conclusion(
         "undecided",
         f"It could not be decided whether {title} keeps the quality that you ask for ({reason}).",

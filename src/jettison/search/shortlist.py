@@ -12,6 +12,7 @@ from jettison.domain.run import GAIN, Trial
 from jettison.domain.splits import CertificationSet
 from jettison.pipeline.certify import CertificationRequest, Contender
 from jettison.search.trial import Bench, variant_of
+from jettison.trust.looks import look_plan
 
 RESOLUTION = 1.03
 """One launch of ranking can't tell a smaller gain from none (its spread is 1.5 to 2 %)."""
@@ -59,6 +60,8 @@ def request_of(
         folder=str(bench.folder / "certify"),
         on_undecided=configuration.on_undecided,
         longest=configuration.search.shortlist,
+        reported=configuration.report,
+        looks=look_plan(configuration.looks, configuration.spending),
     )
 
 

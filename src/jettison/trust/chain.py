@@ -17,8 +17,8 @@ from typing import Any, Literal
 from jettison.domain.files import append_line, write_atomically
 from jettison.errors import CheckFailed
 
-EntryKind = Literal["look", "opened", "asked", "certificate", "bundle"]
-KINDS: tuple[EntryKind, ...] = ("look", "opened", "asked", "certificate", "bundle")
+EntryKind = Literal["look", "opened", "asked", "certificate", "bundle", "revealed"]
+KINDS: tuple[EntryKind, ...] = ("look", "opened", "asked", "certificate", "bundle", "revealed")
 Facts = Mapping[str, str | int | float]
 
 GENESIS = "0" * 64

@@ -21,6 +21,7 @@ from typing import Literal
 from jettison.domain.files import exclusive_lock, write_atomically
 from jettison.errors import Busy, CheckFailed, SealRefused, UsageError
 from jettison.trust.chain import HEAD, LINES, Entry, EntryKind, Facts, append_entry, read_entries
+from jettison.trust.looks import ONE_LOOK, number_of, told
 from jettison.trust.row_sets import RowSet, common_rows, pack, row_set_digest, unpack
 
 WAIT_SECONDS = 60.0
@@ -54,6 +55,8 @@ class Charge:
         alpha: error rate that the look spends.
         rows: the sealed rows.
         folder: of the run, to tell a person later which run it was.
+        plan: each look's share of alpha, as declared before the first look at these rows.
+        number: of the look in its plan, as `next_look` gave it.
     """
 
     configuration: str
@@ -62,6 +65,8 @@ class Charge:
     alpha: float
     rows: RowSet
     folder: str = ""
+    plan: tuple[float, ...] = ONE_LOOK
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,10 @@ class Look:
         ledger: folder of the ledger that charged it.
         entry: digest of the charge.
         number: running number of the look at these rows, from 1.
-        alpha: error rate that it may spend.
+        alpha: error rate that it may spend: its share of the charge's.
         data: digest of the sealed set that it was charged for.
         key: secret whose SHA-256 stands in the ledger; it is never written down.
+        looks: how many were declared; with more than 1 a failed look shows only «no».
     """
 
     ledger: str
@@ -83,6 +89,7 @@ class Look:
     alpha: float
     data: str
     key: str = field(repr=False)
+    looks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +157,25 @@ class Ledger:
         with self._locked():
             return self._spent(rows, read_entries(self.folder))
 
-    def charge(self, charge: Charge) -> Look:
-        """Spends the rows, and gives the look that may open their seal once.
-
-        On disk before it returns. Two processes can't charge the same row.
+    def next_look(self, rows: RowSet, alpha: float, plan: tuple[float, ...] = ONE_LOOK) -> int:
+        """Counts the next look at these rows under a plan, from 1.
 
         Raises:
-            SealRefused: if any of the rows was spent before; says by which run, when, how many.
+            SealRefused: if there is none; says why.
+            CheckFailed: if the ledger or the rows of an earlier look can't be read.
+        """
+        if not self.exists:
+            return 1
+        with self._locked():
+            return self._next(rows, alpha, plan, read_entries(self.folder))
+
+    def charge(self, charge: Charge) -> Look:
+        """Spends a look at the rows, and gives the right to open their seal once.
+
+        On disk before it returns. Two processes can't charge the same look.
+
+        Raises:
+            SealRefused: if the rows were spent before; says by which run, when, how many.
             CheckFailed: if the ledger can't be read.
             UsageError: if it can't be written.
         """
@@ -164,22 +183,29 @@ class Ledger:
             raise SealRefused("there are no sealed rows to look at")
         with self._locked():
             entries = read_entries(self.folder)
-            spent = self._spent(charge.rows, entries)
-            if spent is not None:
-                raise SealRefused(spent.sentence(self.path))
-            key = secrets.token_hex(32)
+            number = self._next(charge.rows, charge.alpha, charge.plan, entries)
+            if number != charge.number:
+                raise SealRefused(
+                    "another run looked at these rows in the meantime; run again, and this one "
+                    f"will be look {number} of {len(charge.plan)}"
+                )
+            key, alpha = secrets.token_hex(32), charge.alpha * charge.plan[number - 1]
             facts: Facts = {
                 "configuration": charge.configuration,
                 "data": charge.data,
                 "order": charge.order,
-                "alpha": charge.alpha,
+                "alpha": alpha,
+                "budget": charge.alpha,
+                "plan": told(charge.plan),
+                "number": number,
                 "rows": len(charge.rows),
                 "folder": charge.folder,
                 "row_file": self._save_rows(charge.rows),
                 "key": hashlib.sha256(key.encode()).hexdigest(),
             }
             entry = self._append(entries, "look", "", facts)
-        return Look(str(self.folder), entry.digest, 1, charge.alpha, charge.data, key)
+        looks = len(charge.plan)
+        return Look(str(self.folder), entry.digest, number, alpha, charge.data, key, looks)
 
     def redeem(self, look: Look, rows: RowSet) -> None:
         """Writes down that a look opens its seal now; a look does so once.
@@ -222,32 +248,6 @@ class Ledger:
                 raise CheckFailed(f"the ledger {self.path} holds no look {look[:12]}")
             return self._append(entries, kind, look, {"digest": digest, "status": status})
 
-    def find(self, kind: EntryKind, digest: str) -> Entry | None:
-        """Finds what was recorded about a look (by its digest), a certificate or a bundle."""
-        for entry in self.entries():
-            named = entry.digest if kind == "look" else entry.facts.get("digest")
-            if entry.kind == kind and named == digest:
-                return entry
-        return None
-
-    def _spent(self, rows: RowSet, entries: Sequence[Entry]) -> Spent | None:
-        for entry in entries:
-            if entry.kind == "look":
-                overlap = common_rows(rows, self._rows_of(entry))
-                if overlap:
-                    return Spent(overlap, len(rows), entry)
-        return None
-
-    def _rows_of(self, entry: Entry) -> RowSet:
-        path = self.folder / "rows" / f"{entry.facts.get('row_file')}.npy"
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise CheckFailed(
-                f"the rows of line {entry.number} of {self.path} can't be read ({error}); without "
-                "them nothing can tell which rows are spent: restore the file from a backup"
-            ) from error
-        if hashlib.sha256(data).hexdigest() != entry.facts.get("row_file"):
     def keep_key(self, look: Look, key: bytes) -> None:
         """Keeps the key to the withheld outcomes of a look until they are revealed.
 
@@ -315,6 +315,45 @@ class Ledger:
     def _key_path(self, entry: str) -> Path:
         return self.folder / "withheld" / f"{entry}.key"
 
+    def find(self, kind: EntryKind, digest: str) -> Entry | None:
+        """Finds what was recorded about a look (by its digest), a certificate or a bundle."""
+        for entry in self.entries():
+            named = entry.digest if kind == "look" else entry.facts.get("digest")
+            if entry.kind == kind and named == digest:
+                return entry
+        return None
+
+    def _next(
+        self, rows: RowSet, alpha: float, plan: tuple[float, ...], entries: Sequence[Entry]
+    ) -> int:
+        looks = [e for e in entries if e.kind == "look"]
+        history = [e for e in looks if common_rows(rows, self._rows_of(e))]
+        if not history:
+            return 1
+        if len(plan) == 1 and len(str(history[0].facts.get("plan", "")).split()) <= 1:
+            spent = self._spent(rows, entries)
+            raise SealRefused("" if spent is None else spent.sentence(self.path))
+        others = [e for e in entries if e.kind != "look"]
+        return number_of(rows, history, others, self._rows_of, (told(plan), alpha))
+
+    def _spent(self, rows: RowSet, entries: Sequence[Entry]) -> Spent | None:
+        for entry in entries:
+            if entry.kind == "look":
+                overlap = common_rows(rows, self._rows_of(entry))
+                if overlap:
+                    return Spent(overlap, len(rows), entry)
+        return None
+
+    def _rows_of(self, entry: Entry) -> RowSet:
+        path = self.folder / "rows" / f"{entry.facts.get('row_file')}.npy"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise CheckFailed(
+                f"the rows of line {entry.number} of {self.path} can't be read ({error}); without "
+                "them nothing can tell which rows are spent: restore the file from a backup"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != entry.facts.get("row_file"):
             raise CheckFailed(
                 f"{path} was changed: it is not what line {entry.number} of {self.path} recorded"
             )

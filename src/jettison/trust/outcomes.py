@@ -208,6 +208,12 @@ def _group_column(column: str, belongs: Array, there: Array) -> GroupColumn:
 
 def save_outcomes(outcomes: Outcomes, path: Path) -> None:
     """Writes outcomes into an `.npz` file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, outcome_bytes(outcomes))
+
+
+def outcome_bytes(outcomes: Outcomes) -> bytes:
+    """The bytes of the `.npz` file of outcomes."""
     tested = tuple(outcomes.candidates)
     index = _Index(
         outcomes.rules,
@@ -229,8 +235,7 @@ def save_outcomes(outcomes: Outcomes, path: Path) -> None:
             arrays[name] = getattr(outcomes, name)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **cast(Any, arrays))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_outcomes(path: Path) -> Outcomes:

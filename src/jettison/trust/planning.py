@@ -121,6 +121,8 @@ def plan_parts(
     requirement: Requirement,
     seen: Mapping[str, Seen],
     on_undecided: Literal["fail", "ship_listed"],
+    *,
+    share: float = 1.0,
 ) -> tuple[PartPlan, ...]:
     """Plans one requirement: the whole, then each group.
 
@@ -129,8 +131,9 @@ def plan_parts(
         requirement: what is asked.
         seen: of the candidate that would be tested first; empty without selection rows.
         on_undecided: whether a group that can't pass stops the run or is listed.
+        share: of the error rate that this look may spend.
     """
-    metric = registry.get("metrics", requirement.metric)
+    metric, alpha = registry.get("metrics", requirement.metric), share * requirement.alpha
     gating = gating_groups(requirement, certification)
     parts: list[PartPlan] = []
     for group in (OVERALL, *sorted({*certification.group_sizes, *gating})):
@@ -139,7 +142,7 @@ def plan_parts(
         rows, units = _sizes(certification, group)
         exact = metric.kind == "binary" and rows == units and not certification.weighted
         grade: Grade = "A" if exact else "C" if metric.kind == "reported_only" else "B"
-        floor, needed = _rows(metric, margin, requirement.alpha, seen, group, exact=exact)
+        floor, needed = _rows(metric, margin, alpha, seen, group, exact=exact)
         obstacle = _obstacle(metric, requirement, certification, grade, margin)
         if not obstacle and units < floor:
             obstacle = f"{units:,} sealed {_noun(rows, units)} are below the floor of {floor:,}"

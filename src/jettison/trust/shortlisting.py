@@ -14,9 +14,10 @@ from jettison.domain.device import ServingProfile
 from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL
 from jettison.domain.splits import CertificationSet, SelectionSet
-from jettison.errors import ConfigError
+from jettison.errors import ConfigError, SealRefused
 from jettison.statistics import Ranked, shortlist
 from jettison.trust.ledger import Ledger
+from jettison.trust.looks import ONE_LOOK
 from jettison.trust.planning import PartPlan, Seen, plan_parts, prospect_of, selection_drops
 from jettison.trust.seal import sealed_row_set
 
@@ -58,6 +59,7 @@ class CertificationRequest:
         on_undecided: `fail`, or `ship_listed`.
         longest: most candidates to test.
         reported: metrics that are shown beside the claims and never gate.
+        looks: each look's share of alpha, as declared before the first look at these rows.
     """
 
     baseline: Variant
@@ -73,6 +75,7 @@ class CertificationRequest:
     on_undecided: Literal["fail", "ship_listed"] = "fail"
     longest: int = 6
     reported: tuple[str, ...] = ()
+    looks: tuple[float, ...] = ONE_LOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,14 @@ class CertificationPlan:
         order: in which candidates would be tested.
         possible: whether the run can pass; if not, the look is not spent.
         reason: why not, without a full stop; empty when possible.
+        look: which look at these rows it would be, from 1.
     """
 
     parts: tuple[PartPlan, ...]
     order: tuple[Place, ...]
     possible: bool
     reason: str
+    look: int = 1
 
 
 def plan_certification(request: CertificationRequest) -> CertificationPlan:
@@ -110,11 +115,13 @@ def plan_certification(request: CertificationRequest) -> CertificationPlan:
         CheckFailed: if the seal or the ledger was damaged.
     """
     _check(request.requirements)
+    look, refusal = _standing(request)
+    share = request.looks[look - 1]
     seen = {c.recipe: _selection_of(request, c) for c in request.contenders}
-    parts = _parts(request, {})
-    order = _order(request, parts, seen)
+    parts = _parts(request, {}, share)
+    order = _order(request, parts, seen, share)
     first = seen[order[0].prospect.name] if order else {}
-    parts = _parts(request, first)
+    parts = _parts(request, first, share)
     by_recipe = {c.recipe: c for c in request.contenders}
     places = tuple(
         Place(
@@ -125,8 +132,18 @@ def plan_certification(request: CertificationRequest) -> CertificationPlan:
         )
         for one in order
     )
-    reason = _impossible(request, parts, places)
-    return CertificationPlan(parts, places, not reason, reason)
+    reason = _impossible(parts, places) or refusal
+    return CertificationPlan(parts, places, not reason, reason, look)
+
+
+def _standing(request: CertificationRequest) -> tuple[int, str]:
+    """Which look at these rows comes next, and why the ledger would refuse it."""
+    alpha = max(r.alpha for r in request.requirements)
+    rows = sealed_row_set(request.certification)
+    try:
+        return Ledger.at(request.ledger).next_look(rows, alpha, request.looks), ""
+    except SealRefused as refusal:
+        return 1, str(refusal)
 
 
 def _check(requirements: tuple[Requirement, ...]) -> None:
@@ -158,12 +175,14 @@ def _selection_of(
 
 
 def _parts(
-    request: CertificationRequest, first: Mapping[str, Mapping[str, Seen]]
+    request: CertificationRequest, first: Mapping[str, Mapping[str, Seen]], share: float
 ) -> tuple[PartPlan, ...]:
     parts: list[PartPlan] = []
     for requirement in request.requirements:
         seen = first.get(requirement.metric, {})
-        parts += plan_parts(request.certification, requirement, seen, request.on_undecided)
+        parts += plan_parts(
+            request.certification, requirement, seen, request.on_undecided, share=share
+        )
     return tuple(parts)
 
 
@@ -171,6 +190,7 @@ def _order(
     request: CertificationRequest,
     parts: tuple[PartPlan, ...],
     seen: Mapping[str, Mapping[str, Mapping[str, Seen]]],
+    share: float,
 ) -> tuple[Ranked, ...]:
     # What can't pass stops the run anyway; the chance of such a part is not defined.
     known = [part for part in parts if not part.obstacle]
@@ -179,13 +199,11 @@ def _order(
         for c in request.contenders
         if c.gain > 1.0
     ]
-    alpha = min(r.alpha for r in request.requirements)
+    alpha = share * min(r.alpha for r in request.requirements)
     return shortlist(prospects, alpha, request.longest)
 
 
-def _impossible(
-    request: CertificationRequest, parts: tuple[PartPlan, ...], order: tuple[Place, ...]
-) -> str:
+def _impossible(parts: tuple[PartPlan, ...], order: tuple[Place, ...]) -> str:
     """Says why the run can't pass, or gives an empty string."""
     if not order:
         return "no candidate is cheaper than the original, so there is nothing to certify"
@@ -200,8 +218,7 @@ def _impossible(
                 "such groups as not certified"
             )
         return f"the sealed rows can't suffice, so they were not opened ({told}{more}){hint}"
-    spent = Ledger.at(request.ledger).spent(sealed_row_set(request.certification))
-    return spent.sentence(Ledger.at(request.ledger).path) if spent is not None else ""
+    return ""
 
 
 def _wanted(part: PartPlan) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from jettison.domain.certificate import Requirement
+from jettison.domain.certificate import Certificate, Requirement, Tested
+from jettison.trust.ledger import Look
+from jettison.trust.shortlisting import CertificationPlan
 
 ANY_BATCH = "any batch size of the serving profile"
 BATCH_ONE = "batch size 1 only"
@@ -32,9 +35,11 @@ def procedure(
     requirements: Sequence[Requirement],
     tested: int,
     on_undecided: Literal["fail", "ship_listed"],
+    look: Look | None = None,
 ) -> str:
     """Describes the procedure in one paragraph."""
-    levels = ", ".join(f"{r.alpha:g} ({r.metric})" for r in requirements)
+    share = 1.0 if look is None else look.alpha / max(r.alpha for r in requirements)
+    levels = ", ".join(f"{share * r.alpha:g} ({r.metric})" for r in requirements)
     candidates = "1 candidate was" if tested == 1 else f"{tested} candidates were"
     text = (
         f"{candidates} put in a fixed order on other rows; then the sealed rows were opened once, "
@@ -47,4 +52,34 @@ def procedure(
         text += (
             " A group that is undecided does not stop the release: it is listed as not certified."
         )
+    if look is not None and look.looks > 1:
+        text += (
+            f" This was look {look.number} of {look.looks} that were declared before the first; "
+            "the error rates of all of them add up to at most the one asked for, and looks before "
+            "this one told nothing but «no»."
+        )
     return text
+
+
+def one_bit(certificate: Certificate, plan: CertificationPlan, look: Look) -> Certificate:
+    """What a failed look may tell where further looks were declared: «no», and the plan.
+
+    The plan was made from selection rows before opening, so it tells nothing about sealed rows.
+    """
+    needs = "; ".join(
+        f"{part.metric} of {part.group} holds {part.held:,} {part.counted} and needs about "
+        f"{part.needed:,}"
+        for part in plan.parts
+        if part.gates and part.needed is not None
+    )
+    left = look.looks - look.number
+    reason = f"look {look.number} of {look.looks} says no, and no more: {left} left"
+    if needs:
+        reason += f" (as planned from selection rows: {needs})"
+    return dataclasses.replace(
+        certificate,
+        reason=reason,
+        claims=(),
+        subject=None,
+        order=tuple(Tested(place.recipe, place.title, "withheld") for place in plan.order),
+    )

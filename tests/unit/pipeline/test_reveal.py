@@ -1,0 +1,83 @@
+"""Several looks at real digits: «no» says nothing, `reveal` says all and retires the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jettison.domain.record import from_json, to_json
+from jettison.errors import CheckFailed, UsageError
+from jettison.pipeline.certify import CertificationRequest, certify
+from jettison.pipeline.reveal import reveal
+from jettison.trust.ledger import Ledger
+from jettison.trust.looks import look_plan
+from jettison.trust.outcomes import load_outcomes
+
+MakeRequest = Callable[..., CertificationRequest]
+PLAN = look_plan(3)
+
+
+def with_looks(request: CertificationRequest) -> CertificationRequest:
+    return dataclasses.replace(request, looks=PLAN)
+
+
+def test_a_failed_look_says_no_and_nothing_else(make_request: MakeRequest) -> None:
+    """No claim, no figure, no file that can be read; the rows needed come from the plan."""
+    result = certify(with_looks(make_request(("damaged",))))
+    certificate = result.certificate
+    assert (certificate.status, certificate.claims, result.outcomes) == ("failed", (), None)
+    assert {tested.verdict for tested in certificate.order} == {"withheld"}
+    assert all(not tested.claims for tested in certificate.order)
+    assert certificate.reason.startswith("look 1 of 3 says no, and no more: 2 left")
+    assert "needs about" in certificate.reason
+    folder = Path(make_request(("damaged",)).folder)
+    assert not list(folder.rglob("outcomes.npz"))
+    (withheld,) = folder.rglob("*.outcomes")
+    with pytest.raises(CheckFailed):
+        load_outcomes(withheld)
+    assert from_json(type(certificate), to_json(certificate)) == certificate
+
+
+def test_a_second_look_may_ship_at_its_own_share(make_request: MakeRequest) -> None:
+    """After one «no» the harmless copy ships on the same rows, and they are retired."""
+    certify(with_looks(make_request(("damaged",))))
+    request = with_looks(make_request(("harmless",)))
+    result = certify(request)
+    assert result.certificate.status == "certified", result.certificate.reason
+    position = result.certificate.ledger
+    assert position is not None
+    assert (position.look, position.looks) == (2, 3)
+    assert position.alpha == pytest.approx(0.05 * PLAN[1])
+    assert "look 2 of 3" in result.certificate.procedure
+    assert result.outcomes is not None
+    rules = load_outcomes(result.outcomes).rules
+    assert rules.share == pytest.approx(PLAN[1])
+    assert rules.digest == result.certificate.order_digest
+    again = certify(request)
+    assert again.certificate.status == "uncertified"
+    assert "retired" in again.certificate.reason or "shown" in again.certificate.reason
+
+
+def test_reveal_shows_every_look_and_retires_the_rows(make_request: MakeRequest) -> None:
+    """The figures of a failed look come back in full, and a further look is refused."""
+    request = with_looks(make_request(("damaged",)))
+    certify(request)
+    (shown,) = reveal(Path(request.folder), request.ledger)
+    assert shown.certificate is not None
+    assert shown.certificate.order[0].verdict == "broken"
+    assert shown.certificate.order[0].claims[0].estimate is not None
+    assert shown.outcomes is not None
+    assert load_outcomes(shown.outcomes).n == 1500
+    assert [e.kind for e in Ledger.at(request.ledger).entries()][-1] == "revealed"
+    after = certify(with_looks(make_request(("harmless",))))
+    assert after.certificate.status == "uncertified"
+    assert "were shown" in after.certificate.reason
+
+
+def test_reveal_without_anything_withheld_is_a_usage_error(tmp_path: Path) -> None:
+    """It says what it is for."""
+    with pytest.raises(UsageError, match="nothing is withheld"):
+        reveal(tmp_path, tmp_path / "ledger")
