@@ -118,8 +118,8 @@ class FisherRows:
     def _parts(self) -> Iterator[tuple[slice, Any]]:
         """Rows in float32, a few at a time, in one buffer that the next part overwrites.
 
-        With a new tensor for each part all of them can stay behind: glibc before 2.38 does not
-        give an aligned block again while a small result lies right after it.
+        With a new tensor for each part many of them stayed with the process after they were freed
+        (`benchmarks/pruning_solver.py --memory`: 3.2 times the rows).
         """
         parts = self._row_parts()
         room = torch.empty((parts[0].stop, self.p), device=self.values.device)
