@@ -168,6 +168,7 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
                 metric,
                 labelled_selection=_labelled(splits),
                 contexts=bool(configuration.contexts),
+                looks=configuration.looks,
             )
             if obstacle:
                 raise UsageError(obstacle)

@@ -72,7 +72,9 @@ class Pending:
         )
 
 
-def labelling_obstacle(metric: QualityMetric, *, labelled_selection: bool, contexts: bool) -> str:
+def labelling_obstacle(
+    metric: QualityMetric, *, labelled_selection: bool, contexts: bool, looks: int
+) -> str:
     """Says why a metric can't be certified on rows that a person labels later; empty if it can."""
     if not labelled_selection:
         return (
@@ -89,6 +91,11 @@ def labelling_obstacle(metric: QualityMetric, *, labelled_selection: bool, conte
         return (
             "rows in contexts can't be labelled afterwards: give the certification rows targets, "
             "or leave `contexts` out"
+        )
+    if looks > 1:
+        return (
+            "several looks say no more than yes or no, but whoever labels rows has seen them: give "
+            "the certification rows targets, or set looks = 1"
         )
     return ""
 

@@ -46,7 +46,6 @@ def handler_of(desk: Answering) -> type[BaseHTTPRequestHandler]:
 class LabellingHandler(BaseHTTPRequestHandler):
     """Answers only under the token, and only to pages of this address."""
 
-    protocol_version = "HTTP/1.1"
     desk: Answering
 
     def do_GET(self) -> None:
@@ -106,13 +105,11 @@ class LabellingHandler(BaseHTTPRequestHandler):
             if not isinstance(given, dict):
                 raise ValueError("an answer is a small JSON object")
         except ValueError as error:
-            self.close_connection = True
-            self._json(400, {"error": str(error)})
+                self._json(400, {"error": str(error)})
             return None
         return given
 
     def _refuse(self) -> None:
-        self.close_connection = True
         self._json(403, {"error": "open the address that jettison printed"})
 
     def _json(self, status: int, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -36,11 +37,10 @@ class Page:
         sent = None if body is None else json.dumps(body)
         kind = {"content-type": "application/json"} if body is not None else {}
         path = f"/{token or self.desk.token}/{name}"
-        client.request(
-            method, path, sent, kind | {k.replace("_", "-"): v for k, v in headers.items()}
-        )
-        answer = client.getresponse()
-        return answer.status, answer.read(), answer
+        with contextlib.closing(client):
+            client.request(method, path, sent, kind | headers)
+            answer = client.getresponse()
+            return answer.status, answer.read(), answer
 
 
 @pytest.fixture

@@ -1,0 +1,124 @@
+"""Exemplars and slices: a planted slice is named in plain words, and chance is not."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jettison.assessment.conditions import holds
+from jettison.assessment.exemplars import exemplars_of
+from jettison.assessment.finding import add_slices, config_lines
+from jettison.assessment.search_rows import SearchRows
+from jettison.assessment.slices import find
+from jettison.domain.configuration import DataSection
+from jettison.domain.extension_points import Evidence, Example
+from jettison.domain.found import Condition, Found
+from jettison.domain.record import from_json, to_json
+from jettison.domain.splits import Labels
+from jettison.errors import DataError, UsageError
+from jettison.pipeline.split.places import RawRows
+
+
+def rows(n: int = 1200, harm: float = 0.5, seed: int = 0) -> SearchRows:
+    """Selection rows whose long texts from the north lose answers; elsewhere 1 % change."""
+    rng = np.random.default_rng(seed)
+    site = rng.choice(["north", "south"], n).astype(object)
+    words = rng.integers(1, 40, n)
+    text = np.array([" ".join(["word"] * int(k)) for k in words], dtype=object)
+    targets = rng.integers(0, 2, n)
+    before = np.where(rng.random(n) < 0.95, targets, 1 - targets)
+    hurt = (site == "north") & (words >= 30) & (rng.random(n) < harm)
+    after = np.where(hurt | (rng.random(n) < 0.01), 1 - before, before)
+    scores = np.where(np.arange(2) == before[:, None], 0.9, 0.1).astype(np.float32)
+    table = Example({"text": text, "site": site, "y": targets, "words": words}, n)
+    section = DataSection(source="d.parquet", target="y", groups=("site",))
+    raw = RawRows("d.parquet", np.arange(n) * 2, table, Labels(targets, {"site": site}))
+    record = SimpleNamespace(
+        configuration=SimpleNamespace(data=section), model=SimpleNamespace(prediction="s")
+    )
+    evidence = Evidence(targets, {"s": scores}, {"s": scores}, "s", ("no", "yes"))
+    trial = SimpleNamespace(recipe="int8")
+    return SearchRows(cast(Any, record), cast(Any, trial), raw, evidence, before, after)
+
+
+def test_a_planted_slice_is_named() -> None:
+    """Both its conditions are found, and its harm is counted on rows that did not propose it."""
+    found = find(rows())
+    best = found.slices[0]
+    told = str(best)
+    assert "site is north" in told
+    assert "at least" in told
+    assert best.name == "slice_1"
+    assert best.p_value < 1e-6
+    assert best.low <= best.share <= best.high
+    assert best.share > 5 * best.elsewhere
+    assert best.certifiable
+    assert from_json(Found, to_json(found)) == found
+
+
+def test_chance_is_not_called_a_slice() -> None:
+    """Without a harmed slice, few seeds give a corrected p-value below .05."""
+    low = [find(rows(600, harm=0.0, seed=seed)) for seed in range(12)]
+    hits = sum(any(one.p_value < 0.05 for one in found.slices) for found in low)
+    assert hits <= 2
+
+
+def test_exemplars_are_the_rows_that_changed() -> None:
+    """Each with its number in the user's file, the answers by name, and the right one."""
+    given = rows()
+    exemplars = exemplars_of(given)
+    changed = np.flatnonzero(given.before != given.after)
+    assert sorted(one.row for one in exemplars) == sorted(int(2 * i) for i in changed)
+    assert all(one.before != one.after for one in exemplars)
+    assert {one.truth for one in exemplars} <= {"no", "yes"}
+    found = find(given)
+    assert found.lost is not None
+    assert found.gained is not None
+    assert found.lost + found.gained == len(exemplars)
+
+
+def test_without_targets_change_is_what_counts() -> None:
+    """Nothing is called lost where nobody knows who is right."""
+    given = rows()
+    bare = dataclasses.replace(given.raw, labels=Labels(None, given.raw.labels.groups))
+    found = find(dataclasses.replace(given, raw=bare))
+    assert (found.lost, found.gained) == (None, None)
+    assert "changed" in found.harm
+
+
+def test_too_few_rows_are_refused() -> None:
+    """A slice of a handful of rows is no finding."""
+    with pytest.raises(DataError, match="at least 80"):
+        find(rows(60))
+
+
+def test_slices_become_columns_of_the_next_data(tmp_path: Path) -> None:
+    """The new file has a yes/no column that means what the slice says; lines name it as a group."""
+    found = find(rows())
+    next_rows = rows(500, seed=1).raw.table
+    frame = pd.DataFrame({name: list(values) for name, values in next_rows.columns.items()})
+    frame.to_parquet(tmp_path / "next.parquet")
+    added = add_slices(found, tmp_path / "next.parquet", tmp_path / "out.parquet")
+    made = pd.read_parquet(tmp_path / "out.parquet")
+    first = next(one for one in found.slices if one.certifiable)
+    inside = np.logical_and.reduce([holds(c, next_rows) for c in first.conditions])
+    assert ((made[first.name] == "yes") == inside).all()
+    assert inside.any()
+    lines = config_lines(found, ("site",))
+    assert all(f'"{name}"' in lines for name in added)
+    with pytest.raises(UsageError, match="new file"):
+        add_slices(found, tmp_path / "next.parquet", tmp_path / "out.parquet")
+
+
+def test_confidence_can_not_be_a_group() -> None:
+    """Data alone does not tell how sure the original is."""
+    with pytest.raises(DataError, match="data alone"):
+        holds(Condition("", "sure below", 0.8), rows(100).raw.table)
+    with pytest.raises(DataError, match="no column `gone`"):
+        holds(Condition("gone", "is", "x"), rows(100).raw.table)
