@@ -4,8 +4,14 @@
 
 `outcomes.npz` is what a certification wrote (`release/outcomes.npz`): its rows are dealt to ten sites at
 random, each site counts its own, the counts are added, and the claims are compared with those of the
-rows in one place. The counts travel in the open here: hiding each site's from whoever adds them is a
-matter of secure aggregation (flower's SecAgg+), which this example does not do.
+rows in one place. So the counts of a site travel in the open. To hide them from whoever adds them:
+
+    python examples/federated_certification.py outcomes.npz counts.npz
+    FLWR_TELEMETRY_ENABLED=0 flower/bin/python examples/federated_secagg_plus.py counts.npz summed.npz
+    python examples/federated_certification.py outcomes.npz counts.npz summed.npz
+
+The first line writes the sites' counts, the second (flower, in an environment of its own) adds them
+under SecAgg+, the third judges that sum.
 """
 
 from __future__ import annotations
@@ -35,8 +41,14 @@ def part(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
     )
 
 
-def main(path: Path) -> int:
-    """Gives 0 if the sites' counts lead to the claims of the pooled rows."""
+def main(path: Path, written: str = "", added: str = "") -> int:
+    """Gives 0 if the sites' counts lead to the claims of the pooled rows.
+
+    Args:
+        path: outcomes of a certification.
+        written: file that gets the counts of each site; empty for none.
+        added: file with their sum, which is then judged; empty to add them here.
+    """
     whole = load_outcomes(path)
     tested = tuple(m for m in whole.rules.members if m.recipe in whole.candidates)
     whole = dataclasses.replace(whole, rules=dataclasses.replace(whole.rules, members=tested))
@@ -45,10 +57,16 @@ def main(path: Path) -> int:
     told = [count_site(part(whole, np.flatnonzero(home == s)), cells) for s in range(SITES)]
     for number, site in enumerate(told, 1):
         print(
-            f"site {number}: sends {site.counts.size} whole numbers, for {site.counts.sum()} rows"
+            f"site {number}: sends {site.counts.size} whole numbers, for {site.counts[0, 0].sum()} rows"
         )
     titles = {member.recipe: member.recipe[:12] for member in tested}
-    together, alone = conclude(pooled(summed(told)), titles), conclude(whole, titles)
+    if written and not added:
+        np.savez(written, counts=np.stack([site.counts for site in told]))
+    total = summed(told)
+    if added:
+        with np.load(added) as file:
+            total = dataclasses.replace(total, counts=file["counts"])
+    together, alone = conclude(pooled(total), titles), conclude(whole, titles)
     for claim in together.tested[0].claims:
         print(
             f"{claim.metric} of {claim.group}: {claim.verdict} (n = {claim.n}, p = {claim.p_value})"
@@ -58,4 +76,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1])))
+    raise SystemExit(main(Path(sys.argv[1]), *sys.argv[2:4]))
