@@ -136,7 +136,8 @@ def grouped_table(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     targets = (age + 8 * (sex == "m") + random.normal(0, 5, n) > 44).astype(np.int64)
     table = DataFrame({"age": age, "sex": sex})
     encode = make_column_transformer(
-        (OneHotEncoder(sparse_output=False), ["sex"]), remainder="passthrough"
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["sex"]),
+        remainder="passthrough",
     )
     live = make_pipeline(encode, LogisticRegression(max_iter=500)).fit(table, targets)
     folder = tmp_path_factory.mktemp("grouped_table")

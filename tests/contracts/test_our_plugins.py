@@ -176,3 +176,18 @@ def test_guardrail_contract(tmp_path: Path) -> None:
     small, large = (np.full((1, FEATURES), value, np.float32) for value in (0.5, 5.0))
     settings = {"range": {"x": [0, 1]}}
     contracts.check_guardrail("input_limits", model, settings, {"x": small}, {"x": large})
+
+
+VALUES = {
+    "image": np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8),
+    "text": "The quick brown fox jumps over the lazy dog, again and again.",
+    "signal": np.random.default_rng(0).normal(size=4000),
+}
+
+
+@pytest.mark.parametrize("name", registry.names("transformations"))
+def test_transformation(name: str) -> None:
+    """It changes a copy, the same way for one seed, and imports nothing heavy."""
+    value = VALUES[registry.get("transformations", name).takes]
+    changed = contracts.check_transformation(name, value)
+    assert not np.array_equal(changed, value)

@@ -370,6 +370,27 @@ def check_guardrail(
     ensure(same, "it changed the request")
 
 
+def check_transformation(name: str, value: Any, settings: Settings | None = None) -> Any:
+    """Changes one value of one row, the same way for one seed, and leaves the given one alone.
+
+    Returns:
+        The changed value.
+    """
+    check_import_is_light("transformations", name)
+    plugin = registry.get("transformations", name)
+    ensure(plugin.name == name, f"`name` is {plugin.name!r}, its entry point says {name!r}")
+    defaults = {key: allowed.default for key, allowed in plugin.settings().items()}
+    before = np.array(value, copy=True) if isinstance(value, np.ndarray) else value
+    made = [
+        plugin.apply(value, {**defaults, **(settings or {})}, np.random.default_rng(7))
+        for _ in range(2)
+    ]
+    ensure(bool(np.array_equal(before, value)), "it changed the value that it was given")
+    ensure(bool(np.array_equal(made[0], made[1])), "one seed gave two results")
+    ensure(type(made[0]) is type(value), "it gave back a value of another kind")
+    return made[0]
+
+
 def _contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -170,10 +170,10 @@ def test_rows_without_groups_or_labels_are_refused(
     model, splits = adult
     bare: Any = dataclasses.replace(splits.fitting, group_digest="")
     with pytest.raises(CandidateFailed, match="no groups"):
-        made((model, dataclasses.replace(splits, fitting=bare)), tmp_path, Step("reweighing"))
+        made((model, dataclasses.replace(splits, fitting=bare)), tmp_path / "0", Step("reweighing"))
     none: Any = dataclasses.replace(splits.fitting, target_digest="")
-    with pytest.raises(CandidateFailed, match="no"):
-        made((model, dataclasses.replace(splits, fitting=none)), tmp_path, Step("reweighing"))
+    with pytest.raises(CandidateFailed, match="learns from labels"):
+        made((model, dataclasses.replace(splits, fitting=none)), tmp_path / "1", Step("reweighing"))
     few = dataclasses.replace(splits.fitting, rows=dataclasses.replace(splits.fitting.rows, n=20))
     with pytest.raises(CandidateFailed, match="too few"):
-        made((model, dataclasses.replace(splits, fitting=few)), tmp_path, Step("reweighing"))
+        made((model, dataclasses.replace(splits, fitting=few)), tmp_path / "2", Step("reweighing"))
