@@ -74,6 +74,11 @@ class Claim:
     rows_needed: int = 0
     reason: str = ""
 
+    @property
+    def only_shown(self) -> bool:
+        """Whether it is of a metric in `report`: nothing was asked, so nothing is open."""
+        return not self.gates and not self.margin
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

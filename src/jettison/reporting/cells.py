@@ -111,7 +111,7 @@ def claim_worst(record: RunRecord, claim: Claim) -> str:
 
 def claim_margin(record: RunRecord, claim: Claim) -> str:
     """The largest drop allowed; none for a metric that is only reported."""
-    if claim.grade == "C" and not claim.margin:
+    if claim.only_shown:
         return MISSING
     return margin_text(claim.margin, unit_of(record, claim.metric))
 
@@ -123,4 +123,6 @@ def claim_rows(claim: Claim) -> str:
 
 def claim_words(claim: Claim) -> str:
     """The verdict of a claim; whether it gates."""
+    if claim.only_shown:
+        return f"shown only (grade {claim.grade})"
     return claim.verdict if claim.gates else f"{claim.verdict}, does not gate"

@@ -50,7 +50,9 @@ def standing_of(
 
 def _shipped(record: RunRecord) -> Standing:
     if record.certificate.status == "certified":
-        open_groups = [c.group for c in record.certificate.claims if c.verdict != "held"]
+        open_groups = [
+            c.group for c in record.certificate.claims if c.verdict != "held" and not c.only_shown
+        ]
         detail = f"Not certified: {', '.join(open_groups)}." if open_groups else ""
         return Standing("ships, certified", detail, "ships", 0)
     return Standing("ships, NOT certified", sentence(record.certificate.reason), "open", 0)

@@ -83,8 +83,9 @@ def _certificate(record: RunRecord) -> Tile:
     certificate = record.certificate
     kinds = {"certified": "ships", "failed": "bad", "uncertified": "open"}
     if certificate.status == "certified":
-        held = sum(claim.verdict == "held" for claim in certificate.claims)
-        note = f"{held} of {len(certificate.claims)} claims held"
+        asked = [claim for claim in certificate.claims if not claim.only_shown]
+        held = sum(claim.verdict == "held" for claim in asked)
+        note = f"{held} of {len(asked)} claims held"
     else:
         note = sentence(certificate.reason)
     words = {"certified": "certified", "failed": "failed", "uncertified": "NOT certified"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -156,14 +157,15 @@ def _parts(outcomes: Outcomes, requirement: Requirement) -> Iterator[_Part]:
 
 
 def _reported(outcomes: Outcomes, metric: str, candidate: Array) -> Iterator[Claim]:
-    """Shows a metric that no test certifies: the whole, then each group found."""
+    """Shows a metric without a test of it: the whole, then each group found."""
     shown = Requirement(metric, 0.0, 0.0)
     groups = sorted(outcomes.masks().items())
     for name, rows in ((OVERALL, outcomes.whole()), *groups):
         column = column_of(name, outcomes.groups)
         part = _Part(name, rows, 0.0, gates=False, listed=False, column=column)
-        # Any margin does: this kind of metric has no test.
-        judgement = judge(_paired(outcomes, metric, part, candidate), 1.0)
+        paired = _paired(outcomes, metric, part, candidate)
+        # As a kind that has no test it is never more than shown; then any margin does.
+        judgement = judge(dataclasses.replace(paired, kind="reported_only"), 1.0)
         yield _claim(outcomes, shown, part, judgement, candidate)
 
 

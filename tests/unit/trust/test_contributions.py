@@ -112,6 +112,20 @@ def test_reported_metrics_are_shown_and_never_gate() -> None:
     assert judged.verdict == "held"
 
 
+def test_any_metric_can_be_reported() -> None:
+    """A metric that has a test is shown as one that has none: nothing was asked of it."""
+    for metric in ("accuracy", "nll", "f1"):
+        judged = judge_candidate(outcomes_of("auc", reported=(metric,)), "close")
+        shown = next(claim for claim in judged.claims if claim.metric == metric)
+        assert (shown.gates, shown.grade, shown.p_value) == (False, "C", None)
+        assert shown.only_shown
+        assert shown.baseline is not None
+        assert shown.candidate is not None
+        sign = -1.0 if metric == "nll" else 1.0
+        assert shown.estimate == pytest.approx(sign * (shown.baseline - shown.candidate), abs=1e-12)
+        assert judged.verdict == "held"
+
+
 def test_outcomes_give_the_same_claims_again(tmp_path: Path) -> None:
     """Saved and loaded, every figure of every claim is the same to the last digit."""
     for outcomes in (outcomes_of("f1", reported=("r2",)), outcomes_of("accuracy")):
