@@ -18,6 +18,7 @@ from jettison.domain.record import file_digest
 from jettison.domain.rows import Batch
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.graphs.onnx_kernels import Kernel, SavedGraph
 from jettison.graphs.onnx_layers import PLACES, Layer, quantizable_layers
 from jettison.graphs.onnx_prepare import prepare_graph
 from jettison.graphs.onnx_storage import read_light
@@ -128,8 +129,10 @@ def layer_distances(model: Model, fitting: FittingData, bench: Workbench) -> Lay
             piece.memory("sensitivity", PER_CHANNEL),
             lambda: piece.trials(per_channel=PER_CHANNEL),
         )
+    saved = SavedGraph(Path(model.artifact.path))
+    # Preparing merges operators, and writes a name of its own behind the first of them.
     losses = {
-        one.layer: {"int8": one.distance}
+        saved.find(Kernel(one.layer, "", 0.0)) or one.layer: {"int8": one.distance}
         for one in found
         if one.distance is not None and math.isfinite(one.distance)
     }

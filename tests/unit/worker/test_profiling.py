@@ -73,17 +73,19 @@ def test_each_layer_of_a_module_has_a_loss_for_each_way(
 def test_each_layer_of_a_graph_has_a_measured_distance(
     fitting: FittingData, tmp_path: Path
 ) -> None:
-    """An ONNX graph is run with one layer at a time in 8 bits."""
+    """An ONNX graph is run with one layer at a time in 8 bits, also where two operators merge."""
     import onnx
 
     random = np.random.default_rng(1)
     weights = {
         "a": random.normal(size=(8, 16)).astype(np.float32),
+        "bias": random.normal(size=16).astype(np.float32),
         "b": random.normal(size=(16, 3)).astype(np.float32),
     }
     nodes = [
         onnx.helper.make_node("MatMul", ["input", "a"], ["h"], name="first"),
-        onnx.helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        onnx.helper.make_node("Add", ["h", "bias"], ["s"], name="shift"),
+        onnx.helper.make_node("Relu", ["s"], ["r"], name="relu"),
         onnx.helper.make_node("MatMul", ["r", "b"], ["y"], name="second"),
     ]
     graph = onnx.helper.make_graph(
