@@ -159,14 +159,24 @@ def assess_run(folder: Path, data: DataSection | None, request: Request) -> Asse
 
 
 def hidden_rows(run: Path, ledger: str) -> RowSet | None:
-    """The rows under the seal of a run, while no look at them was charged; `None` where all may be
-    used: there is no seal, or it has been opened and its rows are spent.
+    """The rows under the seal of a run, as long as they may still certify something.
+
+    That is while no look at them was charged, and under a plan of several looks until they were
+    revealed. `None` where all rows may be used.
+
+    Raises:
+        CheckFailed: if the ledger can't be read.
     """
     path = run / SEALED_ROW_SET
     if not path.exists():
         return None
-    rows = unpack(path.read_bytes())
-    return rows if Ledger.at(ledger).spent(rows) is None else None
+    rows, book = unpack(path.read_bytes()), Ledger.at(ledger)
+    looks = book.looks_at(rows)
+    told = {entry.look for entry in book.entries() if entry.kind == "revealed"}
+    several = any(len(str(look.facts.get("plan", "")).split()) > 1 for look in looks)
+    if looks and (not several or any(look.digest in told for look in looks)):
+        return None
+    return rows
 
 
 def original_of(record: RunRecord) -> tuple[Variant | None, tuple[str, ...]]:

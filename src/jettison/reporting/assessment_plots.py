@@ -18,6 +18,7 @@ from jettison.reporting.plotly_figure import (
     layout_of,
     middle,
 )
+from jettison.reporting.quantities import percent
 
 MOST_GROUPS = 30
 LINES = 4
@@ -132,25 +133,10 @@ def reliability_plot(record: Assessment) -> Plot | None:
             "hoverinfo": "skip",
         }
     ]
-    for colour, group in zip(_COLOURS, drawn, strict=False):
-        ends = [(100 * b.share, 100 * b.low, 100 * b.high) for b in bins[group]]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": escaped(middle(own_name(column, group))),
-                "x": [100 * b.score for b in bins[group]],
-                "y": [value for value, _, _ in ends],
-                "error_y": error_bars(ends, colour),
-                "line": {"color": colour, "width": 1.5},
-                "marker": {"color": colour, "size": 7},
-                "hovertext": [
-                    f"{escaped(group)}<br>score {b.score:.1%}, happened {b.share:.1%}<br>n = {b.n:,}"
-                    for b in bins[group]
-                ],
-                "hoverinfo": "text",
-            }
-        )
+    traces += [
+        _reliability_line(bins[group], middle(own_name(column, group)), colour)
+        for colour, group in zip(_COLOURS, drawn, strict=False)
+    ]
     happened = (
         f"share that is {record.positive}, %" if record.positive else "share that is right, %"
     )
@@ -162,6 +148,25 @@ def reliability_plot(record: Assessment) -> Plot | None:
         {"data": traces, "layout": layout_of(axis("mean score, %"), axis(happened))},
         400,
     )
+
+
+def _reliability_line(bins: list[ReliabilityBin], name: str, colour: str) -> dict[str, Any]:
+    ends = [(100 * b.share, 100 * b.low, 100 * b.high) for b in bins]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": escaped(name),
+        "x": [100 * b.score for b in bins],
+        "y": [value for value, _, _ in ends],
+        "error_y": error_bars(ends, colour),
+        "line": {"color": colour, "width": 1.5},
+        "marker": {"color": colour, "size": 7},
+        "hovertext": [
+            f"{escaped(name)}<br>score {percent(b.score)}, happened {percent(b.share)}<br>n = {b.n:,}"
+            for b in bins
+        ],
+        "hoverinfo": "text",
+    }
 
 
 def _line(x: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from jettison.assessment.subjects import Request, assess_model, hidden_rows
 from jettison.domain.configuration import Configuration, DataSection, ModelSection
 from jettison.errors import DataError, UsageError
 from jettison.trust.ledger import Charge, Ledger
-from jettison.trust.row_sets import common_rows, pack, row_set
+from jettison.trust.row_sets import pack, row_set
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,21 @@ def test_rows_under_an_unopened_seal_are_left_out(place):
     rows = row_set(digests)
     ledger.charge(Charge("c", hashlib.sha256(b"d").hexdigest(), "o", 0.05, rows))
     assert hidden_rows(place / "run", str(place / "ledger")) is None
-    assert common_rows(rows, rows) == 100
+
+
+def test_rows_of_several_looks_stay_hidden_until_they_are_revealed(tmp_path):
+    """After one of two declared looks the rows may still certify; a reveal retires them."""
+    rows = row_set([hashlib.sha256(bytes([i])).hexdigest() for i in range(50)])
+    sealed = tmp_path / "run/work/data/sealed"
+    sealed.mkdir(parents=True)
+    (sealed / "row_set.npy").write_bytes(pack(rows))
+    ledger = Ledger(tmp_path / "ledger")
+    look = ledger.charge(
+        Charge("c", hashlib.sha256(b"d").hexdigest(), "o", 0.025, rows, plan=(0.5, 0.5))
+    )
+    assert hidden_rows(tmp_path / "run", str(tmp_path / "ledger")) is not None
+    ledger.reveal(look.entry)
+    assert hidden_rows(tmp_path / "run", str(tmp_path / "ledger")) is None
 
 
 def test_no_data_and_no_groups_are_refused(place):
