@@ -109,9 +109,11 @@ def _leaves(matrix: Array, harmed: Array) -> list[tuple[int, ...]]:
             if met:
                 paths.append(tuple(sorted(met)))
             return
-        # A condition that is not met is left out: «not this» is no plain name of a slice.
-        walk(int(fitted.children_left[node]), met)
-        walk(int(fitted.children_right[node]), (*met, int(fitted.feature[node])))
+        chosen = int(fitted.feature[node])
+        # «Not this» is no plain name: another condition says it («below» for «at least»), or none.
+        opposite = np.flatnonzero((matrix != matrix[:, [chosen]]).all(axis=0))[:1]
+        walk(int(fitted.children_left[node]), (*met, *(int(c) for c in opposite)))
+        walk(int(fitted.children_right[node]), (*met, chosen))
 
     walk(0, ())
     return paths

@@ -105,7 +105,7 @@ class LabellingHandler(BaseHTTPRequestHandler):
             if not isinstance(given, dict):
                 raise ValueError("an answer is a small JSON object")
         except ValueError as error:
-                self._json(400, {"error": str(error)})
+            self._json(400, {"error": str(error)})
             return None
         return given
 
