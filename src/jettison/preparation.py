@@ -25,6 +25,7 @@ from jettison.errors import CandidateFailed, UsageError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import load, plan, split
 from jettison.pipeline import profile as profiling
+from jettison.trust.audit_record import open_trail
 from jettison.trust.labelling import labelling_obstacle
 from jettison.trust.permissions import untrained
 
@@ -89,6 +90,7 @@ def prepare(
         live: a model object in place of `configuration.model.source`.
         live_data: columns in place of `configuration.data.source`.
     """
+    open_trail(configuration)  # A key that can't be used is told before anything is measured.
     watch = Stopwatch()
     work = Path(configuration.output) / "work"
     work.mkdir(parents=True, exist_ok=True)

@@ -52,3 +52,17 @@ def test_a_run_can_be_followed_and_signed_off(
     broken = jettison("audit", "forged")
     assert broken.returncode == 5
     assert "was changed after it was written" in broken.stderr
+
+    leaked = jettison(
+        "leak", "jettison-run", "--members", str(small.data), "--non-members", str(small.data)
+    )
+    assert leaked.returncode == 0, leaked.stderr
+    assert "rows lie under an unopened seal" in leaked.stdout
+    assert "No difference" in leaked.stdout
+    hiding = jettison("privacy", str(small.data), "--quasi", "site", "--k", "500")
+    assert hiding.returncode == 5
+    assert "smallest class (k): 200" in hiding.stdout
+    forgotten = jettison("forget", "jettison-run", "--where", "site=north", "--delete")
+    assert forgotten.returncode == 0, forgotten.stderr
+    assert not (run / "work" / "data").exists()
+    assert "removed 200 row(s)" in jettison("audit", "jettison-run").stdout
