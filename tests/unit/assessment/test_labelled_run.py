@@ -1,0 +1,222 @@
+"""A run that waits for labels: one look, blind rows, answers once, the claims of full labelling."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from jettison import machine
+from jettison.assessment.label_files import write_answers
+from jettison.assessment.labelled_run import Labelling, conclude_labelling, open_labelling
+from jettison.domain.certificate import Certificate, Requirement
+from jettison.domain.configuration import Configuration, DataSection, ModelSection
+from jettison.domain.device import ServingProfile
+from jettison.domain.jobs import Variant
+from jettison.domain.measurement import Measurement
+from jettison.domain.model import Artifact
+from jettison.domain.profile import Profile
+from jettison.domain.progress import Silent
+from jettison.domain.recipe import Candidate, Recipe, SearchSpace, Step
+from jettison.domain.record import digest, to_json
+from jettison.domain.run import RunRecord, Trial
+from jettison.errors import CheckFailed, DataError, SealRefused, UsageError
+from jettison.pipeline.certify import (
+    CertificationRequest,
+    Contender,
+    certify,
+    plan_certification,
+    uncertified_certificate,
+)
+from jettison.pipeline.load import load_model
+from jettison.pipeline.split import load_data
+from jettison.trust.labelling import UNLABELLED, as_labelled, save_pending
+from jettison.trust.ledger import Ledger
+
+RUNTIME, SERVING = Step("onnx_runtime"), ServingProfile((1,), (1.0,), threads=1)
+ROWS, SEALED = 1000, slice(300, 1000)
+
+
+def write_model(path: Path, weights: np.ndarray) -> None:
+    """One layer of three classes."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["scores"])],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+class Waiting:
+    """A run folder whose certification rows have labels or not, and its truth."""
+
+    def __init__(self, place: Path, *, labelled: bool) -> None:
+        rng = np.random.default_rng(0)
+        weights = rng.normal(size=(8, 3)).astype(np.float32)
+        write_model(place / "model.onnx", weights)
+        x = rng.normal(size=(ROWS, 8)).astype(np.float32)
+        noise = rng.normal(0, 0.5, (ROWS, 3))
+        label = (x @ weights + noise).argmax(axis=1)
+        site = np.where(np.arange(ROWS) % 2 == 0, "north", "south")
+        parts = {"fitting": slice(0, 50), "selection": slice(50, 300), "certification": SEALED}
+        for name, rows in parts.items():
+            known = {} if name == "certification" and not labelled else {"label": label[rows]}
+            np.savez(place / f"{name}.npz", x=x[rows], site=site[rows], **known)
+        self.truth, self.run = label[SEALED], place / "run"
+        work = self.run / "work"
+        files = {name: str(place / f"{name}.npz") for name in parts}
+        data = DataSection(inputs=("x",), target="label", groups=("site",), **files)
+        section = ModelSection(str(place / "model.onnx"), "classification")
+        model = load_model(section, work / "model")
+        self.splits = load_data(data, model, work / "data")
+        (work / "rounded").mkdir()
+        write_model(work / "rounded" / "model.onnx", np.round(weights * 2) / 2)
+        artifact = Artifact.of("onnx_file", work / "rounded", ("model.onnx",))
+        rounded = dataclasses.replace(model, artifact=artifact)
+        recipe = Recipe((Step("round"),), RUNTIME)
+        asked = (Requirement("accuracy", 0.3, 0.3),)
+        configuration = Configuration(
+            section,
+            data,
+            serving=SERVING,
+            requirements=asked,
+            output=str(self.run),
+            ledger=str(place / "ledger"),
+        )
+        assert self.splits.certification is not None
+        contender = Contender(
+            Variant(recipe.digest, rounded, RUNTIME), recipe.digest, "rounded", 2.0
+        )
+        self.request = CertificationRequest(
+            Variant("baseline", model, RUNTIME),
+            {},
+            (contender,),
+            None,
+            self.splits.certification,
+            asked,
+            digest(configuration),
+            SERVING,
+            configuration.ledger,
+            str(work / "certify"),
+        )
+        device = machine.describe_device()
+        measured = Measurement(recipe.digest, "claim", (), device)
+        record = RunRecord(
+            "undecided",
+            "It waits.",
+            "",
+            configuration,
+            model,
+            Profile(device, SERVING, (), (), 1e9, 0.02, 1),
+            SearchSpace((), {}, {}, (), ()),
+            None,
+            measured,
+            (Trial(0, recipe, "complete", "", Candidate(recipe, rounded, ()), measured, 1.0),),
+            {recipe.digest: measured},
+            (recipe.digest,),
+            recipe.digest,
+            uncertified_certificate(UNLABELLED),
+            0.02,
+            {},
+            "jettison optimize",
+            "2026-01-01T00:00:00+00:00",
+        )
+        (self.run / "run.json").write_text(to_json(record))
+
+    def open(self) -> Labelling:
+        """What waits, with the plan frozen first."""
+        if not (Path(self.request.folder) / "pending.json").exists():
+            plan = plan_certification(as_labelled(self.request))
+            assert plan.possible, plan.reason
+            save_pending(self.request, plan, self.splits.fitting.rows)
+        return open_labelling(self.run, Silent())
+
+    def answered(self, labelling: Labelling) -> Path:
+        """The right answers, in a file."""
+        path = self.run / "answers.csv"
+        write_answers({t.row: str(self.truth[t.row]) for t in labelling.tasks}, path)
+        return path
+
+
+def blind(certificate: Certificate) -> list[str]:
+    """Claims without each model's own accuracy, which few labels can't tell."""
+    return [
+        to_json(dataclasses.replace(c, baseline=None, candidate=None)) for c in certificate.claims
+    ]
+
+
+def test_few_labels_give_the_claims_of_all(tmp_path: Path) -> None:
+    """From the user's files to the certificate, byte for byte."""
+    (tmp_path / "few").mkdir()
+    (tmp_path / "full").mkdir()
+    few = Waiting(tmp_path / "few", labelled=False)
+    labelling = few.open()
+    assert 0 < len(labelling.tasks) < 350
+    assert labelling.classes == ("0", "1", "2")
+    assert set(labelling.tasks[0].values) == {"x"}
+    result = conclude_labelling(labelling, few.answered(labelling))
+    full = certify(Waiting(tmp_path / "full", labelled=True).request)
+    assert result.certificate.status == "certified"
+    assert blind(result.certificate) == blind(full.certificate)
+    assert f"labelled {len(labelling.tasks)} of the" in result.certificate.assumptions[-1]
+
+
+def test_one_look_and_one_answer(tmp_path: Path) -> None:
+    """Asking again opens nothing; answers that can't be used spend nothing; a second is refused."""
+    waiting = Waiting(tmp_path, labelled=False)
+    labelling = waiting.open()
+    again = waiting.open()
+    assert [t.row for t in again.tasks] == [t.row for t in labelling.tasks]
+    ledger = Ledger.at(waiting.request.ledger)
+    assert [e.kind for e in ledger.entries()] == ["look", "opened", "asked"]
+    path = waiting.answered(labelling)
+    good = path.read_text()
+    path.write_text(good.replace(",0\n", ",7\n"))
+    with pytest.raises(DataError, match="'7'"):
+        conclude_labelling(labelling, path)
+    path.write_text(good[: len(good) // 2])
+    with pytest.raises(DataError, match="without a label"):
+        conclude_labelling(labelling, path)
+    path.write_text(good)
+    conclude_labelling(labelling, path)
+    with pytest.raises(SealRefused, match="have their certificate already"):
+        conclude_labelling(labelling, path)
+
+
+def test_what_was_kept_can_not_be_changed(tmp_path: Path) -> None:
+    """Neither the outputs of the look nor the list of rows that need a label."""
+    waiting = Waiting(tmp_path, labelled=False)
+    labelling = waiting.open()
+    path = waiting.answered(labelling)
+    fewer = dataclasses.replace(labelling.asked, wanted=labelling.asked.wanted[:-1])
+    with pytest.raises(CheckFailed, match="recorded something else"):
+        conclude_labelling(
+            dataclasses.replace(labelling, asked=fewer, tasks=labelling.tasks[:-1]),
+            _without_last(path),
+        )
+    kept = next(Path(waiting.request.folder, "label", "baseline").glob("*.npy"))
+    np.save(kept, np.zeros((700, 3), dtype=np.float32))
+    with pytest.raises(CheckFailed, match="were changed after the look"):
+        conclude_labelling(labelling, waiting.answered(labelling))
+
+
+def _without_last(path: Path) -> Path:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    return path
+
+
+def test_a_moved_run_is_refused_before_the_look(tmp_path: Path) -> None:
+    """Its paths lead elsewhere; nothing is charged."""
+    waiting = Waiting(tmp_path, labelled=False)
+    moved = tmp_path / "moved"
+    waiting.run.rename(moved)
+    with pytest.raises(UsageError, match="don't move a run"):
+        open_labelling(moved, Silent())
+    assert not Ledger.at(waiting.request.ledger).exists
