@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from jettison.domain.extension_points import (
         CostMetric,
         EncoderKind,
-        Exporter,
         Format,
-        Guardrail,
         Loader,
         QualityMetric,
         Runtime,
         Technique,
-        Transformation,
     )
+    from jettison.domain.outer_points import Exporter, Guardrail, Transformation
 
 Family = Literal[
     "techniques",

@@ -13,8 +13,8 @@ from pathlib import Path
 from jettison import registry
 from jettison.domain.bundle import Manifest
 from jettison.domain.exports import ExportJob, ExportSetting, SettingValue
-from jettison.domain.extension_points import Exporter
 from jettison.domain.files import replace_folder
+from jettison.domain.outer_points import Exporter
 from jettison.domain.traits import TRAITS
 from jettison.errors import CheckFailed, ConfigError, UsageError
 from jettison.pipeline.verify import Opened, open_for_serving

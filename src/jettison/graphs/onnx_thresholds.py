@@ -32,7 +32,7 @@ def with_thresholds(graph: Any, output: str, group: str, thresholds: Mapping[str
         CandidateFailed: if the graph does not have that input or output in a form that is known.
     """
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     made = onnx.ModelProto()
     made.CopyFrom(graph)
@@ -48,47 +48,51 @@ def with_thresholds(graph: Any, output: str, group: str, thresholds: Mapping[str
         node.output[:] = [before if name == output else name for name in node.output]
         node.input[:] = [before if name == output else name for name in node.input]
 
-    def name(what: str) -> str:
-        return f"{PREFIX}{what}"
-
-    constants = {"half": 0.5, "one": 1.0}
-    made.graph.initializer.extend(
-        numpy_helper.from_array(np.array(value, dtype=number), name(what))
-        for what, value in constants.items()
-    )
-    table = np.array([[value - 0.5] for value in thresholds.values()], dtype=np.float32)
-    made.graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array([1], dtype=np.int64), name("second")),
-            numpy_helper.from_array(np.array([-1, len(table)], dtype=np.int64), name("shape")),
-            numpy_helper.from_array(table, name("table")),
-        ]
-    )
-    cast = given.type.tensor_type.elem_type
-    made.graph.node.extend(
-        [
-            *_lookup(read, group, thresholds),
-            helper.make_node("Cast", [name("found")], [name("moved")], to=cast),
-            helper.make_node("Add", [name("moved"), name("half")], [name("at")]),
-            helper.make_node("Gather", [before, name("second")], [name("score")], axis=1),
-            helper.make_node("Greater", [name("score"), name("at")], [name("above")]),
-            helper.make_node("Div", [name("score"), name("at")], [name("share")]),
-            helper.make_node("Mul", [name("share"), name("half")], [name("lower")]),
-            helper.make_node("Sub", [name("score"), name("at")], [name("beyond")]),
-            helper.make_node("Sub", [name("one"), name("at")], [name("left")]),
-            helper.make_node("Div", [name("beyond"), name("left")], [name("part")]),
-            helper.make_node("Mul", [name("part"), name("half")], [name("rest")]),
-            helper.make_node("Add", [name("rest"), name("half")], [name("upper")]),
-            helper.make_node(
-                "Where", [name("above"), name("upper"), name("lower")], [name("made")]
-            ),
-            helper.make_node("Sub", [name("one"), name("made")], [name("other")]),
-            helper.make_node("Concat", [name("other"), name("made")], [output], axis=1),
-        ]
-    )
+    made.graph.initializer.extend(_constants(thresholds, number))
+    kind = given.type.tensor_type.elem_type
+    made.graph.node.extend([*_lookup(read, group, thresholds), *_formula(before, output, kind)])
     if not any(entry.domain == "ai.onnx.ml" for entry in made.opset_import):
         made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
     return made
+
+
+def _constants(thresholds: Mapping[str, float], number: Any) -> list[Any]:
+    from onnx import numpy_helper
+
+    values = {
+        "half": np.array(0.5, dtype=number),
+        "one": np.array(1.0, dtype=number),
+        "second": np.array([1], dtype=np.int64),
+        "shape": np.array([-1, len(thresholds)], dtype=np.int64),
+        "table": np.array([[value - 0.5] for value in thresholds.values()], dtype=np.float32),
+    }
+    return [numpy_helper.from_array(value, PREFIX + what) for what, value in values.items()]
+
+
+def _formula(before: str, output: str, kind: int) -> list[Any]:
+    """Nodes of `moved`: from the scores before and each row's threshold to the output."""
+    from onnx import helper
+
+    def node(operator: str, inputs: str, target: str, **settings: int) -> Any:
+        names = [PREFIX + part for part in inputs.split()]
+        return helper.make_node(operator, names, [PREFIX + target], **settings)
+
+    return [
+        node("Cast", "found", "moved", to=kind),
+        node("Add", "moved half", "at"),
+        helper.make_node("Gather", [before, f"{PREFIX}second"], [f"{PREFIX}score"], axis=1),
+        node("Greater", "score at", "above"),
+        node("Div", "score at", "share"),
+        node("Mul", "share half", "lower"),
+        node("Sub", "score at", "beyond"),
+        node("Sub", "one at", "left"),
+        node("Div", "beyond left", "part"),
+        node("Mul", "part half", "rest"),
+        node("Add", "rest half", "upper"),
+        node("Where", "above upper lower", "made"),
+        node("Sub", "one made", "other"),
+        helper.make_node("Concat", [f"{PREFIX}other", f"{PREFIX}made"], [output], axis=1),
+    ]
 
 
 def _lookup(read: Any, group: str, thresholds: Mapping[str, float]) -> list[Any]:

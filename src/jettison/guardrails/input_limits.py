@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jettison.domain.extension_points import GuardrailCheck
 from jettison.domain.model import Model, TensorSpec
+from jettison.domain.outer_points import GuardrailCheck
 from jettison.domain.recipe import Refusal
 from jettison.domain.rows import Array, Batch
 from jettison.errors import ConfigError

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from jettison import registry
-from jettison.domain.extension_points import GuardrailCheck
 from jettison.domain.model import Model
+from jettison.domain.outer_points import GuardrailCheck
 from jettison.domain.rows import Batch
 from jettison.errors import ConfigError, RequestRefused
 

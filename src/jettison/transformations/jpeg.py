@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jettison.domain.extension_points import Taken
+from jettison.domain.outer_points import Taken
 from jettison.domain.recipe import IntegerRange, Ranges
 from jettison.domain.record import Settings
 

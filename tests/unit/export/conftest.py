@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from jettison.domain.certificate import Certificate
 from jettison.domain.encoder import Encoder
 from jettison.domain.exports import ExportJob
-from jettison.domain.extension_points import Exporter
 from jettison.domain.model import Artifact, Model
+from jettison.domain.outer_points import Exporter
 from jettison.domain.record import from_json
 from jettison.domain.run import RunRecord
 from jettison.export import exporting

@@ -13,8 +13,9 @@ import numpy as np
 from jettison import registry
 from jettison.domain.contexts import Context
 from jettison.domain.encoder import Encoder
-from jettison.domain.extension_points import Example, Taken, Transformation
+from jettison.domain.extension_points import Example
 from jettison.domain.model import Model
+from jettison.domain.outer_points import Taken, Transformation
 from jettison.domain.ranges import describe, within
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array

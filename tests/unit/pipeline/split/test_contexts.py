@@ -11,7 +11,7 @@ import pytest
 
 from jettison.domain.configuration import DataSection
 from jettison.domain.contexts import Context
-from jettison.domain.extension_points import Taken
+from jettison.domain.outer_points import Taken
 from jettison.domain.splits import Splits
 from jettison.errors import DataError
 from jettison.pipeline.split import load_data
