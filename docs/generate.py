@@ -1,4 +1,4 @@
-"""Writes the generated pages: configuration.md, results.md. Run: make docs."""
+"""Writes the generated pages: configuration, results, claims. Run: make docs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any
 
 from docs import pruning_tables
 from jettison import config
+from jettison.claims import showing
+from jettison.claims.catalogue import Answer
+from jettison.domain.device import Device
+from jettison.domain.record import from_json
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -60,6 +64,14 @@ def results_page() -> str:
         if path.exists():
             parts.append(section(title, name, json.loads(path.read_text())))
     return "\n".join(parts)
+
+
+def claims_page() -> str:
+    """What is commonly said, and what was measured of it."""
+    stored = json.loads((RESULTS / "claims.json").read_text())
+    answers = [from_json(Answer, json.dumps(answer)) for answer in stored["answers"]]
+    device = from_json(Device, json.dumps(stored["device"]))
+    return showing.page(answers, device, stored["date"])
 
 
 def section(title: str, name: str, stored: Mapping[str, Any]) -> str:
@@ -127,6 +139,7 @@ def main() -> None:
     """Writes both pages."""
     (DOCS / "configuration.md").write_text(config.render_reference())
     (DOCS / "results.md").write_text(results_page())
+    (DOCS / "claims.md").write_text(claims_page())
     pruning = DOCS / "pruning.md"
     pruning.write_text(pruning_tables.fill(pruning.read_text()))
     print("wrote docs/configuration.md and docs/results.md, and the tables of docs/pruning.md")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from jettison.domain.recipe import Recipe, Step
 from jettison.domain.record import digest
 from jettison.domain.run import GAIN
 from jettison.domain.splits import FittingData
-from jettison.errors import UsageError
+from jettison.errors import MissingDependency, UsageError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import load, measure, split
 
@@ -33,11 +33,13 @@ class Bench:
         folder: for networks and what is made of them.
         launches: fresh processes of every variant.
         max_seconds: of one comparison, while others disturb it.
+        readings: what was measured already, by experiment and settings.
     """
 
     folder: Path
     launches: int = 5
     max_seconds: float = 120.0
+    readings: dict[str, Reading] = field(default_factory=dict)
 
 
 def compare(bench: Bench, settings: Mapping[str, Any]) -> Reading:
@@ -69,6 +71,37 @@ def compare(bench: Bench, settings: Mapping[str, Any]) -> Reading:
     measured = _measured(bench, variants, serving, cost)
     notes = [change.what for change in made.log]
     return _reading(measured["candidate"], cost + GAIN, OVERALL, "; ".join(notes))
+
+
+def library_default(bench: Bench, settings: Mapping[str, Any]) -> Reading:
+    """As `compare`, for what ONNX Runtime's `quantize_dynamic` makes with its default arguments.
+
+    Args:
+        bench: where.
+        settings: `baseline` and `cost`.
+
+    Raises:
+        MissingDependency: without onnxruntime.
+        CandidateFailed: if the model that it makes can't be run.
+    """
+    try:
+        from onnxruntime.quantization import quantize_dynamic
+    except ImportError as error:
+        raise MissingDependency(
+            "onnxruntime is not installed; run: pip install 'jettison[cpu]'"
+        ) from error
+    first = _load(bench, settings["baseline"])
+    place = bench.folder / f"{digest(dict(settings['baseline']))[:16]}-dynamic"
+    place.mkdir(parents=True, exist_ok=True)
+    file = Path(first.artifact.folder) / "model.onnx"
+    quantize_dynamic(file, place / "model.onnx")
+    section = ModelSection(str(place / "model.onnx"), task="classification")
+    second = load.load_model(section, place / "loaded")
+    home = Step(registry.home_runtime(first.traits).name)
+    variants = [Variant("baseline", first, home), Variant("candidate", second, home)]
+    cost = str(settings["cost"])
+    measured = _measured(bench, variants, ServingProfile(), cost)
+    return _reading(measured["candidate"], cost + GAIN, OVERALL)
 
 
 def batching(bench: Bench, settings: Mapping[str, Any]) -> Reading:

@@ -14,7 +14,7 @@ from jettison.errors import UsageError
 
 OPSET = 17
 CHANNELS, PIXELS, CLASSES = 3, 32, 10
-LENGTH = 64
+LENGTH, NUMBERS = 64, 1024
 
 
 class _Draft:
@@ -77,14 +77,15 @@ def convolutional(path: Path, width: int = 64, zeros: float = 0.0) -> Path:
 
 
 def dense(path: Path, width: int = 1024, zeros: float = 0.0) -> Path:
-    """Four square matrices of `width`, then scores of 10 classes: at one row, memory is all."""
+    """1,024 numbers, four matrices of `width`, scores of 10 classes: at one row, memory is all."""
     draft = _Draft(zeros)
-    value = "x"
+    value, before = "x", NUMBERS
     for _ in range(4):
-        value = draft.node("MatMul", value, draft.weight(width, width, fan_in=width))
+        value = draft.node("MatMul", value, draft.weight(before, width, fan_in=before))
         value = draft.node("Relu", value)
+        before = width
     value = draft.node("MatMul", value, draft.weight(width, CLASSES, fan_in=width))
-    return draft.save(value, (width,), path)
+    return draft.save(value, (NUMBERS,), path)
 
 
 def encoder(path: Path, width: int = 256, layers: int = 6, zeros: float = 0.0) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ def tensorrt(bench: Bench, settings: Mapping[str, Any]) -> Reading:
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "compare": costs.compare,
+    "library_default": costs.library_default,
     "batching": costs.batching,
     "batch_mates": costs.batch_mates,
     "accuracy_drop": digits.accuracy_drop,
@@ -52,6 +54,14 @@ def run_claim(claim: Claim, bench: Bench, tell: Callable[[str], None] = lambda _
     return answer(claim, tuple(found))
 
 
+def _measured(case: Case, bench: Bench) -> Reading:
+    """The reading of a case; two claims about the same thing are measured once."""
+    key = f"{case.experiment} {json.dumps(case.settings, sort_keys=True)}"
+    if key not in bench.readings:
+        bench.readings[key] = EXPERIMENTS[case.experiment](bench, case.settings)
+    return bench.readings[key]
+
+
 def _run(claim: Claim, case: Case, bench: Bench) -> Found:
     if case.experiment not in EXPERIMENTS:
         raise UsageError(
@@ -59,7 +69,7 @@ def _run(claim: Claim, case: Case, bench: Bench) -> Found:
             f"{', '.join(sorted(EXPERIMENTS))}"
         )
     try:
-        reading = EXPERIMENTS[case.experiment](bench, case.settings)
+        reading = _measured(case, bench)
     except (MissingDependency, CandidateFailed, ModelError) as error:
         return Found(case.condition, "cannot be run", None, str(error))
     return Found(case.condition, judge_case(claim, reading), reading, reading.note)
