@@ -72,7 +72,9 @@ def pair_of(folder: Path, recipe: str = "") -> Pair:
                 f"the model {one.artifact.path} is gone: the work folder of this run was moved or "
                 "removed; run `jettison optimize` again"
             )
-    return Pair(record, original, candidate, _selection(model, work / "data"), _right(work))
+    return Pair(
+        record, original, candidate, encoded_rows(model, work / "data", "selection"), _right(work)
+    )
 
 
 def _trial(record: RunRecord, recipe: str, folder: Path) -> Trial:
@@ -89,14 +91,19 @@ def _trial(record: RunRecord, recipe: str, folder: Path) -> Trial:
     return built[wanted[0]]
 
 
-def _selection(model: Model, data: Path) -> Rows:
-    folder = data / "selection"
+def encoded_rows(model: Model, data: Path, use: str) -> Rows:
+    """The encoded `fitting` or `selection` rows of a run, as they lie in its work folder.
+
+    Raises:
+        DataError: if they are gone.
+    """
+    folder = data / use
     names = tuple(spec.name for spec in model.inputs)
     try:
         n = len(np.load(folder / f"{names[0]}.npy", mmap_mode="r", allow_pickle=False))
     except OSError as error:
         raise DataError(
-            f"the selection rows in {folder} can't be read ({error}); run `jettison optimize` again"
+            f"the {use} rows in {folder} can't be read ({error}); run `jettison optimize` again"
         ) from error
     rows = Rows(str(folder.absolute()), names, n)
     if (folder / f"{LENGTHS}.npy").exists():

@@ -80,6 +80,31 @@ def redteam(
     _finish(guard_judging.certify_red_team(before, after, margins, out, ledger), out)
 
 
+def fit_guardrail(
+    run: Annotated[Path, typer.Argument(help="Folder of a run (the `output` of jettison.toml).")],
+    rate: Annotated[
+        float, typer.Option(help="Largest share of rows like the data refused.")
+    ] = 0.02,
+    confidence: Confidence = 0.95,
+    out: Annotated[Path | None, typer.Option(help="File to write (RUN/novelty.npz).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the projections.")] = 7,
+) -> None:
+    """Fit the guardrail that refuses requests unlike the data, at a bounded rate."""
+    from jettison.assessment.guard_fitting import fit_guardrail as fit
+
+    found = fit(run, rate=rate, confidence=confidence, out=out, seed=seed)
+    print(
+        f"score fitted on {found.fitting:,} fitting rows; limit set on {found.selection:,} selection "
+        f"rows, of which it refuses {found.refused:,}"
+    )
+    print(
+        f"with {100 * confidence:g} % confidence at most {100 * found.refused_at_most:.3g} % of rows "
+        f"like these are refused (asked for: {100 * rate:g} %)"
+    )
+    print(f"wrote {found.path}; in the file of guardrails, with the name that is served:")
+    print(f'[NAME.out_of_distribution]\nfitted = "{found.path}"')
+
+
 def _finish(found: PairedCertificate, out: Path) -> None:
     """Prints a certificate, and ends with its exit code."""
     from jettison.reporting.quantities import change, margin_text, percent
