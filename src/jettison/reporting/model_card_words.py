@@ -18,7 +18,8 @@ NOT_STATED = "Not stated by the owner."
 GOVERNANCE = {
     "purpose": "Purpose",
     "lawful_basis": "Lawful basis",
-    "consent": "Consent",
+    "consent": "Column that tells consent",
+    "consent_statement": "How consent was given",
     "allowed_uses": "Allowed uses",
 }
 """Keys of `data` that say why rows may be used -> how the card calls them."""

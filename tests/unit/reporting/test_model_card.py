@@ -227,3 +227,16 @@ def test_the_hub_reads_the_results() -> None:
     assert results is not None
     assert [(r.metric_type, r.metric_value) for r in results] == [("accuracy", 0.8755)]
     assert data.model_name == "magika"
+
+
+def test_why_the_rows_may_be_used_is_told() -> None:
+    """Purpose and lawful basis of the configuration stand on the card; what is missing is said."""
+    record = records.improved()
+    data = dataclasses.replace(
+        record.configuration.data, purpose="Sorting mails", allowed_uses=("selection",)
+    )
+    configuration = dataclasses.replace(record.configuration, data=data)
+    text = render_card(dataclasses.replace(record, configuration=configuration))
+    assert "- Purpose: Sorting mails." in text
+    assert "- Allowed uses: selection." in text
+    assert "- Lawful basis: not stated." in text
