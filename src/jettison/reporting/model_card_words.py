@@ -36,18 +36,13 @@ class Marked:
 def headline(record: RunRecord, trial: Trial | None, sources: Sources) -> Marked:
     """The gain in the cost, as it was claimed."""
     gain = gain_of(record, trial, the_cost(record)) if trial is not None else None
-    if trial is None or gain is None:
+    # In brackets beside a badge, a figure that is no claim would be read as one.
+    if trial is None or gain is None or gain.tier != "claim" or gain.estimate.state != "ok":
         return Marked("")
     name = plain_name(the_cost(record)).capitalize()
     words = f"{name}: {cells.gain_words(record, gain)} than the original ({cells.gain_note(gain)})."
-    measured = record.claims.get(trial.recipe.digest)
-    if gain.tier == "claim" and measured is not None:
-        place = measured.estimates.index(gain.estimate)
-        where = pointer("claims", trial.recipe.digest, "estimates", place)
-    else:
-        ranking = trial.ranking.estimates if trial.ranking is not None else ()
-        place = ranking.index(gain.estimate)
-        where = pointer("trials", record.trials.index(trial), "ranking", "estimates", place)
+    measured = record.claims[trial.recipe.digest].estimates
+    where = pointer("claims", trial.recipe.digest, "estimates", measured.index(gain.estimate))
     return Marked(words, sources.run("G", "gain", where))
 
 

@@ -240,3 +240,12 @@ def test_why_the_rows_may_be_used_is_told() -> None:
     assert "- Purpose: Sorting mails." in text
     assert "- Allowed uses: selection." in text
     assert "- Lawful basis: not stated." in text
+
+
+def test_a_noisy_gain_is_no_headline() -> None:
+    """What the machine was too busy to tell is not repeated as a figure at the top."""
+    record = records.noisy()
+    shipped = next(t for t in record.trials if t.recipe.digest == records.STATIC.digest)
+    text = render_card(dataclasses.replace(record, shipped=shipped.recipe.digest))
+    assert "× faster" not in text.split("## Intended use")[0]
+    assert "1.54× faster" in render_card(records.improved()).split("## Intended use")[0]
