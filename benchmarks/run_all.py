@@ -13,6 +13,7 @@ SCRIPTS = (
     ("minilm", "embeddings"),
     ("minilm", "sentiment"),
     ("certification",),
+    ("certification_looks",),
     ("pruning_solver",),
     ("pruning_mlpnet", "--resume"),
     ("pruning_resnet20_h100", "--every", "5", "--seeds", "1", "--sparsities", "0.7"),

@@ -46,6 +46,7 @@ TITLES = {
     "startup": "Start-up",
     "trial_shares": "Where the time of a search goes",
     "certification": "Error rates and power of the certificate",
+    "certification-looks": "F1, AUC, word error rate at the margin; lives of many looks",
     "serving": "The server beside its peers",
     "protocol_cost": "What each layer of the server costs",
     "soak": "The server at twice its capacity",
