@@ -19,6 +19,9 @@ PROPOSALS = (
 
 def found_parts(found: Found, config_lines: str) -> tuple[RenderableType, ...]:
     """The answer, the surest rows that changed, the slices, and what certifies them."""
+    if not found.slices:
+        nothing = "No slice with more harm was found; with few changed rows that says little."
+        return Text(_answer(found)), _exemplars(found), Text(nothing, style="dim")
     return (
         Text(_answer(found)),
         _exemplars(found),
