@@ -125,7 +125,8 @@ def _measured(conditions: tuple[Condition, ...], met: Array, harmed: Array) -> S
     others, rest = int((~inside).sum()), int(harmed[~inside].sum())
     if not n or not others:
         return None
-    test = stats.fisher_exact([[k, n - k], [rest, others - rest]], alternative="greater")
+    counts = np.array([[k, n - k], [rest, others - rest]])
+    test = stats.fisher_exact(counts, alternative="greater")
     interval = wilson_interval(k, n)
     low, high = float(interval.low), float(interval.high)
     return Slice("", conditions, n, k, k / n, low, high, rest / others, float(test.pvalue))

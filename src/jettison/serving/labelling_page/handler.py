@@ -6,7 +6,7 @@ import base64
 import json
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from jettison.errors import UsageError
@@ -84,7 +84,7 @@ class LabellingHandler(BaseHTTPRequestHandler):
 
     def _name(self) -> str | None:
         """What is asked for under the token; answers itself where that is not allowed."""
-        host = f"{self.server.server_address[0]!s}:{self.server.server_address[1]}"
+        host = "{}:{}".format(*cast(tuple[str, int], self.server.server_address))
         origin = self.headers.get("origin")
         # Another site that makes its name lead here sends its own name as host.
         if self.headers.get("host") != host or origin not in (None, f"http://{host}"):
