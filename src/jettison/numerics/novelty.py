@@ -219,7 +219,8 @@ def _kept(batch: Batch, name: str) -> Array:
     values = batch[name]
     mask = batch.get(MASK)
     if mask is not None and mask.shape == values.shape:
-        return mask != 0
+        kept: Array = mask != 0
+        return kept
     return np.ones(values.shape, dtype=bool)
 
 
