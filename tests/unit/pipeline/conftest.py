@@ -238,6 +238,12 @@ def record_of(
     return record, candidate
 
 
+@pytest.fixture
+def make_record(digits: Digits) -> Callable[[Certificate], tuple[RunRecord, Candidate]]:
+    """Makes the record of a run that ships the harmless copy, and its candidate."""
+    return partial(record_of, digits)
+
+
 @dataclass(frozen=True)
 class Shipped:
     """A certified run and its bundle; tests copy the bundle before they change it."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jettison.domain.record import from_json, to_json
+from jettison.domain.record import file_digest, from_json, to_json
 from jettison.errors import CheckFailed, UsageError
 from jettison.pipeline.certify import CertificationRequest, certify
+from jettison.pipeline.emit import Cargo, emit
 from jettison.pipeline.reveal import reveal
+from jettison.pipeline.verify import verify
+from jettison.trust.bundle_layout import files_of, read_manifest
 from jettison.trust.ledger import Ledger
 from jettison.trust.looks import look_plan
-from jettison.trust.outcomes import load_outcomes
+from jettison.trust.outcomes import load_outcomes, save_outcomes
 
 MakeRequest = Callable[..., CertificationRequest]
 PLAN = look_plan(3)
@@ -75,6 +79,33 @@ def test_reveal_shows_every_look_and_retires_the_rows(make_request: MakeRequest)
     after = certify(with_looks(make_request(("harmless",))))
     assert after.certificate.status == "uncertified"
     assert "were shown" in after.certificate.reason
+
+
+def test_a_bundle_of_a_later_look_verifies(
+    make_request: MakeRequest, make_record: Any, digits: Any, tmp_path: Path
+) -> None:
+    """Verdicts are computed again at that look's share, and another share is found out."""
+    certify(with_looks(make_request(("damaged",))))
+    request = dataclasses.replace(with_looks(make_request(("harmless",))), reported=("agreement",))
+    result = certify(request)
+    shown = [claim for claim in result.certificate.claims if claim.metric == "agreement"]
+    assert [(claim.gates, claim.group) for claim in shown][:1] == [(False, "overall")]
+    record, candidate = make_record(result.certificate)
+    (tmp_path / "run.log").write_text("the log of the run\n")
+    cargo = Cargo(candidate, digits.fitting, result.outcomes, tmp_path / "run.log")
+    release = tmp_path / "release"
+    emit(record, cargo, release, request.ledger)
+    checks = " ".join(verify(release, "", request.ledger).checks)
+    assert "verdicts were computed again" in checks
+    assert "the ledger recorded the look" in checks
+    outcomes = load_outcomes(release / "outcomes.npz")
+    full = dataclasses.replace(outcomes, rules=dataclasses.replace(outcomes.rules, share=1.0))
+    save_outcomes(full, release / "outcomes.npz")
+    manifest = read_manifest(release)
+    files = {name: file_digest(release / name) for name in files_of(release)}
+    (release / "manifest.json").write_text(to_json(dataclasses.replace(manifest, files=files)))
+    with pytest.raises(CheckFailed, match=r"made at an error rate of 0\.05"):
+        verify(release, "", request.ledger)
 
 
 def test_reveal_without_anything_withheld_is_a_usage_error(tmp_path: Path) -> None:
