@@ -291,14 +291,10 @@ class Ledger:
         Raises:
             CheckFailed: if the ledger can't be read, or holds no such look.
         """
-        with self._locked():
-            entries = read_entries(self.folder)
-            looks = [e for e in entries if e.kind == "look"]
-            mine = next((e for e in looks if e.digest == entry), None)
-            if mine is None:
-                raise CheckFailed(f"the ledger {self.path} holds no look {entry[:12]}")
-            rows = self._rows_of(mine)
-            return tuple(e for e in looks if common_rows(rows, self._rows_of(e)))
+        mine = self.find("look", entry)
+        if mine is None:
+            raise CheckFailed(f"the ledger {self.path} holds no look {entry[:12]}")
+        return self.looks_at(self._rows_of(mine))
 
     def looks_at(self, rows: RowSet) -> tuple[Entry, ...]:
         """All looks that share a row with these, in order.
