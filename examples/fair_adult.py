@@ -21,7 +21,7 @@ import jettison as jt
 
 WORDS = ["workclass", "marital-status", "occupation", "relationship"]
 NUMBERS = ["age", "education-num", "hours-per-week"]
-TRAINING, SEARCH, SEALED = 4000, 1500, 8000
+TRAINING, SEARCH, SEALED = 4000, 1500, 6000
 
 
 def table(path: Path) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def main(data: Path, output: Path) -> int:
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), WORDS),
         remainder="passthrough",
     )
-    forest = RandomForestClassifier(60, min_samples_leaf=5, random_state=0)
+    forest = RandomForestClassifier(30, min_samples_leaf=5, random_state=0)
     model = make_pipeline(encode, forest).fit(
         train[WORDS + NUMBERS][:TRAINING], train["income"][:TRAINING]
     )
@@ -57,6 +57,7 @@ def main(data: Path, output: Path) -> int:
         max_drop_group=0.1,
         data_options={"inputs": [*WORDS, *NUMBERS], "fitting_rows": TRAINING},
         search={"techniques": ["reweighing", "convert_sklearn"], "trials": 4},
+        serving={"batch_sizes": [64]},
         output=str(output),
         ledger=str(output / "ledger"),
     )
