@@ -97,7 +97,7 @@ def test_every_plugin_of_ours_is_tried() -> None:
     assert ours("formats") == set(FORMAT_ON)
     assert ours("encoders") == set(ENCODER_ON)
     assert ours("exports") == set(EXPORTS)
-    assert ours("guardrails") == {"input_limits"}
+    assert ours("guardrails") == {"input_limits", "out_of_distribution"}
 
 
 @pytest.mark.parametrize(("name", "on"), sorted(TECHNIQUE_ON.items()), indirect=["on"])

@@ -15,7 +15,10 @@ ROLES = {
     "structured": {"channel_pruning", "low_rank"},
     "mask": {"chita", "magnitude_pruning", "sparsegpt", "wanda"},
     "training": {"recover"},
+    "private training": {"recover_private"},
     "bits": {"half_precision", "int8_dynamic", "int8_static", "nncf_int8", "nncf_weight_only"},
+    "rows": {"balanced_calibration"},
+    "mitigation": {"constraint_learner", "group_thresholds", "reweighing"},
     "conversion": {"convert_openvino", "convert_sklearn", "export_onnx", "transformer_fusion"},
 }
 """What each technique of ours does, told apart from the traits that it states."""
