@@ -45,6 +45,7 @@ class ConstraintLearner:
     adds: ClassVar[frozenset[str]] = frozenset()
     removes: ClassVar[frozenset[str]] = frozenset()
     conversion: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("sklearn", "skops", "fairlearn")
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:

@@ -30,6 +30,7 @@ class Reweighing:
     adds: ClassVar[frozenset[str]] = frozenset()
     removes: ClassVar[frozenset[str]] = frozenset()
     conversion: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("sklearn", "skops")
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:
