@@ -16,7 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from jettison import registry
+from jettison.assessment.finding import FOLDER as FINDING
+from jettison.assessment.labelled_run import FOLDER as LABELLING
 from jettison.assessment.subjects import RELEASE, SEALED_ROW_SET
+from jettison.domain.disk_faults import explained
 from jettison.domain.extension_points import Encoded, Example
 from jettison.domain.files import exclusive_lock
 from jettison.domain.record import from_json
@@ -29,7 +32,7 @@ from jettison.pipeline.split.files import with_files
 from jettison.pipeline.split.labelling import text_of
 from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file
-from jettison.trust.audit import Trail
+from jettison.trust.audit import Trail, read_trail
 from jettison.trust.audit_record import open_trail
 from jettison.trust.bundle_layout import MANIFEST, PROBES
 from jettison.trust.ledger import Ledger
@@ -39,6 +42,10 @@ from jettison.trust.row_sets import RowSet, common_rows, row_set, unpack
 
 USES = ("fitting", "selection", "certification")
 WORK = "work"
+
+BESIDE = (LABELLING, FINDING, "changes.html", "changes.json", "novelty.npz")
+"""What else in a run's folder shows rows, or was computed from them: written by `label`, `find`,
+`explain-changes` and `fit-guardrail`. What they wrote elsewhere (`--out`) stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Touched:
         looks: lines of the ledger that looked at any of them.
         results: certificates and bundles that rest on these looks: kind, digest, status.
         probes: of the rows, those stored in the bundle of the run, with the model's answers.
-        removed: folders that were removed.
+        removed: folders and files that were removed.
         recompute: what must be made again, one sentence each.
     """
 
@@ -77,7 +84,7 @@ def forget(run: Path, column: str, value: str, *, delete: bool = False) -> Touch
     Raises:
         UsageError: if the folder is no run, or its rows were given in Python.
         DataError: if no row has the value, or a file can't be read.
-        CheckFailed: if the ledger is broken.
+        CheckFailed: if the ledger is broken, or the audit trail (nothing is removed then).
     """
     record = _record(run)
     tables = _tables(record, column, value)
@@ -215,12 +222,19 @@ def _remove(
     """Removes all copies of rows and all that was computed from them, and says so in the trail."""
     # The untouched model stays; outputs and fitted models in there were computed from the rows.
     work = sorted(p for p in (run / WORK).glob("*") if p.is_dir() and p.name != "model")
-    removed = [str(folder) for folder in work]
-    with exclusive_lock(run / ".lock", f"another jettison run is using {run}"):
-        for folder in work:
-            shutil.rmtree(folder)
-        trail = open_trail(record.configuration)
-        Trail(run / trail.path.name, trail.who, trail.signer).append(
+    found = [*work, *(run / name for name in BESIDE if (run / name).exists())]
+    removed = [str(path) for path in found]
+    with (
+        explained(f"forgetting rows of the run in {run}", run),
+        exclusive_lock(run / ".lock", f"another jettison run is using {run}"),
+    ):
+        trail = _writable_trail(run, record)
+        for path in found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        trail.append(
             "forgotten",
             {
                 "who": pseudonym(f"{column}={value}"),
@@ -230,3 +244,13 @@ def _remove(
             },
         )
     return tuple(removed)
+
+
+def _writable_trail(run: Path, record: RunRecord) -> Trail:
+    """The trail of the run, checked before anything is removed: what is removed must be told."""
+    named = open_trail(record.configuration)
+    trail = Trail(run / named.path.name, named.who, named.signer)
+    read_trail(trail.path)
+    with open(trail.path, "ab"):
+        pass
+    return trail

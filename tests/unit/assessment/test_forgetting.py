@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from jettison.assessment.forgetting import forget
-from jettison.domain.configuration import DataSection
+from jettison.domain.configuration import AuditSection, DataSection
 from jettison.domain.record import from_json, to_json
 from jettison.domain.run import RunRecord
-from jettison.errors import DataError, UsageError
+from jettison.errors import CheckFailed, DataError, UsageError
 from jettison.pipeline.split import load_data
 from jettison.trust.audit import AUDIT, read_trail
 from jettison.trust.ledger import Charge, Ledger
@@ -66,10 +66,19 @@ def test_every_row_is_somewhere_once(run: Path) -> None:
 def test_copies_go_and_the_rest_stays(run: Path) -> None:
     """No encoded row is left; ledger, bundle and the user's file are as they were."""
     (run / "work" / "model").mkdir()
+    shown = ("label", "find", "changes.html", "changes.json", "novelty.npz")
+    (run / "label" / "pictures").mkdir(parents=True)
+    (run / "label" / "pictures" / "3-1.png").write_bytes(b"a face")
+    (run / "find").mkdir()
+    for name in ("label/to_label.csv", "label/answers.csv", "find/changed.csv"):
+        (run / name).write_text("row,name\n3,Ada\n")
+    for name in ("changes.html", "changes.json", "novelty.npz"):
+        (run / name).write_text("Ada")
     ledger = Ledger.at(run.parent / "ledger")
     before = (ledger.path.read_bytes(), (run / "release" / "manifest.json").read_bytes())
     found = forget(run, "patient", "7", delete=True)
-    assert [Path(p).name for p in found.removed] == ["data"]
+    assert [Path(p).name for p in found.removed] == ["data", *shown]
+    assert not any((run / name).exists() for name in shown)
     assert [p.name for p in (run / "work").iterdir()] == ["model"]
     assert before == (ledger.path.read_bytes(), (run / "release" / "manifest.json").read_bytes())
     assert ledger.entries()
@@ -77,6 +86,24 @@ def test_copies_go_and_the_rest_stays(run: Path) -> None:
     assert event.kind == "forgotten"
     assert str(event.facts["who"]).startswith("p-")
     assert sum(forget(run, "patient", "7").copies.values()) == 0
+
+
+def test_what_can_not_be_told_is_not_removed(run: Path) -> None:
+    """With a broken trail, or a signing key that is gone, every copy stays where it is."""
+    (run / "label").mkdir()
+    (run / AUDIT).write_text("{}\n")
+    with pytest.raises(CheckFailed, match="line 1"):
+        forget(run, "patient", "7", delete=True)
+    (run / AUDIT).unlink()
+    record = from_json(RunRecord, (run / "run.json").read_bytes())
+    signed = dataclasses.replace(
+        record.configuration, audit=AuditSection(key=str(run / "gone.pem"))
+    )
+    (run / "run.json").write_text(to_json(dataclasses.replace(record, configuration=signed)))
+    with pytest.raises(UsageError, match=r"gone\.pem"):
+        forget(run, "patient", "7", delete=True)
+    assert (run / "work" / "data").is_dir()
+    assert (run / "label").is_dir()
 
 
 def test_what_names_no_row_is_refused(run: Path, tmp_path: Path) -> None:
