@@ -60,7 +60,7 @@ def _key() -> bytes:
     except OSError as error:
         raise UsageError(
             f"the key of this account, {path}, can't be read or made ({error}); make its folder "
-            "writable, or set XDG_STATE_HOME"
+            "writable, or set XDG_STATE_HOME to a folder that is, on a disk that allows hard links"
         ) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(
@@ -77,7 +77,7 @@ def _key() -> bytes:
 def _make(path: Path) -> None:
     """Writes a new key under another name first, so that two processes end up with one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

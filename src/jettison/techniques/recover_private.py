@@ -84,6 +84,7 @@ class RecoverPrivate:
             learning_rate=float(asked["learning_rate"]),
             clip=float(asked["clip"]),
             seed=fitting.seed,
+            about=f"{model.artifact.digest} {fitting.rows.digest} {fitting.target_digest}",
         )
         module = bench.open(model).eval()
         wish = dataclasses.replace(RecoverySettings(epochs=plan.epochs), target="labels")

@@ -8,11 +8,13 @@ is handed to Opacus's optimiser. Importing this file imports torch and opacus.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from jettison.domain.local_key import keyed_digest
@@ -29,6 +31,11 @@ with warnings.catch_warnings():
 
 __all__ = ["PrivatePlan", "PrivatelyTrained", "train_privately"]
 
+TWISTER_WORDS = 624
+TWISTER_OFFSET = 24
+"""Where the words (32 bits in 8 bytes each) lie in the state of a generator of PyTorch on CPU,
+behind seed, words left, whether seeded, and place; the next draw stirs them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class PrivatePlan:
@@ -42,6 +49,7 @@ class PrivatePlan:
         learning_rate: of plain SGD without momentum.
         clip: largest norm of the gradient of one row.
         seed: with the key of this account, of the lots and the noise.
+        about: digests of the model and the rows, so that no two trainings share their noise.
     """
 
     epsilon: float
@@ -51,6 +59,7 @@ class PrivatePlan:
     learning_rate: float
     clip: float
     seed: int = 0
+    about: str = ""
 
     def check(self, n: int) -> None:
         """Checks what a person may have typed, for `n` rows.
@@ -224,6 +233,20 @@ def _row_gradients(module: Any, objective: Objective) -> Any:
 
 
 def _generator(plan: PrivatePlan, rows: Examples, purpose: str) -> Any:
-    """Random numbers that only this account can draw again: a known seed would undo the noise."""
+    """Random numbers that only this account can draw again: a known seed would undo the noise.
+
+    The whole state of the Mersenne twister is filled, for `manual_seed` would read 32 bits only.
+    """
     told = keyed_digest("private training", f"{purpose} {plan} {rows.n}")
-    return torch.Generator().manual_seed(int(told[:15], 16))
+    return _filled(bytes.fromhex(told))
+
+
+def _filled(secret: bytes) -> Any:
+    stretched = hashlib.shake_256(secret).digest(4 * TWISTER_WORDS)
+    words = np.frombuffer(stretched, "<u4").astype("<u8")
+    made = torch.Generator().manual_seed(0)
+    state = made.get_state()
+    end = TWISTER_OFFSET + 8 * TWISTER_WORDS
+    state[TWISTER_OFFSET:end] = torch.from_numpy(words.view(np.uint8).copy())
+    made.set_state(state)
+    return made

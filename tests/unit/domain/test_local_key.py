@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,25 @@ def test_a_key_that_others_may_read_or_that_is_cut_is_refused(key: Path) -> None
     key.write_bytes(b"short")
     with pytest.raises(UsageError, match="5 bytes in place of 32"):
         keyed_digest("pseudonym", "x")
+
+
+def test_a_part_left_by_a_killed_process_does_no_harm(key: Path) -> None:
+    """Numbers of processes come again; names of parts do not."""
+    key.parent.mkdir()
+    (key.parent / f".local.key.{os.getpid()}.part").touch()
+    assert len(keyed_digest("pseudonym", "x")) == 64
+
+
+def test_a_disk_without_hard_links_is_told_of(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is made by a link, which some disks refuse."""
+
+    def refuse(*given: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(UsageError, match="hard links"):
+        keyed_digest("pseudonym", "x")
+    assert not list(key.parent.iterdir())
 
 
 def test_a_relative_state_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

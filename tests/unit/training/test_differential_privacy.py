@@ -13,6 +13,8 @@ from jettison.errors import CandidateFailed
 from jettison.graphs.torch_examples import TensorExamples
 from jettison.training.differential_privacy import (
     PrivatePlan,
+    _filled,
+    _generator,
     _row_gradients,
     train_privately,
 )
@@ -54,7 +56,12 @@ class Digits(torch.nn.Module):
 
 @pytest.fixture(autouse=True)
 def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fixed key: what the tests find is not drawn anew each time."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    key = tmp_path / "state" / "jettison" / "local.key"
+    key.parent.mkdir(parents=True)
+    key.touch(mode=0o600)
+    key.write_bytes(bytes(range(32)))
 
 
 def network() -> Digits:
@@ -113,6 +120,27 @@ def test_the_noise_repeats_for_this_account_only(
     assert torch.equal(first, trained())
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
     assert not torch.equal(first, trained())
+
+
+def test_two_trainings_share_no_noise(examples: tuple[TensorExamples, TensorExamples]) -> None:
+    """The same plan for as many rows of other data draws other noise: none cancels in a pair."""
+    plans = [dataclasses.replace(PLAN, about=about) for about in ("one row", "another row")]
+    first, again, other = (
+        torch.randn(50, generator=_generator(plan, examples[0], "noise"))
+        for plan in (plans[0], plans[0], plans[1])
+    )
+    assert torch.equal(first, again)
+    assert not torch.isin(first, other).any()
+
+
+def test_all_bits_of_the_secret_count() -> None:
+    """Secrets that agree in any 32 bits give other noise, as independent as numbers can be."""
+    secrets = [bytes(28) + b"same", bytes(27) + b"\1same", b"\1" + bytes(27) + b"same"]
+    drawn = [torch.randn(2000, generator=_filled(secret)) for secret in secrets]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert abs(float(torch.corrcoef(torch.stack([drawn[one], drawn[other]]))[0, 1])) < 0.1
+    assert all(abs(float(numbers.mean())) < 0.1 for numbers in drawn)
+    assert all(0.9 < float(numbers.std()) < 1.1 for numbers in drawn)
 
 
 def test_gradients_of_single_rows_are_those_of_autograd(
