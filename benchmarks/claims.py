@@ -20,7 +20,11 @@ def main() -> None:
     """Runs the claims named, or all; earlier answers to the others stay in the file."""
     path = RESULTS / "claims.json"
     claims = catalogue.load_claims()
-    earlier = json.loads(path.read_text())["answers"] if path.exists() else []
+    stored = json.loads(path.read_text()) if path.exists() else None
+    here = to_plain(describe_device())
+    if stored is not None and stored["device"] != here and sys.argv[1:]:
+        sys.exit(f"{path} holds answers of another machine or other versions: run all claims")
+    earlier = stored["answers"] if stored is not None and sys.argv[1:] else []
     kept = {answer["claim"]["id"]: answer for answer in earlier}
     with tempfile.TemporaryDirectory() as folder:
         for claim in catalogue.chosen(claims, tuple(sys.argv[1:])):
@@ -30,7 +34,7 @@ def main() -> None:
             kept[claim.id] = to_plain(answer)
             print("  ", answer.verdict, flush=True)
     content = {
-        "device": to_plain(describe_device()),
+        "device": here,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "answers": [kept[claim.id] for claim in claims if claim.id in kept],
     }

@@ -19,7 +19,8 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 
 HEAD = """# Measured results
-Written by `make docs` from `benchmarks/results/*.json`; `make bench` measures them again. Losing
+Written by `make docs` from `benchmarks/results/*.json`; `make bench` measures the shorter ones again,
+and each section names its own script. Losing
 rows stay in. An interval in brackets is at 95 %; for a ratio of speeds it is over launches. *gain*
 is original / candidate: above 1 is better. Rows marked *noisy* were measured while something else
 used the machine, and support no claim.
@@ -54,7 +55,16 @@ TITLES = {
     "energy_h100": "The energy counter of an H100, read by jettison's meter",
     "batcher_overhead": "What the batcher costs",
     "quality_watch": "Watching quality: false alarms and delays",
+    "assess": "Assessment by group on four data sets",
+    "assess_speed": "How long an assessment takes",
+    "mitigation": "Mitigation beside fairlearn's own",
 }
+
+SCRIPTS = {
+    "pruning-resnet20": "pruning_resnet20_h100",
+    "pruning-resnet20-cpu": "pruning_resnet20",
+}
+"""Stored results whose script bears another name."""
 
 
 def results_page() -> str:
@@ -93,6 +103,8 @@ def section(title: str, name: str, stored: Mapping[str, Any]) -> str:
 
 def script(name: str) -> str:
     """The module that measures a stored result: the longest beginning of its name that is one."""
+    if name in SCRIPTS:
+        return SCRIPTS[name]
     parts = name.split("-")
     for count in range(len(parts), 0, -1):
         near = sorted(RESULTS.parent.glob(f"{'_'.join(parts[:count])}*.py"))

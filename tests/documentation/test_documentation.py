@@ -88,6 +88,16 @@ def test_the_results_page_is_current() -> None:
     assert (DOCS / "results.md").read_text() == results_page()
 
 
+def test_every_stored_result_is_shown() -> None:
+    """No result lies in benchmarks/results without a section; each section names a script that exists."""
+    from docs.generate import TITLES, script
+
+    stored = {path.stem for path in (ROOT / "benchmarks/results").glob("*.json")}
+    assert stored - {"claims"} <= set(TITLES)
+    for name in stored - {"claims"}:
+        assert (ROOT / f"benchmarks/{script(name)}.py").exists(), name
+
+
 def test_the_page_of_claims_is_current() -> None:
     """docs/claims.md shows what lies in benchmarks/results/claims.json, for every claim."""
     from docs.generate import claims_page

@@ -21,7 +21,7 @@ from jettison.domain.splits import Splits
 from jettison.errors import MissingDependency
 from jettison.pipeline import apply as applying
 from jettison.pipeline import load, measure, split
-from jettison.statistics import mean_interval
+from jettison.statistics import newcombe_interval
 
 TRAINED_ON = 600
 ROWS_FITTED = 256
@@ -42,8 +42,11 @@ def accuracy_drop(bench: Bench, settings: Mapping[str, Any]) -> Reading:
     model, splits = _digits(bench.folder / "digits")
     before = _right(bench, model, splits, settings.get("against", []))
     after = _right(bench, model, splits, settings.get("steps", []))
-    found = mean_interval(before - after)
-    return Reading(found.value, found.low, found.high, found.n, "held-out rows")
+    right, still = before > 0.5, after > 0.5
+    lost, won = int((right & ~still).sum()), int((~right & still).sum())
+    found = newcombe_interval(lost, won, int((right & still).sum()), len(right))
+    note = f"{lost} rows lost, {won} won"
+    return Reading(found.value, found.low, found.high, found.n, "held-out rows", note)
 
 
 @functools.lru_cache(maxsize=1)

@@ -21,7 +21,7 @@ class Reweighing:
 
     W(g, y) = P(g) P(y) / P(g, y) (2012, section 4.2). What prepares the columns stays as it is;
     the last part learns anew, so give the rows that the model was trained on as `data.fitting`.
-    The group is not read when the model answers. Setting: `columns` (of groups, separated by
+    The group is read when the model answers only if it was an input already. Setting: `columns` (of groups, separated by
     commas; empty for all, as intersections).
     """
 
