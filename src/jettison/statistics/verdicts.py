@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from jettison.statistics.bounded_means import MINIMUM_UNITS, bounded_mean_test
+from jettison.statistics.bounded_means import MINIMUM_UNITS, bounded_mean_test, guarded
 from jettison.statistics.judgement import (
     Grade,
     Judgement,
@@ -125,7 +125,7 @@ def _judge_mean(paired: Paired, margin: float, alpha: float) -> Judgement:
     short = ""
     if effective < MINIMUM_UNITS * (1 - 1e-9):
         short = f"{effective:.0f} units (by weight) are below the minimum of {MINIMUM_UNITS}"
-    test = bounded_mean_test(sample, margin, worst, alpha)
+    test = guarded(bounded_mean_test(sample, margin, worst, alpha), sample, margin, worst, alpha)
     verdict = "undecided" if short else verdict_of(test.p_value, test.harm_p_value, alpha)
     plan, deviation = planned_drop(sample.estimate, margin), float(sample.means.std())
     needed = partial(mean_rows_needed, margin, deviation, plan, worst, alpha)

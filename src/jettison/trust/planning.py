@@ -30,6 +30,7 @@ from jettison.statistics import (
     skewed_floor,
     skewed_rows_needed,
 )
+from jettison.statistics.bounded_means import needs_guard
 from jettison.statistics.linear_verdicts import MINIMUM_STRATUM
 from jettison.trust.contributions import column_of
 from jettison.trust.outcomes import describe_rows
@@ -267,6 +268,8 @@ def _rows(
         needed = max(floor, skewed_rows_needed(margin, deviation, drop, alpha))
     else:
         floor = max(MINIMUM_UNITS, mean_rows_needed(margin, 0.0, 0.0, worst, alpha))
+        if needs_guard(alpha):
+            floor = max(floor, floor_rows(margin / worst, alpha))
         deviation = math.sqrt(max(square - drop**2, 0.0))
         needed = mean_rows_needed(margin, deviation, drop, worst, alpha)
     return floor, None if needed >= IMPOSSIBLE else max(needed, floor)
