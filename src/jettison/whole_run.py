@@ -120,10 +120,14 @@ def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) ->
     Raises:
         DataError: for answers that are incomplete, unknown or doubled.
         SealRefused: if the certificate was made already.
-        CheckFailed: if anything was changed since the look.
+        CheckFailed: if anything was changed since the look, or the audit trail is broken.
+        UsageError: if the bundle has no place.
     """
     old, pending = labelling.record, labelling.pending
     audit = RunAudit(open_trail(old.configuration))
+    # The certificate is made once, so whatever would stop its bundle must show before.
+    audit.trail.check()
+    emit.check_place(Path(old.configuration.output) / "release")
     result = conclude_labelling(labelling, answers)
     audit.certified(result.certificate)
     trials = [old.trial_of(place.recipe) for place in pending.plan.order]

@@ -32,7 +32,7 @@ from jettison.pipeline.split.files import with_files
 from jettison.pipeline.split.labelling import text_of
 from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file
-from jettison.trust.audit import Trail, read_trail
+from jettison.trust.audit import Trail
 from jettison.trust.audit_record import open_trail
 from jettison.trust.bundle_layout import MANIFEST, PROBES
 from jettison.trust.ledger import Ledger
@@ -228,7 +228,9 @@ def _remove(
         explained(f"forgetting rows of the run in {run}", run),
         exclusive_lock(run / ".lock", f"another jettison run is using {run}"),
     ):
-        trail = _writable_trail(run, record)
+        named = open_trail(record.configuration)
+        trail = Trail(run / named.path.name, named.who, named.signer)
+        trail.check()
         for path in found:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -244,13 +246,3 @@ def _remove(
             },
         )
     return tuple(removed)
-
-
-def _writable_trail(run: Path, record: RunRecord) -> Trail:
-    """The trail of the run, checked before anything is removed: what is removed must be told."""
-    named = open_trail(record.configuration)
-    trail = Trail(run / named.path.name, named.who, named.signer)
-    read_trail(trail.path)
-    with open(trail.path, "ab"):
-        pass
-    return trail

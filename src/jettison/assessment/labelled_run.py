@@ -11,6 +11,7 @@ import numpy as np
 
 from jettison.assessment.label_files import LABEL, Task, read_answers, tasks_of, write_tasks
 from jettison.assessment.search_rows import read_record
+from jettison.domain.certificate import LedgerPosition
 from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.files import write_atomically
@@ -25,6 +26,7 @@ from jettison.pipeline.certify import CertificationResult, charge_look, conclude
 from jettison.pipeline.split.binding import fed_columns
 from jettison.pipeline.split.labelling import label_rows
 from jettison.pipeline.split.places import RawRows, read_again
+from jettison.trust.audit_record import RunAudit, open_trail
 from jettison.trust.labelling import (
     Pending,
     as_labelled,
@@ -114,7 +116,7 @@ def open_labelling(run: Path, progress: Progress) -> Labelling:
     raw = read_again(section, record.model, work / "data", "certification", labelled=False)
     place = work / "certify" / FOLDER
     if not (place / _ASKED).exists():
-        _look(pending, place, progress)
+        _look(pending, place, progress, RunAudit(open_trail(record.configuration)))
     asked = _read_asked(place)
     if asked.data != pending.certification.digest:
         raise SealRefused(
@@ -141,7 +143,8 @@ def conclude_labelling(labelling: Labelling, answers: Path) -> CertificationResu
         CheckFailed: if an output or the ledger was changed since the look.
     """
     pending, asked = labelling.pending, labelling.asked
-    given = read_answers(answers, [task.row for task in labelling.tasks], complete=True)
+    rows = [task.row for task in labelling.tasks]
+    given = read_answers(answers, rows, complete=True) if rows else {}
     place = Path(pending.folder) / FOLDER
     check_open(asked)
     n = asked.rows.n
@@ -203,12 +206,17 @@ def _check_place(record: RunRecord, run: Path) -> None:
         )
 
 
-def _look(pending: Pending, place: Path, progress: Progress) -> None:
+def _look(pending: Pending, place: Path, progress: Progress, audit: RunAudit) -> None:
     """Charges, opens, runs every model, and keeps its outputs on disk."""
     request = as_labelled(pending.request())
     place.mkdir(parents=True, exist_ok=True)
     progress.stage("certify")
+    audit.trail.check()
     rules, look = charge_look(request, pending.plan)
+    position = LedgerPosition(
+        str(Ledger.at(request.ledger).path), look.number, look.entry, look.alpha, look.looks
+    )
+    audit.looked(position, rules.digest, look.data)
     rows, known = open_seal(pending.certification, look)
     outputs: dict[str, dict[str, str]] = {}
     alone: dict[str, bool] = {}

@@ -66,7 +66,7 @@ def emit(record: RunRecord, cargo: Cargo, folder: Path, ledger: str = "") -> Bun
         UsageError: if the folder holds something else, or can't be written (read-only, no space).
         CheckFailed: if the candidate is not what the certificate is about, or its files changed.
     """
-    _check_place(folder)
+    _check_ours(folder)
     _check_subject(record.certificate, cargo.candidate)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
@@ -87,7 +87,22 @@ def emit(record: RunRecord, cargo: Cargo, folder: Path, ledger: str = "") -> Bun
     return Bundle(str(folder.absolute()), manifest)
 
 
-def _check_place(folder: Path) -> None:
+def check_place(folder: Path) -> None:
+    """Checks that a bundle may be written to a folder.
+
+    Raises:
+        UsageError: if the folder holds something else, or nothing can be written beside it.
+    """
+    _check_ours(folder)
+    probe = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        probe.mkdir(parents=True)
+        probe.rmdir()
+    except OSError as error:
+        raise UsageError(_unwritable(folder, error)) from error
+
+
+def _check_ours(folder: Path) -> None:
     """Refuses to replace what jettison has not written."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"{folder} is a file or a link; give a folder that doesn't exist yet")

@@ -94,6 +94,24 @@ class Trail:
     who: str = ""
     signer: Signer | None = field(default=None, repr=False)
 
+    def check(self) -> tuple[Event, ...]:
+        """Reads what stands there, and tries whether more can be written; nothing is.
+
+        For whoever does what can't be undone and must be told afterwards.
+
+        Raises:
+            CheckFailed: if what stands there is broken.
+            OSError: if nothing can be added.
+        """
+        events = read_trail(self.path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        there = self.path.exists()
+        with open(self.path, "ab"):
+            pass
+        if not there:
+            self.path.unlink()
+        return events
+
     def append(self, kind: str, facts: Mapping[str, Any]) -> Event:
         """Writes the next line; see `extend`."""
         return self.extend([(kind, facts)])[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jettison.domain.bundle import Bundle
-from jettison.domain.certificate import Certificate
+from jettison.domain.certificate import Certificate, LedgerPosition
 from jettison.domain.configuration import Configuration
 from jettison.domain.disk_faults import named
 from jettison.domain.model import Model
@@ -17,7 +17,7 @@ from jettison.domain.recipe import SearchSpace
 from jettison.domain.record import digest
 from jettison.domain.run import Trial
 from jettison.domain.splits import Splits
-from jettison.trust.audit import AUDIT, Trail
+from jettison.trust.audit import AUDIT, Trail, read_trail
 from jettison.trust.signing import read_signer
 
 
@@ -119,19 +119,26 @@ class RunAudit:
         ]
         self._tell("shortlisted", {"order": listed, "seal_may_open": opens})
 
+    def looked(self, position: LedgerPosition, order: str, data: str) -> None:
+        """One look; where labels come later it is told at once, and not a second time."""
+        before = read_trail(self.trail.path)
+        if any(e.kind == "looked" and e.facts.get("entry") == position.entry for e in before):
+            return
+        look = {
+            "ledger": position.ledger,
+            "entry": position.entry,
+            "number": position.look,
+            "alpha": position.alpha,
+            "order": order,
+            "data": data,
+        }
+        self._tell("looked", look)
+
     def certified(self, certificate: Certificate) -> None:
         """The look, if there was one, and the verdicts."""
         position = certificate.ledger
         if position is not None:
-            look = {
-                "ledger": position.ledger,
-                "entry": position.entry,
-                "number": position.look,
-                "alpha": position.alpha,
-                "order": certificate.order_digest,
-                "data": certificate.data_digest,
-            }
-            self._tell("looked", look)
+            self.looked(position, certificate.order_digest, certificate.data_digest)
         self._tell(
             "judged",
             {

@@ -34,8 +34,10 @@ from jettison.pipeline.certify import (
 )
 from jettison.pipeline.load import load_model
 from jettison.pipeline.split import load_data
+from jettison.trust.audit import AUDIT, read_trail
 from jettison.trust.labelling import UNLABELLED, as_labelled, save_pending
 from jettison.trust.ledger import Ledger
+from jettison.whole_run import certify_labelled
 
 RUNTIME, SERVING = Step("onnx_runtime"), ServingProfile((1,), (1.0,), threads=1)
 ROWS, SEALED = 1000, slice(300, 1000)
@@ -54,10 +56,15 @@ def write_model(path: Path, weights: np.ndarray) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
 
 
+def rounded_to(weights: np.ndarray, step: float) -> np.ndarray:
+    """Weights in whole steps; a step of 0 leaves them as they are."""
+    return weights if step == 0 else (np.round(weights / step) * step).astype(np.float32)
+
+
 class Waiting:
     """A run folder whose certification rows have labels or not, and its truth."""
 
-    def __init__(self, place: Path, *, labelled: bool) -> None:
+    def __init__(self, place: Path, *, labelled: bool, step: float = 0.5) -> None:
         rng = np.random.default_rng(0)
         weights = rng.normal(size=(8, 3)).astype(np.float32)
         write_model(place / "model.onnx", weights)
@@ -77,7 +84,7 @@ class Waiting:
         model = load_model(section, work / "model")
         self.splits = load_data(data, model, work / "data")
         (work / "rounded").mkdir()
-        write_model(work / "rounded" / "model.onnx", np.round(weights * 2) / 2)
+        write_model(work / "rounded" / "model.onnx", rounded_to(weights, step))
         artifact = Artifact.of("onnx_file", work / "rounded", ("model.onnx",))
         rounded = dataclasses.replace(model, artifact=artifact)
         recipe = Recipe((Step("round"),), RUNTIME)
@@ -175,6 +182,8 @@ def test_one_look_and_one_answer(tmp_path: Path) -> None:
     again = waiting.open()
     assert [t.row for t in again.tasks] == [t.row for t in labelling.tasks]
     ledger = Ledger.at(waiting.request.ledger)
+    (looked,) = read_trail(waiting.run / AUDIT)
+    assert (looked.kind, looked.facts["entry"]) == ("looked", ledger.entries()[0].digest)
     assert [e.kind for e in ledger.entries()] == ["look", "opened", "asked"]
     path = waiting.answered(labelling)
     good = path.read_text()
@@ -220,3 +229,38 @@ def test_a_moved_run_is_refused_before_the_look(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="don't move a run"):
         open_labelling(moved, Silent())
     assert not Ledger.at(waiting.request.ledger).exists
+
+
+def test_models_that_never_differ_need_no_answers(tmp_path: Path) -> None:
+    """A copy of the original is certified without a file of answers."""
+    waiting = Waiting(tmp_path, labelled=False, step=0)
+    labelling = waiting.open()
+    assert labelling.tasks == ()
+    result = conclude_labelling(labelling, waiting.run / "no such file.csv")
+    assert result.certificate.status == "certified"
+    assert "No sealed row needed a label" in result.certificate.assumptions[-1]
+
+
+def test_a_broken_trail_spends_no_look(tmp_path: Path) -> None:
+    """What could not be told afterwards is not begun."""
+    waiting = Waiting(tmp_path, labelled=False)
+    (waiting.run / AUDIT).write_text("{}\n")
+    with pytest.raises(CheckFailed, match="line 1"):
+        waiting.open()
+    assert not Ledger.at(waiting.request.ledger).exists
+
+
+def test_nothing_is_concluded_that_can_not_ship(tmp_path: Path) -> None:
+    """A broken trail, or a folder of somebody else's where the bundle goes, stops before the ledger."""
+    waiting = Waiting(tmp_path, labelled=False)
+    labelling = waiting.open()
+    answers = waiting.answered(labelling)
+    kinds = [e.kind for e in Ledger.at(waiting.request.ledger).entries()]
+    (waiting.run / "release").mkdir()
+    (waiting.run / "release" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not a jettison bundle"):
+        certify_labelled(labelling, answers, Silent())
+    (waiting.run / AUDIT).write_text("{}\n")
+    with pytest.raises(CheckFailed, match="line 1"):
+        certify_labelled(labelling, answers, Silent())
+    assert [e.kind for e in Ledger.at(waiting.request.ledger).entries()] == kinds
