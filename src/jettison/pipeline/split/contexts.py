@@ -89,7 +89,7 @@ def with_contexts(contexts: Sequence[Context], rows: Unchanged, reader: Reader) 
 
     Raises:
         DataError: if a transformation does not fit the columns, a setting is not allowed, or a
-            context changes no row at all.
+            context takes no row of a use or changes none at all.
     """
     pool, notes = rows.pool, []
     index = {use: [getattr(rows.division, use)] for use in COPIED}
@@ -99,7 +99,7 @@ def with_contexts(contexts: Sequence[Context], rows: Unchanged, reader: Reader) 
         maker = _Maker.of(context, rows, reader)
         same = made = 0
         for use in COPIED:
-            taken = maker.chosen(getattr(rows.division, use))
+            taken = maker.chosen(use)
             first = len(pool.digests)
             pool = extended(pool, reader.encoder, reader.model, maker.tables(use, taken))
             index[use].append(np.arange(first, first + len(taken)))
@@ -157,15 +157,27 @@ class _Maker:
         columns = _columns(context, transform, table, reader.fed)
         return cls(context, transform, settings, columns, rows)
 
-    def chosen(self, index: Array) -> Array:
-        """Of some rows those that get a copy: all, or those of a share of the units."""
-        if self.context.share >= 1.0:
+    def chosen(self, use: str) -> Array:
+        """Of a use's rows those that get a copy: all, or those of a share of the units.
+
+        Raises:
+            DataError: if the share takes none, for the context would then be tested nowhere.
+        """
+        index: Array = getattr(self.rows.division, use)
+        if self.context.share >= 1.0 or not len(index):
             return index
         units = self.rows.units
         keys = [self.rows.pool.digests[int(r)] if units is None else units[int(r)] for r in index]
         name = self.context.name
         spots = np.array([place(self.rows.seed, f"context\0{name}\0{key}") for key in keys])
-        return index[spots < self.context.share] if len(index) else index
+        taken = index[spots < self.context.share]
+        if not len(taken):
+            raise DataError(
+                f"context `{name}`: `share` = {self.context.share:g} takes none of the "
+                f"{len(set(keys))} {'rows' if units is None else 'units'} for {use}, so the "
+                "context would be tested nowhere; give a larger `share`, or more data"
+            )
+        return taken
 
     def tables(self, use: str, index: Array) -> Iterator[tuple[str, Example]]:
         """The changed raw rows, a few at a time: memory does not grow with the file."""

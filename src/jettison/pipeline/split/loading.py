@@ -108,8 +108,8 @@ def load_data(
         division = settle(sides, pool.digests, units, ranks, section.fitting_rows)
         _check_none_empty(division, tables)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
-        write_raw(Example({c: raw.columns[c] for c in columns}, raw.n), folder / "raw")
         fed = fed_columns(bound, columns)
+        write_raw(Example({c: raw.columns[c] for c in fed}, raw.n), folder / "raw")
         keys = _raw_keys(section, tables, fed, division.certification)
         unchanged = Unchanged(tables, pool, division, units, section.seed)
         spread = with_contexts(contexts, unchanged, Reader(bound, model, fed))
@@ -244,13 +244,17 @@ def _labels_of(labels: Labels, spread: Spread, use: str) -> Labels:
 
 
 def _known_beside(section: DataSection, tables: Mapping[str, Example], labels: Labels) -> Labels:
-    """Labels of fitting rows without the fillers of a file of their own that lacks columns."""
+    """Labels of fitting rows without the fillers of a file of their own that lacks columns.
+
+    The target is no group here: balanced against itself, it would undo what techniques do.
+    """
+    groups = {name: values for name, values in labels.groups.items() if name != section.target}
     if "fitting" not in tables:
-        return labels
+        return dataclasses.replace(labels, groups=groups)
     has = tables["fitting"].columns
     groups = {
         name: values
-        for name, values in labels.groups.items()
+        for name, values in groups.items()
         if set(group_columns([name], has)) <= set(has)
     }
     return Labels(labels.targets, groups, weights=labels.weights if section.weight in has else None)

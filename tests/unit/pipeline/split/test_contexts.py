@@ -116,6 +116,14 @@ def test_a_share_takes_whole_units(tmp_path: Path) -> None:
     assert made.certification.group_units["context=loud"] == len(copied)
 
 
+@pytest.mark.parametrize("share", [1e-9, 0.004])
+def test_a_share_that_takes_no_row_of_a_use_is_refused(tmp_path: Path, share: float) -> None:
+    """A declared context can't vanish from the certificate, nor from the search."""
+    context = dataclasses.replace(LOUD, share=share)
+    with pytest.raises(DataError, match=r"context `loud`.* takes none of the .* for selection"):
+        load(tmp_path, context)
+
+
 @pytest.mark.parametrize(
     ("context", "words"),
     [

@@ -325,6 +325,28 @@ def test_raw_examples_come_back_as_they_were(tmp_path: Path) -> None:
         read_raw(tmp_path / "nowhere")
 
 
+def test_a_column_that_the_model_does_not_read_is_not_kept(tmp_path: Path) -> None:
+    """The model takes `x`; a diary beside it is in no file of the run."""
+    x = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
+    given = {"x": x, "y": table()["y"], "diary": np.array([f"told {i}" for i in range(N)])}
+    made = load(given, tmp_path, DataSection(target="y"))
+    assert any("`diary`" in note and "no copy is kept" in note for note in made.notes)
+    assert list(read_raw(Path(made.raw)).columns) == ["x"]
+    assert "told" not in (Path(made.raw) / "values.json").read_text()
+
+
+@pytest.mark.parametrize("own_file", [False, True])
+def test_the_target_is_no_group_of_fitting_rows(tmp_path: Path, own_file: bool) -> None:
+    """As a group it is certified; balanced against itself it would undo reweighing."""
+    section = dataclasses.replace(SECTION, groups=("sex", "y", "sex & y"), unit="")
+    parts = {"fitting": table(40, seed=1), "selection": table(100, seed=2)}
+    made = load_data(section, model(), tmp_path, parts if own_file else {"source": table()})
+    assert made.fitting.labels is not None
+    assert set(made.fitting.labels.groups) == {"sex", "sex & y"}
+    assert made.selection is not None
+    assert set(made.selection.labels.groups) == {"sex", "y", "sex & y"}
+
+
 def test_columns_given_in_python_are_the_source(tmp_path: Path) -> None:
     """A dictionary of columns, or a frame, is the one source; no file is looked for."""
     one = load_data(SECTION, model(), tmp_path / "one", table())
