@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from jettison.assessment.model_rows import encode_file
-from jettison.assessment.subjects import RELEASE, SHIPPED, hidden_rows, original_of, roles_of
+from jettison.assessment.subjects import RELEASE, SHIPPED, hidden_of, original_of, roles_of
 from jettison.domain.configuration import DataSection
 from jettison.domain.jobs import Variant
 from jettison.domain.rows import Array, Rows
@@ -104,9 +104,9 @@ def leak(folder: Path, members: Path, non_members: Path, data: DataSection) -> L
     served = opened.served
     variants = (original, Variant(SHIPPED, served.model, served.runtime, served.one_by_one))
     roles = roles_of(opened.record.configuration.data, data)
-    hidden = hidden_rows(bundle.parent, opened.record.configuration.ledger)
+    hidden, unknown = hidden_of(bundle, opened.record)
     losses: list[Array] = []
-    told: list[str] = []
+    told: list[str] = [*unknown]
     with tempfile.TemporaryDirectory(prefix="jettison-leak-") as place:
         for name, file in (("members", members), ("non-members", non_members)):
             work = Path(place) / name

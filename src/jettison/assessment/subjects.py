@@ -38,6 +38,10 @@ AT_ONCE = 64
 """Rows of a call, of a model that no serving profile stands for."""
 
 RELEASE = "release"
+USUAL_RUN = "jettison-run"
+"""Where `jettison optimize` puts a run that names no folder."""
+
+SEALS_UNKNOWN = "Whether any row lies under an unopened seal is not known here."
 SEALED_ROW_SET = "work/data/sealed/row_set.npy"
 
 ORIGINAL, SHIPPED = "original", "shipped"
@@ -53,6 +57,7 @@ class Request:
         positive: class that is the selection.
         population: group -> share in the population.
         command, created: for the record.
+        runs: folders of further runs whose unopened seals hide rows.
     """
 
     wishes: Wishes = field(default_factory=Wishes)
@@ -61,6 +66,7 @@ class Request:
     population: Mapping[str, float] = field(default_factory=dict)
     command: str = ""
     created: str = ""
+    runs: tuple[Path, ...] = ()
 
 
 def assess_predictions(path: Path, columns: PredictionColumns, request: Request) -> Assessment:
@@ -90,7 +96,8 @@ def assess_predictions(path: Path, columns: PredictionColumns, request: Request)
 def assess_model(configuration: Configuration, request: Request) -> Assessment:
     """Loads a model in a worker, lets it answer the rows of its data, and assesses the answers.
 
-    The file is read whole, except for rows under the unopened seal of the configuration's own run.
+    The file is read whole, except for rows under an unopened seal of the runs that are known here:
+    the configuration's own, the one in the usual folder, and those of the request.
 
     Raises:
         DataError, ModelError, UsageError: for what can't be used.
@@ -102,7 +109,9 @@ def assess_model(configuration: Configuration, request: Request) -> Assessment:
     with tempfile.TemporaryDirectory(prefix="jettison-assess-") as place:
         folder = Path(place)
         model = load.load_model(configuration.model, folder / "model", None, configuration.image)
-        hidden = hidden_rows(Path(configuration.output), configuration.ledger)
+        check_runs(request.runs)
+        runs = (Path(configuration.output), Path(USUAL_RUN), *request.runs)
+        hidden = hidden_rows(runs, configuration.ledger)
         wishes = RowWishes(section, request.crossings, request.positive)
         at_hand = read_rows(wishes, model, folder / "data", hidden)
         home = registry.home_runtime(model.traits)
@@ -150,7 +159,9 @@ def assess_run(folder: Path, data: DataSection | None, request: Request) -> Asse
             at_hand = _selection_rows(wishes, record, work)
             where = f"{at_hand.people.n:,} selection rows of the run"
         else:
-            hidden = hidden_rows(bundle.parent, record.configuration.ledger)
+            check_runs(request.runs)
+            hidden, unknown = hidden_of(bundle, record, request.runs)
+            notes = (*notes, *unknown)
             at_hand = read_rows(wishes, variants[0].model, work / "data", hidden)
             where = f"{at_hand.people.n:,} rows of {roles.source}"
         at_hand = dataclasses.replace(at_hand, notes=(*notes, *at_hand.notes))
@@ -158,25 +169,61 @@ def assess_run(folder: Path, data: DataSection | None, request: Request) -> Asse
         return _assessment(answers, at_hand, (str(folder), where), request)
 
 
-def hidden_rows(run: Path, ledger: str) -> RowSet | None:
-    """The rows under the seal of a run, as long as they may still certify something.
+def check_runs(runs: Sequence[Path]) -> None:
+    """Refuses folders without a seal: nothing would be hidden, against what the user expects.
 
-    That is while no look at them was charged, and under a plan of several looks until they were
-    revealed. `None` where all rows may be used.
+    Raises:
+        UsageError: naming the folder.
+    """
+    for run in runs:
+        if not (run / SEALED_ROW_SET).exists():
+            raise UsageError(
+                f"`--run {run}` is no folder of a run with sealed rows ({SEALED_ROW_SET} is "
+                "missing); name the folder that `jettison optimize` made, or leave it out"
+            )
+
+
+def hidden_of(
+    bundle: Path, record: RunRecord, others: Sequence[Path] = ()
+) -> tuple[RowSet | None, tuple[str, ...]]:
+    """Rows that the run of a bundle still keeps sealed, and a note where that can't be known.
+
+    A bundle may be copied away from its run: the seal is looked for beside it, and where its run
+    was made.
 
     Raises:
         CheckFailed: if the ledger can't be read.
     """
-    path = run / SEALED_ROW_SET
-    if not path.exists():
-        return None
-    rows, book = unpack(path.read_bytes()), Ledger.at(ledger)
+    runs = (bundle.resolve().parent, Path(record.configuration.output), *others)
+    hidden = hidden_rows(runs, record.configuration.ledger)
+    look, data = record.certificate.ledger, record.data
+    sealed = data is not None and data.rows.get("certification", 0) > 0
+    spent = look is not None and look.looks == 1
+    if not sealed or spent or any((run / SEALED_ROW_SET).exists() for run in runs):
+        return hidden, ()
+    return hidden, (SEALS_UNKNOWN,)
+
+
+def hidden_rows(runs: Sequence[Path], ledger: str) -> RowSet | None:
+    """The rows under the seals of runs, as long as they may still certify something.
+
+    That is while no look at them was charged, and under a plan of several looks until they were
+    revealed. `None` where all rows may be used, as far as these folders tell.
+
+    Raises:
+        CheckFailed: if the ledger can't be read.
+    """
+    seals = [run / SEALED_ROW_SET for run in dict.fromkeys(runs)]
+    sets = [unpack(path.read_bytes()) for path in seals if path.exists()]
+    unspent = [rows.ravel() for rows in sets if not _spent(rows, Ledger.at(ledger))]
+    return np.unique(np.concatenate(unspent)) if unspent else None
+
+
+def _spent(rows: RowSet, book: Ledger) -> bool:
     looks = book.looks_at(rows)
     told = {entry.look for entry in book.entries() if entry.kind == "revealed"}
     several = any(len(str(look.facts.get("plan", "")).split()) > 1 for look in looks)
-    if looks and (not several or any(look.digest in told for look in looks)):
-        return None
-    return rows
+    return bool(looks) and (not several or any(look.digest in told for look in looks))
 
 
 def original_of(record: RunRecord) -> tuple[Variant | None, tuple[str, ...]]:

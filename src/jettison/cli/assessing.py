@@ -72,6 +72,10 @@ def assess(
     image: Images = None,
     threads: Threads = 1,
     trust_pickle: TrustPickle = False,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A run whose sealed rows are left out; repeatable."),
+    ] = None,
     output: Annotated[str, typer.Option(help="Folder of the report.")] = "jettison-assessment",
 ) -> None:
     """Show by group what a model does: rates, errors, calibration. No seal is opened."""
@@ -92,6 +96,7 @@ def assess(
         _pairs(population or (), ":", "--population"),
         shlex.join(["jettison", *sys.argv[1:]]),
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tuple(run or ()),
     )
     roles = DataSection(
         source=data,

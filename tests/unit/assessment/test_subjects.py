@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from jettison.assessment.subjects import Request, assess_model, hidden_rows
+from jettison.assessment.subjects import (
+    SEALS_UNKNOWN,
+    Request,
+    assess_model,
+    hidden_of,
+    hidden_rows,
+)
+from jettison.cli import app
 from jettison.domain.configuration import Configuration, DataSection, ModelSection
 from jettison.errors import DataError, UsageError
 from jettison.trust.ledger import Charge, Ledger
@@ -67,7 +76,7 @@ def test_rows_under_an_unopened_seal_are_left_out(place):
     ledger = Ledger(place / "ledger")
     rows = row_set(digests)
     ledger.charge(Charge("c", hashlib.sha256(b"d").hexdigest(), "o", 0.05, rows))
-    assert hidden_rows(place / "run", str(place / "ledger")) is None
+    assert hidden_rows((place / "run",), str(place / "ledger")) is None
 
 
 def test_rows_of_several_looks_stay_hidden_until_they_are_revealed(tmp_path):
@@ -80,9 +89,9 @@ def test_rows_of_several_looks_stay_hidden_until_they_are_revealed(tmp_path):
     look = ledger.charge(
         Charge("c", hashlib.sha256(b"d").hexdigest(), "o", 0.025, rows, plan=(0.5, 0.5))
     )
-    assert hidden_rows(tmp_path / "run", str(tmp_path / "ledger")) is not None
+    assert hidden_rows((tmp_path / "run",), str(tmp_path / "ledger")) is not None
     ledger.reveal(look.entry)
-    assert hidden_rows(tmp_path / "run", str(tmp_path / "ledger")) is None
+    assert hidden_rows((tmp_path / "run",), str(tmp_path / "ledger")) is None
 
 
 def test_no_data_and_no_groups_are_refused(place):
@@ -93,3 +102,46 @@ def test_no_data_and_no_groups_are_refused(place):
         assess_model(configuration(place, groups=()), Request())
     with pytest.raises(UsageError, match="no class `maybe`"):
         assess_model(configuration(place), Request(positive="maybe"))
+
+
+def seal(run, place, several):
+    """Puts the seal of some rows of the file under the folder of a run, as `optimize` leaves it."""
+    from jettison.pipeline.split.raw_keys import raw_digests
+    from jettison.pipeline.split.reading import read_file
+
+    table = read_file(str(place / "rows.csv"), "source")
+    sealed = run / "work/data/sealed"
+    sealed.mkdir(parents=True)
+    (sealed / "row_set.npy").write_bytes(pack(row_set(raw_digests(table, ["x", "z"], several))))
+
+
+def test_the_command_leaves_out_what_runs_elsewhere_have_sealed(place, tmp_path, monkeypatch):
+    """`assess MODEL --data` knows the usual run folder and each `--run`, not only its own output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    seal(tmp_path / "jettison-run", place, np.arange(100))
+    seal(tmp_path / "other", place, np.arange(50, 120))
+    words = ["assess", str(place / "model.skops"), "--data", str(place / "rows.csv")]
+    words += ["--target", "y", "--group", "g", "--input", "x", "--input", "z"]
+    done = CliRunner().invoke(app, [*words, "--run", "other"])
+    assert done.exit_code == 0, done.output
+    assert "120 rows lie under an unopened seal" in " ".join(done.output.split())
+    done = CliRunner().invoke(app, [*words, "--run", "nowhere"])
+    assert "--run nowhere" in str(done.exception)
+
+
+def test_a_bundle_copied_away_finds_the_seal_of_its_run_or_says_that_it_can_not(place, tmp_path):
+    """The seal is looked for beside the bundle and where the run was made; else a note says so."""
+    ledger, made = str(tmp_path / "ledger"), tmp_path / "made"
+    record = SimpleNamespace(
+        configuration=SimpleNamespace(output=str(made), ledger=ledger),
+        certificate=SimpleNamespace(ledger=None),
+        data=SimpleNamespace(rows={"certification": 100}),
+    )
+    hidden, notes = hidden_of(tmp_path / "copied/release", record)
+    assert hidden is None
+    assert notes == (SEALS_UNKNOWN,)
+    seal(made, place, np.arange(100))
+    hidden, notes = hidden_of(tmp_path / "copied/release", record)
+    assert hidden.size == 100
+    assert notes == ()
