@@ -11,7 +11,7 @@ from typing import Any
 from jettison.config.keys import REQUIRED, SECTIONS, Key, keys_of
 from jettison.config.toml_lines import KeyPath
 
-NUMBERS = frozenset({"weights", "mean", "std", "size"})
+NUMBERS = frozenset({"weights", "mean", "std", "size", "spending"})
 """Lists in which a value may stand twice."""
 
 Known = Mapping[str, Sequence[str]]

@@ -33,6 +33,7 @@ def test_a_top_up_plan_is_read() -> None:
     """Lists become tuples."""
     made = read(looks=2, spending=[0.2, 0.8], report=["r2"])
     assert (made.looks, made.spending, made.report) == (2, (0.2, 0.8), ("r2",))
+    assert read(looks=2, spending=[0.5, 0.5]).spending == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(
