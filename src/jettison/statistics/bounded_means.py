@@ -5,8 +5,8 @@ them looks fine (measured: size 0.37 at 500 rows). So one more unit that has the
 the metric's declared bounds allow is appended before testing. With it the size stays below alpha
 for light-tailed, heavy-tailed, skewed and rare-catastrophe losses from 300 units on, at an alpha of
 0.05. At smaller ones (several looks, more confidence) rare total losses still fool it: the exact
-size at alpha 0.01 is up to 0.024, at 0.002 up to 0.019 (at 0.05 up to 0.068). There `guarded` asks an exact binomial test
-too, which takes the drop seen as so many units that lost everything.
+size at alpha 0.01 is up to 0.024, at 0.002 up to 0.019 (at 0.05 up to 0.068). There `guarded` asks
+an exact binomial test too, which takes the drop seen as so many units that lost everything.
 
 Rows that share a unit (an author, a patient, a document) are added up first, because they are not
 independent. The drop that is tested stays the one over rows, sum(w d) / sum(w): a ratio of unit

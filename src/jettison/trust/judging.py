@@ -22,6 +22,7 @@ from jettison.statistics import (
     run_fixed_sequence,
     value_of,
 )
+from jettison.statistics.verdicts import REPORTED_METHOD
 from jettison.trust.contributions import BY_GROUP, column_of
 from jettison.trust.outcomes import Outcomes
 
@@ -97,7 +98,10 @@ def judge_candidate(outcomes: Outcomes, recipe: str) -> Judged:
                 gating[part.name] = one
         combined[requirement.metric] = combine(gating, requirement.require_grade)
     for metric in outcomes.rules.reported:
-        claims += _reported(outcomes, metric, contributions[metric])
+        if metric in contributions and metric in outcomes.baseline:
+            claims += _reported(outcomes, metric, contributions[metric])
+        else:
+            claims.append(_not_shown(metric))
     verdicts = {one.verdict for one in combined.values()}
     verdict: Verdict = (
         "broken" if "broken" in verdicts else "undecided" if "undecided" in verdicts else "held"
@@ -167,6 +171,14 @@ def _reported(outcomes: Outcomes, metric: str, candidate: Array) -> Iterator[Cla
         # As a kind that has no test it is never more than shown; then any margin does.
         judgement = judge(dataclasses.replace(paired, kind="reported_only"), 1.0)
         yield _claim(outcomes, shown, part, judgement, candidate)
+
+
+def _not_shown(metric: str) -> Claim:
+    """Says that a metric in `report` is undefined on the rows, for one model at least."""
+    nothing = (None,) * 5
+    reason = "it could not be scored on these rows"
+    shown = (metric, OVERALL, 0.0, False, 0)
+    return Claim(*shown, *nothing, "C", REPORTED_METHOD, "undecided", reason=reason)
 
 
 def _judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ def observe(
         try:
             reference, _ = answer(request.baseline)
             baseline = bench.contributions(request.baseline, reference, reference)
-        except (CandidateFailed, DataError) as failure:
+        except (CandidateFailed, DataError, ValueError) as failure:
             why = f"the original can't be scored on the sealed rows: {failure}"
             failures = {"baseline": why, rules.order[0]: why}
             return dataclasses.replace(outcomes, failures=failures), alone
@@ -129,7 +130,7 @@ class _Bench:
     def contributions(
         self, variant: Variant, outputs: Mapping[str, Array], reference: Mapping[str, Array]
     ) -> Mapping[str, RowParts]:
-        """Scores every metric that is required or reported; each row's part."""
+        """Scores every metric that is required, and those reported that can be; each row's part."""
         name = variant.model.prediction
         whole, columns = self.labels.as_they_came(self.rows.n), describe_rows(self.labels)[0]
         evidence = Evidence(
@@ -140,8 +141,13 @@ class _Bench:
             prediction=name,
             labels=self.request.baseline.model.encoder.labels,
         )
-        metrics = [requirement.metric for requirement in self.request.requirements]
-        return {
-            metric: row_parts(registry.get("metrics", metric), evidence, whole, columns)
-            for metric in (*metrics, *self.request.reported)
-        }
+
+        def scored(metric: str) -> RowParts:
+            return row_parts(registry.get("metrics", metric), evidence, whole, columns)
+
+        parts = {one.metric: scored(one.metric) for one in self.request.requirements}
+        for metric in self.request.reported:
+            # What gates nothing can't cost the look either.
+            with contextlib.suppress(CandidateFailed, DataError, ValueError):
+                parts.setdefault(metric, scored(metric))
+        return parts

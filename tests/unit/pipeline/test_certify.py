@@ -300,6 +300,14 @@ def test_a_model_that_depends_on_its_batch_is_certified_alone(
     )
 
 
+def test_a_report_that_can_not_be_scored_costs_no_look(make_request: MakeRequest) -> None:
+    """The area is undefined for ten classes: the claim says so, and the copy ships all the same."""
+    certificate = certify(make_request(("harmless",), reported=("auc",))).certificate
+    assert certificate.status == "certified", certificate.reason
+    (shown,) = (claim for claim in certificate.claims if claim.metric == "auc")
+    assert "could not be scored" in shown.reason
+
+
 def test_embeddings_are_certified_by_cosine(
     make_network: Callable[..., Model], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,18 @@ def test_reported_metrics_are_shown_and_never_gate() -> None:
     women = TARGETS[::4]
     expected = np.corrcoef(CLOSE[::4], women)[0, 1]
     assert shown[1].candidate == pytest.approx(expected, abs=1e-12)
+    assert judged.verdict == "held"
+
+
+def test_a_reported_metric_that_is_undefined_costs_nothing() -> None:
+    """Where one of the models has no parts in it, the claim says so, and the verdict stands."""
+    outcomes = outcomes_of("accuracy", reported=("r2",))
+    without = {m: v for m, v in outcomes.candidates["close"].items() if m != "r2"}
+    lacking = dataclasses.replace(outcomes, candidates={"close": without})
+    judged = judge_candidate(lacking, "close")
+    (shown,) = (claim for claim in judged.claims if claim.metric == "r2")
+    assert (shown.candidate, shown.n, shown.only_shown) == (None, 0, True)
+    assert shown.reason == "it could not be scored on these rows"
     assert judged.verdict == "held"
 
 
