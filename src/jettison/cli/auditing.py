@@ -25,6 +25,8 @@ def audit(
         print(line)
     for line in found.lines:
         print(f"ok   {line}")
+    for line in found.notes:
+        print(f"note {line}")
 
 
 def approve(

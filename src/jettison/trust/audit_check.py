@@ -53,12 +53,13 @@ class Audited:
 
     Attributes:
         events: of the trail; approvals: of the bundle there, in order.
-        lines: what was checked, in words.
+        lines: what was checked, in words; notes: what was found and does not count.
     """
 
     events: tuple[Event, ...]
     approvals: tuple[Event, ...]
     lines: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def audit(folder: Path, keys: Sequence[str] = ()) -> Audited:
@@ -66,12 +67,13 @@ def audit(folder: Path, keys: Sequence[str] = ()) -> Audited:
 
     Args:
         folder: of the run or the bundle.
-        keys: public keys; each line of the trail must be signed by one of them. None: any.
+        keys: public keys; each line of the trail must be signed by one of them, and only their
+            approvals count. None: any.
 
     Raises:
         UsageError: if there is no trail.
         CheckFailed: if chain, head or a signature is broken, a line is not signed by the keys asked
-            for, or the bundle holds another trail than its manifest says.
+            for, there is none, an approval is unsigned, or the bundle holds another trail than its manifest says.
     """
     path = folder / AUDIT
     bundle = folder if (folder / layout.MANIFEST).is_file() else folder / "release"
@@ -89,6 +91,8 @@ def audit(folder: Path, keys: Sequence[str] = ()) -> Audited:
     events = read_trail(path)
     lines.append(f"the trail of {len(events)} lines is whole, {_signed(events)}")
     if keys:
+        if not events:
+            raise CheckFailed(f"{path} holds no line, so none is signed by the keys given")
         others = [e.number for e in events if e.key not in keys]
         if others:
             raise CheckFailed(
@@ -96,10 +100,40 @@ def audit(folder: Path, keys: Sequence[str] = ()) -> Audited:
                 f"given ({', '.join(key[:12] for key in keys)})"
             )
         lines.append("every line is signed by a key that was given")
-    approved = read_trail(approvals_path(bundle)) if bundle.is_dir() else ()
-    if approved:
-        lines.append(f"{len(approved)} lines of approvals are whole and signed")
-    return Audited(events, approved, tuple(lines))
+    approved, checked, notes = _approvals(bundle, keys)
+    return Audited(events, approved, (*lines, *checked), notes)
+
+
+def _approvals(
+    bundle: Path, keys: Sequence[str]
+) -> tuple[tuple[Event, ...], tuple[str, ...], tuple[str, ...]]:
+    """The lines about this bundle, what was checked of them, and what was found besides.
+
+    Raises:
+        CheckFailed: if the chain is broken, or a line is unsigned: nobody approves by that.
+    """
+    path = approvals_path(bundle)
+    told = read_trail(path) if bundle.is_dir() else ()
+    if not told:
+        return (), (), ()
+    unsigned = [event.number for event in told if not event.key]
+    if unsigned:
+        raise CheckFailed(f"line {unsigned[0]} of {path} is not signed, so it approves nothing")
+    name = layout.read_manifest(bundle).digest
+    ours = tuple(event for event in told if event.facts.get("bundle") == name)
+    known = [event for event in ours if not keys or event.key in keys]
+    checked, notes = [], []
+    if known:
+        checked.append(
+            f"{len(known)} lines of approvals of this bundle are whole, {_signed(known)}"
+        )
+    for key in signers_of([event for event in ours if event not in known]):
+        notes.append(
+            f"an approval of this bundle is signed by {key[:12]}, not one of the keys given"
+        )
+    if len(told) > len(ours):
+        notes.append(f"{len(told) - len(ours)} lines in {path.name} are about another bundle")
+    return ours, tuple(checked), tuple(notes)
 
 
 def _last_run(events: Sequence[Event]) -> Sequence[Event]:
