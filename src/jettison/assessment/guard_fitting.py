@@ -52,7 +52,8 @@ def fit_guardrail(
         seed: of the projections.
 
     Raises:
-        UsageError: for a rate or confidence out of range, or a run without data.
+        UsageError: for a rate or confidence out of range, a run without data, or one whose rows
+            belong to units.
         DataError: if there are too few selection rows for the rate.
     """
     if not 0.0 < rate < 1.0 or not 0.5 <= confidence < 1.0:
@@ -63,14 +64,20 @@ def fit_guardrail(
     record = read_record(folder)
     if record.data is None:
         raise UsageError(f"the run in {folder} had no data, so nobody knows what is unlike it")
+    unit = record.configuration.data.unit
+    if unit:
+        raise UsageError(
+            f"rows of one `{unit}` are not independent, and the limit counts every selection row as "
+            "one that is; fit it on a run whose data has one row a unit, and no `unit`"
+        )
     model, data = record.model, folder / "work" / "data"
     fitting, selection = (encoded_rows(model, data, use) for use in ("fitting", "selection"))
     fitted = fit_novelty(list(fitting.batches(BATCH)), seed)
-    scores = _scores(fitted, selection)
+    # Rows as they came stand first; copies of them in other contexts are no further rows.
+    n = min(selection.n, record.data.rows["selection"])
+    scores = _scores(fitted, selection)[:n]
     limit = certified_threshold(scores, rate, confidence)
-    fitted = dataclasses.replace(
-        fitted, threshold=limit, rate=rate, confidence=confidence, n=selection.n
-    )
+    fitted = dataclasses.replace(fitted, threshold=limit, rate=rate, confidence=confidence, n=n)
     path = out or folder / "novelty.npz"
     save_novelty(
         fitted,
@@ -78,8 +85,8 @@ def fit_guardrail(
         {"encoder": model.encoder.digest, "data": record.data.digest, "fitting": fitting.n},
     )
     refused = int((scores > limit).sum())
-    bound = clopper_pearson_interval(refused, selection.n, 2.0 * confidence - 1.0).high
-    return FittedGuardrail(path, rate, confidence, selection.n, fitting.n, refused, bound)
+    bound = clopper_pearson_interval(refused, n, 2.0 * confidence - 1.0).high
+    return FittedGuardrail(path, rate, confidence, n, fitting.n, refused, bound)
 
 
 def _scores(fitted: Novelty, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

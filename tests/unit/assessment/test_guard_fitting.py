@@ -49,6 +49,24 @@ def test_the_file_fits_the_model_of_the_run(run: Path) -> None:
     assert (run / "again.npz").read_bytes() == found.path.read_bytes()
 
 
+def test_copies_and_units_are_not_counted(run: Path) -> None:
+    """Copies in a context stand behind the rows as they came; rows of a unit are not independent."""
+    alone = fit_guardrail(run, rate=0.03)
+    path = run / "work" / "data" / "selection" / "x.npy"
+    rows = np.load(path)
+    np.save(path, np.concatenate([rows, 50 * rows]))
+    assert RECORD.data is not None
+    counted = dataclasses.replace(RECORD.data, rows={**RECORD.data.rows, "selection": len(rows)})
+    (run / "run.json").write_text(to_json(dataclasses.replace(RECORD, data=counted)))
+    again = fit_guardrail(run, rate=0.03)
+    assert (again.selection, again.refused) == (400, alone.refused)
+    data = dataclasses.replace(RECORD.configuration.data, unit="patient")
+    told = dataclasses.replace(RECORD.configuration, data=data)
+    (run / "run.json").write_text(to_json(dataclasses.replace(RECORD, configuration=told)))
+    with pytest.raises(UsageError, match="rows of one `patient` are not independent"):
+        fit_guardrail(run, rate=0.03)
+
+
 def test_what_can_t_be_fitted_is_refused(run: Path) -> None:
     """Rates out of range, too few rows for a rate, a run without data or without its rows."""
     with pytest.raises(UsageError, match="rate must lie between 0 and 1"):
