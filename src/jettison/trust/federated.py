@@ -31,13 +31,11 @@ class SiteCounts:
 
     Attributes:
         rules: what is judged, and how; every site must have the same.
-        columns: the names of each column's groups, in order.
-        cells: what the counts are about; every site must have the same.
+        cells: what the counts are about; none of them need have a row at a site.
         counts: shape (candidates, metrics, cells, 4) of int64, in the order of the rules.
     """
 
     rules: Rules
-    columns: tuple[tuple[str, ...], ...]
     cells: tuple[Cell, ...]
     counts: Array
 
@@ -50,8 +48,8 @@ def count_site(outcomes: Outcomes, cells: Sequence[Cell]) -> SiteCounts:
         cells: that all sites agreed on.
 
     Raises:
-        DataError: for metrics that are not 0 or 1, units, weights or contexts (their tests need
-            more than counts), a candidate that did not run, or a row in no cell.
+        DataError: for metrics or values that are not 0 or 1, units, weights or contexts (their
+            tests need more than counts), a candidate that did not run, or a row in no cell.
     """
     rules = outcomes.rules
     _check(outcomes)
@@ -73,24 +71,38 @@ def count_site(outcomes: Outcomes, cells: Sequence[Cell]) -> SiteCounts:
             kind = 2 * (1 - before) + (1 - after)
             flat = np.bincount(rows * KINDS + kind, minlength=len(cells) * KINDS)
             counts[number, which] = flat.reshape(len(cells), KINDS)
-    return SiteCounts(rules, tuple(c.names for c in outcomes.groups), tuple(cells), counts)
+    return SiteCounts(rules, tuple(cells), counts)
 
 
 def summed(sites: Sequence[SiteCounts]) -> SiteCounts:
-    """Adds the counts of several sites.
+    """Adds the counts of several sites; a cell that a site doesn't count has no row there.
 
     Raises:
-        DataError: if they judge otherwise, or count other cells.
+        DataError: if they judge otherwise, or count cells of other columns.
     """
     first = sites[0]
+    kinds = {column_names(cell) for cell in first.cells}
     for number, site in enumerate(sites):
-        if site.rules != first.rules or site.cells != first.cells or site.columns != first.columns:
+        if site.rules != first.rules or {column_names(cell) for cell in site.cells} != kinds:
             raise DataError(
-                f"site {number + 1} has other rules or cells than site 1; all must fix the same "
+                f"site {number + 1} has other rules or columns than site 1; all must fix the same "
                 "requirements, order of testing and groups before anybody opens a seal"
             )
-    counts = np.sum([site.counts for site in sites], axis=0)
-    return SiteCounts(first.rules, first.columns, first.cells, counts)
+    cells = tuple(dict.fromkeys(cell for site in sites for cell in site.cells))
+    place = {cell: number for number, cell in enumerate(cells)}
+    counts = np.zeros((*first.counts.shape[:2], len(cells), KINDS), dtype=np.int64)
+    for site in sites:
+        counts[:, :, [place[cell] for cell in site.cells]] += site.counts
+    return SiteCounts(first.rules, cells, counts)
+
+
+def column_names(cell: Cell) -> tuple[str, ...]:
+    """The columns of a cell, in order.
+
+    >>> column_names(("sex=Female", "site=north"))
+    ('sex', 'site')
+    """
+    return tuple(group.partition("=")[0] for group in cell)
 
 
 def pooled(told: SiteCounts) -> Outcomes:
@@ -112,11 +124,13 @@ def pooled(told: SiteCounts) -> Outcomes:
         member.recipe: {m: _candidate(counts[number, w]) for w, m in enumerate(metrics)}
         for number, member in enumerate(told.rules.members)
     }
-    row_cells = np.repeat(np.arange(len(cells)), cells)
     groups = []
-    for column, names in enumerate(told.columns):
-        codes = np.array([names.index(cell[column]) for cell in told.cells], dtype=np.int32)
-        groups.append(GroupColumn(names, codes[row_cells]))
+    filled = [cell for cell, size in zip(told.cells, cells, strict=True) if size]
+    for column in range(len(told.cells[0])):
+        # A value without a row at any site is none of the pooled rows' groups.
+        names = tuple(dict.fromkeys(cell[column] for cell in filled))
+        codes = np.array([names.index(cell[column]) for cell in filled], dtype=np.int32)
+        groups.append(GroupColumn(names, np.repeat(codes, cells[cells > 0])))
     return Outcomes(told.rules, int(cells.sum()), baseline, candidates, {}, tuple(groups))
 
 
@@ -153,3 +167,10 @@ def _check(outcomes: Outcomes) -> None:
             f"{absent[0]} has no outcomes here; every site runs the whole shortlist, because no "
             "site knows where the sequence ends"
         )
+    for values in (outcomes.baseline, *outcomes.candidates.values()):
+        odd = [m for m in outcomes.rules.metrics if not np.isin(values[m], (0.0, 1.0)).all()]
+        if odd:
+            raise DataError(
+                f"`{odd[0]}` has rows that are neither 0 nor 1 (or have no number) in a model's "
+                "outcomes; counts can't carry those rows"
+            )

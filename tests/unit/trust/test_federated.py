@@ -74,6 +74,37 @@ def test_summed_counts_give_the_claims_of_the_pooled_rows(
     assert conclude(pooled(summed(told)), TITLES) == conclude(whole, TITLES)
 
 
+def test_a_site_that_lacks_a_group_is_summed_too() -> None:
+    """Outcomes made at each site, one of them without women: the claims are the pooled rows'."""
+    whole = outcomes_of(5, 2500, 0.02)
+    sex = np.array(SEX)[whole.groups[0].codes]
+    home = np.where(sex == SEX[0], 0, np.arange(2500) % 2)
+    told = []
+    for site in range(2):
+        rows = np.flatnonzero(home == site)
+        own = part(whole, rows)
+        names = [np.unique(np.array(c.names)[c.codes], return_inverse=True) for c in own.groups]
+        local = tuple(GroupColumn(tuple(n.tolist()), c.astype(np.int32)) for n, c in names)
+        cells = tuple(itertools.product(*(column.names for column in local)))
+        told.append(count_site(dataclasses.replace(own, groups=local), cells))
+    assert told[0].cells != told[1].cells
+    for order in (told, told[::-1]):
+        assert conclude(pooled(summed(order)), TITLES) == conclude(whole, TITLES)
+    agreed = [count_site(part(whole, np.flatnonzero(home == s)), CELLS) for s in range(2)]
+    assert conclude(pooled(summed(agreed)), TITLES) == conclude(whole, TITLES)
+
+
+def test_values_that_are_not_0_or_1_are_refused() -> None:
+    """A missing number or a half is an error at the site, of either model."""
+    for value in (np.nan, 0.5):
+        for which in ("baseline", "candidate"):
+            whole = outcomes_of(1, 60, 0.0)
+            values = whole.baseline if which == "baseline" else whole.candidates["recipe 1"]
+            values["accuracy"][7] = value
+            with pytest.raises(DataError, match="neither 0 nor 1"):
+                count_site(whole, CELLS)
+
+
 def test_a_changed_row_changes_the_counts() -> None:
     """The equality is none of empty things: one answer more that is wrong shows."""
     whole = outcomes_of(3, 2500, 0.02)
@@ -111,7 +142,10 @@ def test_sites_that_judge_otherwise_are_not_summed() -> None:
     rules = dataclasses.replace(RULES, requirements=(Requirement("accuracy", 0.1, 0.1),))
     with pytest.raises(DataError, match="site 2 has other rules"):
         summed([one, dataclasses.replace(one, rules=rules)])
+    crossed = dataclasses.replace(one, cells=tuple(cell[::-1] for cell in CELLS))
+    with pytest.raises(DataError, match="other rules or columns"):
+        summed([one, crossed])
     impossible = one.counts.copy()
     impossible[0, 0, 0, 0] += 1
     with pytest.raises(DataError, match="contradict"):
-        pooled(SiteCounts(one.rules, one.columns, one.cells, impossible))
+        pooled(SiteCounts(one.rules, one.cells, impossible))
