@@ -18,6 +18,7 @@ from jettison.assessment.figures import (
     estimates_of,
     figures_of,
     gaps_of,
+    left_out_of_limits,
     ratio_of,
 )
 from jettison.assessment.findings import answer_of, findings_of
@@ -87,8 +88,10 @@ def assess(
         UsageError: if limits are asked for that can't be met together, or not be computed.
     """
     check_limits(tuple(wishes.limits), people)
-    assessed = tuple(_assessed(people, answers, wishes) for answers in models)
-    notes = (*told.notes, *_notes(people, wishes))
+    left_out: list[str] = []
+    assessed = tuple(_assessed(people, answers, wishes, left_out) for answers in models)
+    _refuse_lost(wishes, people, assessed)
+    notes = (*told.notes, *_notes(people, wishes), *dict.fromkeys(left_out))
     return Assessment(
         subject=told.subject,
         rows_from=told.rows_from,
@@ -109,13 +112,31 @@ def assess(
     )
 
 
-def _assessed(people: People, answers: ModelAnswers, wishes: Wishes) -> AssessedModel:
+def _refuse_lost(wishes: Wishes, people: People, models: Sequence[AssessedModel]) -> None:
+    """Refuses limits that no gap of this task answers: they would seem to be held.
+
+    Raises:
+        UsageError: with the gaps that there are.
+    """
+    seen = dict.fromkeys(gap.metric for model in models for gap in model.gaps)
+    lost = [name for name in wishes.limits if name not in seen]
+    if lost:
+        raise UsageError(
+            f"`{lost[0]}` can't be limited here: a {people.task} task has no such gap; there "
+            f"are: {', '.join(list(seen)[:30]) or 'none'}"
+        )
+
+
+def _assessed(
+    people: People, answers: ModelAnswers, wishes: Wishes, left_out: list[str]
+) -> AssessedModel:
     found = [figures_of(people, answers, column) for column in people.columns]
     conflicts = tuple(
         one for one in (conflict_of(f, wishes.smallest) for f in found) if one is not None
     )
     for figures in found:
         _refuse_impossible(figures, wishes)
+        left_out += left_out_of_limits(figures, wishes)
     return AssessedModel(
         answers.name,
         tuple(estimates_of(found)),

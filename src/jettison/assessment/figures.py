@@ -22,6 +22,7 @@ from jettison.statistics.group_differences import (
     FOUR_FIFTHS,
     SMALLEST,
     Difference,
+    comparable,
     largest_difference,
     smallest_ratio,
     worse_of,
@@ -203,18 +204,54 @@ def gaps_of(figures: ColumnFigures, wishes: Wishes) -> Iterator[GroupGap]:
         if name in figures.values:
             one = largest_difference(figures.values[name], wishes.smallest)
             found[name] = one
-            yield _gap(title, one, figures.column, wishes, figures.values[name].unit)
+            told = (figures.values[name].unit, _whole(figures, (name,), wishes))
+            yield _gap(title, one, figures.column, wishes, *told)
     if TRUE_POSITIVE in found:
         odds = worse_of(ODDS, found[TRUE_POSITIVE], found[FALSE_POSITIVE])
-        yield _gap(ODDS, odds, figures.column, wishes)
+        whole = _whole(figures, (TRUE_POSITIVE, FALSE_POSITIVE), wishes)
+        yield _gap(ODDS, odds, figures.column, wishes, whole=whole)
     for label, rates in figures.by_class.items():
         for name, values in rates.items():
             one = largest_difference(values, wishes.smallest)
-            yield _gap(f"{GAPS[name]}[{label}]", one, figures.column, wishes)
+            whole = not _dropped(values, wishes.smallest)
+            yield _gap(f"{GAPS[name]}[{label}]", one, figures.column, wishes, whole=whole)
+
+
+def _dropped(values: GroupValues, smallest: int) -> list[int]:
+    """Numbers of the groups that no difference of a figure speaks of."""
+    some = set(comparable(values, smallest).tolist())
+    return [g for g in range(len(values.value)) if g not in some]
+
+
+def _whole(figures: ColumnFigures, names: Sequence[str], wishes: Wishes) -> bool:
+    return not any(_dropped(figures.values[name], wishes.smallest) for name in names)
+
+
+def left_out_of_limits(figures: ColumnFigures, wishes: Wishes) -> Iterator[str]:
+    """Sentences about groups that a limit can't be held for: too few rows that its figure counts."""
+    odds = {name: ODDS for name in (TRUE_POSITIVE, FALSE_POSITIVE) if ODDS in wishes.limits}
+    listed = [
+        (GAPS[name], odds.get(name, ""), v) for name, v in figures.values.items() if name in GAPS
+    ]
+    for label, rates in figures.by_class.items():
+        listed += [(f"{GAPS[name]}[{label}]", "", values) for name, values in rates.items()]
+    for title, also, values in listed:
+        small = [figures.column.names[g] for g in _dropped(values, wishes.smallest)]
+        if small and (title in wishes.limits or also):
+            shown = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if small[5:] else "")
+            yield (
+                f"No limit on {title}{f' ({also})' if also else ''} can be held for {shown}: fewer "
+                f"than {wishes.smallest} rows that it counts."
+            )
 
 
 def _gap(
-    title: str, one: Difference, column: GroupColumn, wishes: Wishes, unit: str = "fraction"
+    title: str,
+    one: Difference,
+    column: GroupColumn,
+    wishes: Wishes,
+    unit: str = "fraction",
+    whole: bool = True,
 ) -> GroupGap:
     limit = wishes.limits.get(title)
     verdict = None
@@ -222,7 +259,7 @@ def _gap(
         verdict = "undecided"
         if np.isfinite(one.low) and one.low > limit:
             verdict = "broken"
-        elif np.isfinite(one.high) and one.high <= limit:
+        elif whole and np.isfinite(one.high) and one.high <= limit:
             verdict = "held"
     return GroupGap(
         title,

@@ -14,7 +14,7 @@ from jettison.assessment.figures import (
     Wishes,
 )
 from jettison.assessment.people import People
-from jettison.domain.assessment import AssessedModel, Finding, ImpactRatio
+from jettison.domain.assessment import AssessedModel, Finding, GroupGap, ImpactRatio
 from jettison.reporting.quantities import percent
 from jettison.statistics.group_rates import ERROR, FALSE_POSITIVE, TRUE_POSITIVE
 from jettison.statistics.group_values import CONFIDENCE, GroupValues, difference_bounds
@@ -144,7 +144,22 @@ def answer_of(people: People, model: AssessedModel, wishes: Wishes) -> str:
     below = [ratio for ratio in model.ratios if ratio.verdict == "below"]
     if below:
         return ratio_sentence(min(below, key=lambda ratio: ratio.high), wishes)
-    return _nothing_shown(people, model, wishes)
+    shown = [_broken_sentence(gap) for gap in model.gaps if gap.verdict == "broken"][:1]
+    # A finding that is no harm by itself is still one: «nothing found» would be untrue.
+    shown += [finding.sentence for finding in model.findings[:1]]
+    return " ".join(shown) or _nothing_shown(people, model, wishes)
+
+
+def _broken_sentence(gap: GroupGap) -> str:
+    """A gap whose whole interval lies above its limit, in words."""
+    ends = (gap.value, gap.low, gap.high)
+    fraction = gap.unit == "fraction"
+    value, low, high = ("–" if x is None else percent(x) if fraction else f"{x:.4g}" for x in ends)
+    limit = percent(gap.limit or 0.0) if fraction else f"{gap.limit:.4g}"
+    return (
+        f"The {gap.metric.replace('_', ' ')} between {gap.highest} and {gap.lowest} is {value} "
+        f"({low} to {high}, n = {gap.n:,}), above the limit of {limit}."
+    )
 
 
 def ratio_sentence(ratio: ImpactRatio, wishes: Wishes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,46 @@ def test_questions_point_at_each_kind_of_bias():
     assert all(q.sentence.endswith("?") for q in found)
     with pytest.raises(UsageError, match="no group `g=z`"):
         questions_about(people, {}, {"g=z": 0.1})
+
+
+def test_a_limit_is_not_held_for_a_group_with_too_few_rows_in_the_denominator():
+    """A third group with 15 positives among 400 rows keeps the limit open and is named."""
+    people, answers = made(6000, (0.5, 0.5), (0.1, 0.1))
+    names = np.where(people.columns[0].codes == 0, "a", "b").astype(object)
+    no, yes = (np.flatnonzero(people.targets == k) for k in (0, 1))
+    names[no[:385]], names[yes[:15]] = "small", "small"
+    columns = group_columns({"g": names.astype(str)}, (), "rows")
+    people = dataclasses.replace(people, columns=columns)
+    for name in ("equal_opportunity_difference", "equalised_odds_difference"):
+        record = assess(people, (answers,), Wishes(limits={name: 0.3}), TOLD)
+        gap = next(g for g in record.leading.gaps if g.metric == name)
+        assert gap.high <= 0.3
+        assert gap.verdict == "undecided"
+        assert any("g=small" in note and name in note for note in record.notes)
+    wide = assess(people, (answers,), Wishes(limits={"error_rate_difference": 0.3}), TOLD)
+    assert next(g.verdict for g in wide.leading.gaps if g.limit is not None) == "held"
+
+
+def test_a_limit_that_this_task_does_not_have_is_refused():
+    """Limits on gaps that are never computed would seem to be held."""
+    people, answers = made()
+    with pytest.raises(
+        UsageError, match=r"`mean_error_difference` .*binary.* error_rate_difference"
+    ):
+        assess(people, (answers,), Wishes(limits={"mean_error_difference": 0.1}), TOLD)
+    with pytest.raises(UsageError, match=r"`error_rate_difference\[yes\]`"):
+        assess(people, (answers,), Wishes(limits={"error_rate_difference[yes]": 0.1}), TOLD)
+
+
+def test_a_finding_that_is_no_harm_and_a_broken_limit_are_not_nothing():
+    """False alarms of one group alone: no miss, and yet the answer names them and the limit."""
+    people, answers = made(6000, (0.5, 0.5), (0.0, 0.0))
+    false = (people.columns[0].codes == 1) & (np.arange(6000) % 3 == 0)
+    decided = np.where(false, 1, people.targets)
+    answers = ModelAnswers("original", decided, None)
+    wishes = Wishes(threshold=0.1, limits={"false_positive_rate_difference": 0.05})
+    record = assess(people, (answers,), wishes, TOLD)
+    assert not any(finding.harm for finding in record.leading.findings)
+    assert record.leading.findings[0].sentence in record.answer
+    assert "above the limit of 5" in record.answer
+    assert "othing found" not in record.answer
