@@ -18,6 +18,7 @@ from jettison.domain.record import digest, to_json
 from jettison.domain.rows import Rows
 from jettison.domain.run import DataSummary, RunRecord
 from jettison.domain.splits import Splits
+from jettison.errors import CheckFailed
 from jettison.pipeline import emit, measure
 from jettison.pipeline.certify import (
     CertificationPlan,
@@ -37,7 +38,14 @@ from jettison.search.loop import SearchResult, search
 from jettison.search.trial import SANITY_ROWS, Bench
 from jettison.trust.audit import AUDIT
 from jettison.trust.audit_record import RunAudit, open_trail
-from jettison.trust.labelling import UNLABELLED, as_labelled, awaits_labels, save_pending
+from jettison.trust.labelling import (
+    PENDING,
+    UNLABELLED,
+    Pending,
+    as_labelled,
+    awaits_labels,
+    save_pending,
+)
 from jettison.trust.privacy.statement import privacy_notes
 
 
@@ -72,7 +80,7 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
         timed = _timed(bench, found, request, configuration, progress)
     audit.shortlisted([(f.trial, f.cost_verdict) for f in timed.shortlist], opens=certify)
     with watch.stage("certify"):
-        result = _certified(request, timed, found, progress, bench.fitting.rows, certify=certify)
+        result = _certified(request, timed, found, progress, bench, certify=certify)
     audit.certified(result.certificate)
     facts = Facts(
         cost=configuration.search.minimise[0],
@@ -128,18 +136,13 @@ def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) ->
     # The certificate is made once, so whatever would stop its bundle must show before.
     audit.trail.check()
     emit.check_place(Path(old.configuration.output) / "release")
+    finalists = _finalists(old, pending)
     result = conclude_labelling(labelling, answers)
     audit.certified(result.certificate)
-    trials = [old.trial_of(place.recipe) for place in pending.plan.order]
     facts = Facts(
         cost=old.configuration.search.minimise[0],
         trials=len(old.trials),
-        # Only what was faster was put in the order.
-        finalists=[
-            Finalist(trial, old.claims[trial.recipe.digest], "faster")
-            for trial in trials
-            if trial is not None
-        ],
+        finalists=finalists,
         certificate=result.certificate,
         shipped=result.shipped,
         interrupted=False,
@@ -153,12 +156,38 @@ def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) ->
         next_step=conclusion.next_step,
         shipped=conclusion.shipped,
         certificate=result.certificate,
+        notes=_notes_anew(old, conclusion.shipped),
     )
     audit.concluded(record.outcome, record.answer, record.shipped)
     bundle = _write(record, result.outcomes, pending.fitting, progress)
     if bundle is not None:
         audit.emitted(bundle)
     return record
+
+
+def _finalists(record: RunRecord, pending: Pending) -> list[Finalist]:
+    """What the order tests, with its timing; only what was faster was put in the order.
+
+    Raises:
+        CheckFailed: if the record lacks one of them.
+    """
+    finalists = []
+    for place in pending.plan.order:
+        trial, claim = record.trial_of(place.recipe), record.claims.get(place.recipe)
+        if trial is None or claim is None:
+            raise CheckFailed(
+                f"run.json does not hold the timing of {place.recipe[:12]}, which waits to be "
+                "certified: it is of another run, or was changed; run `jettison optimize` again"
+            )
+        finalists.append(Finalist(trial, claim, "faster"))
+    return finalists
+
+
+def _notes_anew(old: RunRecord, shipped: str) -> tuple[str, ...]:
+    """Notes of a run, with those on private training about what ships now."""
+    before = privacy_notes(old.trials, old.shipped)
+    kept = (note for note in old.notes if note not in before)
+    return (*kept, *privacy_notes(old.trials, shipped))
 
 
 def _bench(prepared: Prepared, work: Path) -> Bench:
@@ -257,11 +286,13 @@ def _certified(
     timed: Timed,
     found: SearchResult,
     progress: Progress,
-    fitting: Rows,
+    bench: Bench,
     *,
     certify: bool,
 ) -> CertificationResult:
     """Opens the seal for candidates that are really faster; says why where it stays closed."""
+    # What an earlier run in this folder left to be labelled is not about this one.
+    (bench.folder / "certify" / PENDING).unlink(missing_ok=True)
     faster = [f.trial.recipe.digest for f in timed.shortlist if f.cost_verdict == "faster"]
     if found.interrupted or not faster:
         reason = "the search was interrupted" if found.interrupted else "no candidate is faster"
@@ -274,7 +305,7 @@ def _certified(
         progress.show(certification_plan(planned.parts))
         if not planned.possible:
             return _closed(planned.reason, faster[0], narrowed)
-        save_pending(narrowed, planned, fitting)
+        save_pending(narrowed, planned, bench.fitting.rows)
         return _closed(UNLABELLED, planned.order[0].recipe, narrowed)
     if not certify:
         return _closed("you asked to keep the seal closed (--no-certify)", faster[0], narrowed)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from jettison import machine
+from jettison import machine, whole_run
 from jettison.assessment.label_files import write_answers
 from jettison.assessment.labelled_run import Labelling, conclude_labelling, open_labelling
 from jettison.domain.certificate import Certificate, Requirement
@@ -248,6 +250,47 @@ def test_a_broken_trail_spends_no_look(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match="line 1"):
         waiting.open()
     assert not Ledger.at(waiting.request.ledger).exists
+
+
+def test_what_was_not_timed_is_refused_before_the_ledger(tmp_path: Path) -> None:
+    """A record of another run in the same folder makes no certificate."""
+    waiting = Waiting(tmp_path, labelled=False)
+    labelling = waiting.open()
+    answers = waiting.answered(labelling)
+    kinds = [e.kind for e in Ledger.at(waiting.request.ledger).entries()]
+    other = dataclasses.replace(labelling, record=dataclasses.replace(labelling.record, claims={}))
+    with pytest.raises(CheckFailed, match="does not hold the timing"):
+        certify_labelled(other, answers, Silent())
+    assert [e.kind for e in Ledger.at(waiting.request.ledger).entries()] == kinds
+
+
+def test_notes_on_privacy_are_about_what_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was to ship before the labels came may be another model."""
+    waiting = Waiting(tmp_path, labelled=False)
+    labelling = waiting.open()
+    answers = waiting.answered(labelling)
+    monkeypatch.setattr(whole_run, "privacy_notes", lambda trials, name: (f"private: {name}",))
+    monkeypatch.setattr(whole_run, "_write", lambda *given: None)
+    notes = ("a row was left out", "private: other")
+    old = dataclasses.replace(labelling.record, shipped="other", notes=notes)
+    made = certify_labelled(dataclasses.replace(labelling, record=old), answers, Silent())
+    assert made.shipped
+    assert made.notes == ("a row was left out", f"private: {made.shipped}")
+
+
+def test_what_waited_in_the_folder_waits_no_longer(tmp_path: Path) -> None:
+    """A second run that finds nothing faster leaves nothing to label."""
+    waiting = Waiting(tmp_path, labelled=False)
+    waiting.open()
+    pending = Path(waiting.request.folder) / "pending.json"
+    assert pending.exists()
+    nothing: Any = SimpleNamespace(shortlist=(), interrupted=False)
+    bench: Any = SimpleNamespace(folder=waiting.run / "work")
+    made = whole_run._certified(waiting.request, nothing, nothing, Silent(), bench, certify=True)
+    assert made.certificate.status == "uncertified"
+    assert not pending.exists()
 
 
 def test_nothing_is_concluded_that_can_not_ship(tmp_path: Path) -> None:
