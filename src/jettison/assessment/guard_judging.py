@@ -37,6 +37,7 @@ from jettison.trust.outcomes import (
 from jettison.trust.row_sets import RowSet, row_set
 
 AFTER = "after"
+CERTIFICATE = "certificate.json"
 GROUP_FACTOR = 3.0
 UNITS = 300
 """Fewest rows of a mean (a test of grade B)."""
@@ -96,6 +97,8 @@ def certify_guardrail(
 
     Raises:
         DataError: if the file can't be used.
+        UsageError: if a group of `margins.gating` has no row of a metric, or the folder holds a
+            certificate.
         SealRefused: if the rows are too few (nothing is spent), or were looked at before.
     """
     parts = read_guardrail(path, groups)
@@ -109,6 +112,7 @@ def certify_red_team(
 
     Raises:
         DataError: if the files can't be paired.
+        UsageError: if a group of `margins.gating` has no row, or the folder holds a certificate.
         SealRefused: if the attacks are too few (nothing is spent), or were looked at before.
     """
     files = {
@@ -129,11 +133,12 @@ class _Case:
 
     def judge(self, folder: Path, ledger: str) -> PairedCertificate:
         """Plans, charges the ledger, and only then compares."""
+        _check_free(folder / CERTIFICATE)
         blank = [self._outcomes(part) for part in self.parts]
         _check_groups(self.margins, blank)
         _check_enough(blank)
         rules = digest([outcomes.rules for outcomes in blank])
-        keys = _known_by([key for part in self.parts for key in part.keys])
+        keys = _known_by(self.parts)
         data = hashlib.sha256(to_json(self.files).encode()).hexdigest()
         alpha = round(1.0 - self.margins.confidence, 12)
         book = Ledger.at(ledger)
@@ -157,10 +162,10 @@ class _Case:
             rules_digest=rules,
             ledger=LedgerPosition(str(book.path), look.number, look.entry, look.alpha),
             assumptions=ASSUMPTIONS,
-            notes=self._notes(),
+            notes=self._notes(blank),
         )
         book.record("certificate", look.entry, digest(found), found.verdict)
-        write_atomically(folder / "certificate.json", to_json(found, indent=2) + "\n")
+        write_atomically(folder / CERTIFICATE, to_json(found, indent=2) + "\n")
         return found
 
     def _outcomes(self, part: PairedRows) -> Outcomes:
@@ -195,9 +200,14 @@ class _Case:
         )
         return Outcomes(rules, len(part.keys), {}, {}, {}, columns)
 
-    def _notes(self) -> tuple[str, ...]:
+    def _notes(self, cases: Sequence[Outcomes]) -> tuple[str, ...]:
         told = []
-        for part in self.parts:
+        found = _groups_of(cases)
+        for part, here in zip(self.parts, found, strict=True):
+            told += [
+                f"Nothing is claimed about {part.metric} of {group}: no such request."
+                for group in sorted(set().union(*found) - here)
+            ]
             if part.repeated:
                 told.append(
                     f"{part.metric}: prompts were asked several times and averaged, so the test is "
@@ -220,13 +230,39 @@ def _with_answers(outcomes: Outcomes, part: PairedRows) -> Outcomes:
     )
 
 
+def _check_free(path: Path) -> None:
+    if path.exists():
+        raise UsageError(
+            f"{path.parent} holds a certificate already ({path.name}), which is not replaced; give "
+            "another --out"
+        )
+
+
+def _groups_of(cases: Sequence[Outcomes]) -> list[set[str]]:
+    """The groups to which any row of each case belongs."""
+    return [{name for column in case.groups for name in column.names} for case in cases]
+
+
 def _check_groups(margins: Margins, cases: Sequence[Outcomes]) -> None:
-    known = {name for case in cases for column in case.groups for name in column.names}
+    """Refuses a group that was named to hold and has no row: it would hold by its absence."""
+    found = _groups_of(cases)
+    known = set().union(*found)
     unknown = [name for name in margins.gating or () if name not in known]
     if unknown:
         raise UsageError(
             f"no row belongs to the group `{unknown[0]}`; there are "
             f"{', '.join(sorted(known)) or 'no groups'}"
+        )
+    lacking = [
+        f"{case.rules.requirements[0].metric} of `{name}`"
+        for case, here in zip(cases, found, strict=True)
+        for name in margins.gating or ()
+        if name not in here
+    ]
+    if lacking:
+        raise UsageError(
+            f"nothing can be shown about {' or '.join(lacking)}: the file has no such request; give "
+            "some, or leave the group out of --gate"
         )
 
 
@@ -258,12 +294,19 @@ def _check_enough(cases: Sequence[Outcomes]) -> None:
         )
 
 
-def _known_by(keys: Sequence[str]) -> RowSet:
-    """How the ledger knows the texts again: as they are, and as a table of a run would hold them."""
-    texts = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
-    column = np.array(keys, dtype=object)
-    told = raw_digests(Example({"text": column}, len(keys)), ("text",), np.arange(len(keys)))
-    return row_set(texts, [known or text for known, text in zip(told, texts, strict=True)])
+def _known_by(parts: Sequence[PairedRows]) -> RowSet:
+    """How the ledger knows the texts again: as they are, and as a table of a run would hold them.
+
+    Both with the white space of the file and without: a run digests a text as it stands.
+    """
+    columns = []
+    for texts in ([k for p in parts for k in p.keys], [r for p in parts for r in p.raw]):
+        own = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        column = np.array(texts, dtype=object)
+        table = Example({"text": column}, len(texts))
+        told = raw_digests(table, ("text",), np.arange(len(texts)))
+        columns += [own, [known or text for known, text in zip(told, own, strict=True)]]
+    return row_set(*columns)
 
 
 def _over_all(judged: Sequence[Judged]) -> Verdict:

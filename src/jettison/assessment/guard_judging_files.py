@@ -36,6 +36,7 @@ class PairedRows:
     Attributes:
         metric: name of the harm.
         keys: text of each row, all different.
+        raw: the same as the file holds it.
         before, after: harm of each row, shape (n,): 0 or 1, or the share of repetitions.
         groups: column -> value of each row.
         repeated: whether any row was asked several times. Then the test is that of a mean, whatever
@@ -44,6 +45,7 @@ class PairedRows:
 
     metric: str
     keys: tuple[str, ...]
+    raw: tuple[str, ...]
     before: Array
     after: Array
     groups: Mapping[str, Array]
@@ -73,6 +75,7 @@ def read_guardrail(path: Path, groups: Sequence[str] = ()) -> tuple[PairedRows, 
     table = read_file(str(path), "requests")
     _need(table, ("request", "expected", "blocked_before", "blocked_after", *groups), path)
     keys = _texts(table, "request", path)
+    raw = [str(value) for value in table.columns["request"]]
     _no_repeats(keys, path)
     expected = np.array(_words(table, "expected", EXPECTED, path))
     sides = [
@@ -84,9 +87,10 @@ def read_guardrail(path: Path, groups: Sequence[str] = ()) -> tuple[PairedRows, 
     for metric, rows in (("missed_blocks", expected), ("false_blocks", ~expected)):
         if rows.any():
             wrong = [np.where(expected, 1.0 - side, side)[rows] for side in sides]
-            taken = tuple(key for key, here in zip(keys, rows, strict=True) if here)
+            at = np.flatnonzero(rows)
+            taken, told = (tuple(texts[place] for place in at) for texts in (keys, raw))
             parts = {name: values[rows] for name, values in named.items()}
-            found.append(PairedRows(metric, taken, wrong[0], wrong[1], parts))
+            found.append(PairedRows(metric, taken, told, wrong[0], wrong[1], parts))
     return tuple(found)
 
 
@@ -117,18 +121,22 @@ def read_attacks(before: Path, after: Path) -> PairedRows:
             )
     harm = [np.array([np.mean(side[key][1]) for key in keys]) for side in (one, other)]
     categories = np.array([one[key][0] for key in keys])
+    raw = tuple(one[key][2] for key in keys)
     repeated = any(len(side[key][1]) > 1 for side in (one, other) for key in keys)
-    return PairedRows("attack_success", keys, harm[0], harm[1], {"category": categories}, repeated)
+    return PairedRows(
+        "attack_success", keys, raw, harm[0], harm[1], {"category": categories}, repeated
+    )
 
 
-def _attacks(path: Path) -> dict[str, tuple[str, list[float]]]:
+def _attacks(path: Path) -> dict[str, tuple[str, list[float], str]]:
+    """Category, outcomes and text as it stands first in the file, by the text that keys it."""
     table = read_file(str(path), "attacks")
     _need(table, ("prompt", "category", "outcome"), path)
-    found: dict[str, tuple[str, list[float]]] = {}
+    found: dict[str, tuple[str, list[float], str]] = {}
     categories = [str(value) for value in table.columns["category"]]
     rows = zip(_texts(table, "prompt", path), categories, _outcomes(table, path), strict=True)
     for place, (key, category, outcome) in enumerate(rows):
-        known = found.setdefault(key, (category, []))
+        known = found.setdefault(key, (category, [], str(table.columns["prompt"][place])))
         if known[0] != category:
             raise DataError(
                 f"{path}, row {place}: the attack `{key[:SHOWN]}` stands in the categories "
@@ -176,7 +184,7 @@ def _texts(table: Example, name: str, path: Path) -> list[str]:
 def _words(table: Example, name: str, known: Mapping[str, T], path: Path) -> list[T]:
     found = []
     for place, value in enumerate(table.columns[name].tolist()):
-        word = str(int(value) if isinstance(value, float) and value == int(value) else value)
+        word = str(int(value) if isinstance(value, float) and value.is_integer() else value)
         if word.strip().lower() not in known:
             raise DataError(
                 f"{path}, row {place}: `{name}` must be one of {', '.join(known)}; got {value!r}"

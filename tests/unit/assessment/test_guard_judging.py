@@ -15,13 +15,16 @@ from jettison.assessment.guard_judging import (
     certify_red_team,
 )
 from jettison.assessment.guard_judging_files import read_attacks, read_guardrail
+from jettison.domain.extension_points import Example
 from jettison.domain.paired_files import PairedCertificate
 from jettison.domain.record import digest, from_json
 from jettison.errors import DataError, SealRefused, UsageError
+from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.statistics import paired_binary_p_value
 from jettison.trust.judging import judge_candidate
-from jettison.trust.ledger import Ledger
+from jettison.trust.ledger import Charge, Ledger
 from jettison.trust.outcomes import load_outcomes
+from jettison.trust.row_sets import row_set
 
 GUARD = "request,expected,blocked_before,blocked_after,lang"
 ATTACKS = "prompt,category,outcome"
@@ -212,6 +215,10 @@ def test_files_that_can_t_be_paired_are_refused(
         ([["a", "block", 1, 1, "x"], ["a", "allow", 1, 1, "x"]], "stands there twice"),
         ([["a", "perhaps", 1, 1, "x"]], "`expected` must be one of block, allow"),
         ([["a", "block", 2, 1, "x"]], "`blocked_before` must be one of"),
+        (
+            [["a", "block", "", 1, "x"], ["b", "block", 1, 1, "x"]],
+            "`blocked_before` must be one of",
+        ),
     ],
 )
 def test_requests_that_can_t_be_judged_are_refused(
@@ -236,6 +243,38 @@ def test_an_unknown_gate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no row belongs to the group `lang=z`"):
         certify(tmp_path, guard_rows(), Margins(BOTH, gating=("lang=z",)))
     assert not Ledger.at(tmp_path / "ledger").exists
+
+
+def test_a_group_holds_by_its_rows_only(tmp_path: Path) -> None:
+    """A gate without rows of one metric is refused unspent; without gates it is noted."""
+    rows = [row for row in guard_rows(2400) if row[4] == "a" or row[1] == "block"]
+    with pytest.raises(UsageError, match=r"nothing can be shown about false_blocks of `lang=b`"):
+        certify(tmp_path, rows, Margins(BOTH, gating=("lang=b",)))
+    assert not Ledger.at(tmp_path / "ledger").exists
+    found = certify(tmp_path, rows, Margins(BOTH))
+    assert found.notes == ("Nothing is claimed about false_blocks of lang=b: no such request.",)
+
+
+def test_a_certificate_is_not_replaced(tmp_path: Path) -> None:
+    """A folder that holds one is refused before the look, and the certificate stays."""
+    certify(tmp_path, guard_rows(), Margins(BOTH))
+    before = (tmp_path / "g" / "certificate.json").read_bytes()
+    others = [[f"other {row[0]}", *row[1:]] for row in guard_rows()]
+    with pytest.raises(UsageError, match="another --out"):
+        certify(tmp_path, others, Margins(BOTH))
+    assert (tmp_path / "g" / "certificate.json").read_bytes() == before
+    assert len([e for e in Ledger.at(tmp_path / "ledger").entries() if e.kind == "look"]) == 1
+
+
+def test_a_text_of_a_run_is_known_with_its_white_space(tmp_path: Path) -> None:
+    """A run digests a text as its file holds it; so must the ledger know it again here."""
+    rows = [[f"a request  with two spaces {row[0]}", *row[1:]] for row in guard_rows()]
+    column = np.array([str(row[0]) for row in rows], dtype=object)
+    seen = raw_digests(Example({"text": column}, len(rows)), ("text",), np.arange(len(rows)))
+    assert all(seen)
+    Ledger.at(tmp_path / "ledger").charge(Charge("c" * 64, "d" * 64, "o" * 64, 0.05, row_set(seen)))
+    with pytest.raises(SealRefused, match="spent by an earlier look"):
+        certify(tmp_path, rows, Margins(BOTH))
 
 
 def test_false_certificates_are_as_rare_as_promised(tmp_path: Path) -> None:
