@@ -280,7 +280,8 @@ class Evidence:
     Attributes:
         targets: shape (n,), or `None`.
         outputs: of the candidate; `outputs[prediction]` is what metrics usually read.
-        reference: outputs of the original on the same rows.
+        reference: outputs of the original on the same rows; where a metric that is not
+            `against_reference` scores one group, those of all rows.
         prediction: name of the output to read.
         labels: class names in score order; may be empty.
     """

@@ -62,7 +62,7 @@ def row_parts(
     told = False
     for place, rows in _subsets(whole, columns):
         try:
-            scores = metric.score(evidence if rows.all() else _of_rows(evidence, rows))
+            scores = metric.score(evidence if rows.all() else _of_rows(evidence, rows, metric))
         except DataError:
             if place == 0:
                 raise
@@ -81,12 +81,20 @@ def _subsets(whole: Array, columns: Sequence[GroupColumn]) -> Iterator[tuple[int
             yield place, column.codes == code
 
 
-def _of_rows(evidence: Evidence, rows: Array) -> Evidence:
+def _of_rows(evidence: Evidence, rows: Array, metric: QualityMetric) -> Evidence:
+    """Cuts evidence to some rows.
+
+    A metric that isn't against the reference reads it only to tell what the scores are (logits or
+    probabilities, so where the threshold lies). All rows of it say so; a few could say otherwise.
+    """
+    reference = evidence.reference
+    if metric.against_reference:
+        reference = {name: np.asarray(values)[rows] for name, values in reference.items()}
     return dataclasses.replace(
         evidence,
         targets=None if evidence.targets is None else evidence.targets[rows],
         outputs={name: np.asarray(values)[rows] for name, values in evidence.outputs.items()},
-        reference={name: np.asarray(values)[rows] for name, values in evidence.reference.items()},
+        reference=reference,
     )
 
 

@@ -169,6 +169,18 @@ def test_a_group_of_one_class_is_undecided() -> None:
     assert "have no number" in claims["sex=F"].reason
 
 
+def test_a_group_has_the_threshold_of_all_rows() -> None:
+    """40 rows whose logits all lie in (0, 1) are not read as probabilities in their group."""
+    scores = np.where(np.arange(N) < 40, RNG.uniform(0.05, 0.95, N), 4.0 * ORIGINAL)
+    labels = Labels(TARGETS, {"g": np.where(np.arange(N) < 40, "few", "many")})
+    columns, whole = describe_rows(labels)[0], labels.as_they_came(N)
+    given = Evidence(TARGETS, {"y": scores}, {"y": scores}, "y")
+    values = row_parts(registry.get("metrics", "f1"), given, whole, columns).values
+    # Above 0 all 40 are taken as positive: F1 is 2 TP / (2 TP + FP).
+    right = int(TARGETS[:40].sum())
+    assert values[:40, 1].mean() == pytest.approx(2 * right / (right + 40))
+
+
 def test_one_class_on_all_rows_is_an_error() -> None:
     """Without a negative row there is nothing to score."""
     ones = np.ones(50, dtype=np.int64)
