@@ -135,7 +135,7 @@ def conclude_look(
         CheckFailed: if the ledger holds no such look.
         UsageError: if the ledger or the folder can't be written.
     """
-    folder, kept = Path(request.folder), None
+    folder, kept, ledger = Path(request.folder), None, Ledger.at(request.ledger)
     conclusion = conclude(outcomes, {place.recipe: place.title for place in plan.order})
     certificate = _certificate(request, conclusion, alone, look, outcomes.rules.digest)
     certificate = dataclasses.replace(
@@ -148,12 +148,12 @@ def conclude_look(
             shown = withheld_path(folder, look.entry).with_suffix(".json")
             write_atomically(shown, to_json(certificate, indent=2) + "\n")
         else:
+            if look.looks > 1:
+                # A crash from here on must not leave scores in plain with looks to spare.
+                ledger.reveal(look.entry)
             kept = folder / "outcomes.npz"
             save_outcomes(outcomes, kept)
-    ledger = Ledger.at(request.ledger)
     ledger.record("certificate", look.entry, digest(certificate), certificate.status)
-    if look.looks > 1 and conclusion.shipped is not None:
-        ledger.reveal(look.entry)
     # The rows are spent whatever comes next, so what they said must outlive a crash.
     write_atomically(folder / "certificate.json", to_json(certificate, indent=2) + "\n")
     return CertificationResult(certificate, kept, conclusion.shipped or "", plan)

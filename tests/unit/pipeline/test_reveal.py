@@ -11,6 +11,7 @@ import pytest
 
 from jettison.domain.record import file_digest, from_json, to_json
 from jettison.errors import CheckFailed, UsageError
+from jettison.pipeline import certify as certifying
 from jettison.pipeline.certify import CertificationRequest, certify
 from jettison.pipeline.emit import Cargo, emit
 from jettison.pipeline.reveal import reveal
@@ -63,6 +64,23 @@ def test_a_second_look_may_ship_at_its_own_share(make_request: MakeRequest) -> N
     again = certify(request)
     assert again.certificate.status == "uncertified"
     assert "retired" in again.certificate.reason or "shown" in again.certificate.reason
+
+
+def test_rows_are_retired_before_scores_lie_in_plain(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that dies while it writes the outcomes of what ships leaves no further look."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(certifying, "save_outcomes", die)
+    request = with_looks(make_request(("harmless",)))
+    with pytest.raises(KeyboardInterrupt):
+        certify(request)
+    monkeypatch.undo()
+    assert Ledger.at(request.ledger).entries()[-1].kind == "revealed"
+    assert "were shown" in certify(request).certificate.reason
 
 
 def test_reveal_shows_every_look_and_retires_the_rows(make_request: MakeRequest) -> None:
