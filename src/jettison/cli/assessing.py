@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import shlex
 import sys
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from jettison.assessment.subjects import Request
     from jettison.domain.assessment import Assessment
     from jettison.domain.configuration import DataSection
+
+
+ROLES = ("source", "inputs", "target", "groups", "unit", "weight")
 
 
 def assess(
@@ -106,11 +110,29 @@ def assess(
         unit=unit,
         weight=weight,
     )
+    of_model = {
+        "--weights": weights,
+        "--model-input": model_input,
+        "--image": image,
+        "--threads": threads != 1,
+        "--trust-pickle": trust_pickle,
+    }
+    of_rows = {"--target": target, "--group": group, "--unit": unit, "--weight": weight}
+    if predictions is None:
+        _refuse("without --predictions", {"--score": score, "--decision": decision})
     if predictions is not None:
+        asked = {"--data": data, "--input": input_, "--run": run, **of_model}
+        _refuse("with --predictions, which holds rows and answers", asked)
         record = _predictions(predictions, roles, (score, decision, task), request)
     elif source is not None and source.is_dir() and _holds_run(source):
+        _refuse("for a run or a bundle, which says it itself", {"--task": task, **of_model})
+        if not data:
+            asked = {**of_rows, "--input": input_, "--run": run}
+            _refuse("for the selection rows of a run; name own rows with --data", asked)
         record = subjects.assess_run(source, roles if data else None, request)
     else:
+        if source is not None and source.suffix == ".toml":
+            _refuse(f"with {source}, which says it itself", {"--task": task, **of_model})
         model = {
             "task": task,
             "trust_pickle": trust_pickle,
@@ -119,6 +141,17 @@ def assess(
         }
         record = _model(source or Path(), (model, image or ()), (roles, threads, output), request)
     _finish(record, Path(output))
+
+
+def _refuse(where: str, asked: Mapping[str, object]) -> None:
+    """Refuses options that would be dropped without a word.
+
+    Raises:
+        UsageError: naming them.
+    """
+    given = [option for option, value in asked.items() if value]
+    if given:
+        raise UsageError(f"{', '.join(f'`{option}`' for option in given)} can't be given {where}")
 
 
 def _predictions(
@@ -164,6 +197,11 @@ def _model(
             "output": output,
         },
     )
+    if source.suffix == ".toml":
+        # The file says what is what; roles given here, and other rows, go before it.
+        given = {name: value for name in ROLES if (value := getattr(roles, name))}
+        own = dataclasses.replace(configuration.data, **given)
+        configuration = dataclasses.replace(configuration, data=own)
     return subjects.assess_model(configuration, request)
 
 

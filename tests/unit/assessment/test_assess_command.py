@@ -78,3 +78,49 @@ def test_a_model_or_predictions(rows):
     done = CliRunner().invoke(app, ["assess"])
     assert isinstance(done.exception, UsageError)
     assert "--predictions" in str(done.exception)
+
+
+@pytest.mark.parametrize("more", [("--data", "other.csv"), ("--threads", "2"), ("--run", "run")])
+def test_options_that_predictions_have_no_use_for_are_refused(rows, more):
+    """An option that would be dropped without a word is named instead."""
+    done = ask(rows, *more)
+    assert isinstance(done.exception, UsageError)
+    assert f"`{more[0]}` can't be given with --predictions" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--group", "sex"), "`--group` can't be given for the selection rows"),
+        (("--target", "right", "--unit", "u"), "`--target`, `--unit` can't be given"),
+        (("--data", "rows.csv", "--task", "regression"), "`--task` can't be given for a run"),
+        (("--score", "s"), "`--score` can't be given without --predictions"),
+    ],
+)
+def test_options_that_a_run_has_no_use_for_are_refused(tmp_path, more, message):
+    """Roles need own rows; the task is that of the run."""
+    (tmp_path / "release").mkdir()
+    done = CliRunner().invoke(app, ["assess", str(tmp_path), *more])
+    assert isinstance(done.exception, UsageError)
+    assert message in str(done.exception)
+
+
+def test_options_of_the_rows_go_before_a_configuration_file(tmp_path, monkeypatch):
+    """`assess jettison.toml --data other.csv --group race` assesses these rows by this group."""
+    from jettison.assessment import subjects
+
+    (tmp_path / "jettison.toml").write_text(
+        '[model]\nsource = "m.onnx"\n[data]\nsource = "rows.csv"\ntarget = "y"\ngroups = ["sex"]\n'
+    )
+    seen = []
+
+    def stop(configuration, request):
+        seen.append(configuration.data)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(subjects, "assess_model", stop)
+    words = ["assess", str(tmp_path / "jettison.toml"), "--data", "other.csv", "--group", "race"]
+    CliRunner().invoke(app, words)
+    assert (seen[0].source, seen[0].groups, seen[0].target) == ("other.csv", ("race",), "y")
+    done = CliRunner().invoke(app, [*words, "--trust-pickle"])
+    assert "`--trust-pickle` can't be given with" in str(done.exception)
