@@ -22,6 +22,7 @@ from tests.end_to_end.conftest import Given, looks, record_of
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.mark.slow
 def test_a_person_labels_by_keyboard_stops_and_goes_on(tmp_path: Path) -> None:
     """Number keys answer, arrows go back, each answer is on disk, a new page knows them all."""
     rows = [Task(n, {"text": f"<i>text</i> {n}"}) for n in (8, 2, 5)]
@@ -47,6 +48,33 @@ def test_a_person_labels_by_keyboard_stops_and_goes_on(tmp_path: Path) -> None:
         assert not browser.problems
         picture = browser.picture(tmp_path / "page.png")
         assert picture.stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_fast_and_held_keys_label_one_row(tmp_path: Path) -> None:
+    """Keys pressed while an answer is on its way do nothing, and a key held down answers once."""
+    rows = [Task(n, {"text": f"text {n}"}) for n in (8, 2, 5)]
+    path = tmp_path / "answers.csv"
+    desk = Desk(rows, ("negative", "positive"), path)
+    server = open_server(desk)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with Browser(tmp_path) as browser:
+        browser.open(address(server, desk))
+        browser.wait("document.querySelectorAll('#few button').length === 2")
+        browser.value(
+            "(() => { const real = window.fetch; window.fetch = (...given) => new Promise("
+            "(done) => setTimeout(done, 300)).then(() => real(...given)); return 1; })()"
+        )
+        for key in ("2", "1", "ArrowRight"):
+            browser.call("Input.dispatchKeyEvent", type="keyDown", key=key)
+        browser.wait("document.getElementById('progress').textContent.startsWith('Row 2')")
+        browser.call("Input.dispatchKeyEvent", type="keyDown", key="1", autoRepeat=True)
+        browser.wait("new Promise((done) => setTimeout(() => done(true), 700))")
+        told = browser.value("document.getElementById('progress').textContent")
+    server.shutdown()
+    server.server_close()
+    assert told == "Row 2 of 3; 1 of 3 have a label."
+    assert read_answers(path, [8, 2, 5], complete=False) == {8: "positive"}
 
 
 def unlabelled(small: Given, folder: Path) -> tuple[Path, np.ndarray]:

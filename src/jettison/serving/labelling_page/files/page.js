@@ -6,6 +6,8 @@ let rows = [];
 let classes = [];
 let place = 0;
 let finished = false;
+// While an answer is on its way nothing else is taken: a fast key must not fall on another row.
+let busy = false;
 
 const labelled = () => rows.filter((row) => row.label).length;
 
@@ -62,13 +64,16 @@ function trouble(text) {
 }
 
 async function choose(label) {
-  if (finished) return;
+  if (finished || busy) return;
   const row = rows[place];
+  busy = true;
   try {
     await post("answer", { row: row.row, label });
   } catch (error) {
     trouble(`Not saved: ${error.message}. Is jettison still running?`);
     return;
+  } finally {
+    busy = false;
   }
   trouble("");
   row.label = label;
@@ -79,16 +84,21 @@ async function choose(label) {
 }
 
 function go(step) {
+  if (finished || busy) return;
   place = Math.min(rows.length - 1, Math.max(0, place + step));
   show();
 }
 
 async function finish() {
+  if (finished || busy) return;
+  busy = true;
   try {
     await post("finish", {});
   } catch (error) {
     trouble(`Not finished: ${error.message}`);
     return;
+  } finally {
+    busy = false;
   }
   finished = true;
   at("progress").textContent = "Done. The certificate is being made in the terminal; close this page.";
@@ -97,6 +107,12 @@ async function finish() {
 
 function key(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
+  // A key that is held down answers once, and none answers while an answer is on its way.
+  if ((event.repeat || busy) && event.target !== at("typed")) {
+    // Enter would press the button in focus again.
+    if (event.key === "Enter") event.preventDefault();
+    return;
+  }
   const typing = document.activeElement === at("typed") && at("typed").value;
   if (event.key === "ArrowLeft" && !typing) go(-1);
   else if (event.key === "ArrowRight" && !typing) go(1);
