@@ -8,7 +8,7 @@ from jettison import registry
 from jettison.domain.recipe import Step
 from jettison.domain.run import Trial
 
-EPSILON = "epsilon"
+EPSILON, DELTA = "epsilon", "delta"
 
 
 def privacy_notes(trials: Sequence[Trial], shipped: str) -> tuple[str, ...]:
@@ -34,19 +34,19 @@ def privacy_notes(trials: Sequence[Trial], shipped: str) -> tuple[str, ...]:
         )
     if len(tried) > len(private):
         gaps.append(
-            f"it was chosen among {len(tried)} private trainings on the same rows, whose epsilons "
-            f"add up to at most {sum(_epsilon(s) for s in tried):g}"
+            f"it was chosen among {len(tried)} private trainings on the same rows, which add up "
+            f"to {_spent(tried)}"
         )
     if gaps:
         return (
             f"One step ({', '.join(s.name for s in private)}) was trained with differential "
-            f"privacy (epsilon at most {sum(_epsilon(s) for s in private):g}), but the model as a "
-            f"whole must not be called differentially private: {'; '.join(gaps)}",
+            f"privacy, {_spent(private)}, but the model as a whole must not be called "
+            f"differentially private: {'; '.join(gaps)}",
         )
     return (
-        "What was learned from the fitting rows is differentially private (epsilon at most "
-        f"{sum(_epsilon(s) for s in private):g} with respect to one row); if the original was "
-        "trained on the same rows, that training is not covered",
+        "What was learned from the fitting rows is differentially private, "
+        f"{_spent(private)} with respect to one row; if the original was trained "
+        "on the same rows, that training is not covered",
     )
 
 
@@ -61,6 +61,13 @@ def _reads(step: Step) -> bool:
     return bool(getattr(technique, "reads_rows", True))
 
 
-def _epsilon(step: Step) -> float:
-    value = step.settings.get(EPSILON)
-    return float(value) if value is not None else float("inf")
+def _spent(steps: Sequence[Step]) -> str:
+    """Both parameters of several steps on the same rows, added up (basic composition)."""
+    epsilon = sum(_setting(step, EPSILON, float("inf")) for step in steps)
+    delta = min(1.0, sum(_setting(step, DELTA, 1.0) for step in steps))
+    return f"(epsilon, delta) = (at most {epsilon:g}, {delta:g})"
+
+
+def _setting(step: Step, name: str, unknown: float) -> float:
+    value = step.settings.get(name)
+    return unknown if value is None else float(value)

@@ -7,7 +7,7 @@ from jettison.domain.run import Trial
 from jettison.trust.privacy.statement import privacy_notes
 
 RUNTIME = Step("torch_eager")
-PRIVATE = Step("recover_private", {"epsilon": 4.0})
+PRIVATE = Step("recover_private", {"epsilon": 4.0, "delta": 1e-5})
 
 
 def trial(number: int, *steps: Step) -> Trial:
@@ -27,20 +27,21 @@ def test_a_step_that_reads_rows_forbids_the_name() -> None:
     (note,) = privacy_notes(trials, trials[0].recipe.digest)
     assert "must not be called differentially private" in note
     assert "`wanda` read the same rows" in note
-    assert "epsilon at most 4" in note
+    assert "(epsilon, delta) = (at most 4, 1e-05)" in note
 
 
 def test_other_private_trials_add_up() -> None:
     """Choosing among several spends what all of them spent."""
-    trials = [trial(0, PRIVATE), trial(1, Step("recover_private", {"epsilon": 8.0}))]
+    other = Step("recover_private", {"epsilon": 8.0, "delta": 2e-5})
+    trials = [trial(0, PRIVATE), trial(1, other)]
     (note,) = privacy_notes(trials, trials[0].recipe.digest)
     assert "among 2 private trainings" in note
-    assert "add up to at most 12" in note
+    assert "add up to (epsilon, delta) = (at most 12, 3e-05)" in note
 
 
 def test_alone_it_may_be_said() -> None:
     """With the limit that the original may have read the rows."""
     trials = [trial(0, PRIVATE, Step("export_onnx")), trial(1, Step("wanda"))]
     (note,) = privacy_notes(trials, trials[0].recipe.digest)
-    assert "is differentially private (epsilon at most 4" in note
+    assert "is differentially private, (epsilon, delta) = (at most 4, 1e-05) with" in note
     assert "original" in note
