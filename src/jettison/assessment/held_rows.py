@@ -10,7 +10,13 @@ from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import UsageError
 from jettison.pipeline.split.division import FITTING_SHARE, SELECTION_SHARE
-from jettison.pipeline.split.labelling import check_columns, text_of
+from jettison.pipeline.split.labelling import (
+    check_columns,
+    group_columns,
+    group_parts,
+    joined_group,
+    text_of,
+)
 from jettison.pipeline.split.reading import read_file
 
 SEALED_SHARE = 1.0 - FITTING_SHARE - SELECTION_SHARE
@@ -35,13 +41,15 @@ def held_rows(section: DataSection) -> Held:
         return Held()
     role = "certification" if section.certification else "source"
     table = read_file(location, role)
-    check_columns(table, (*section.groups, section.unit), f"`{role}`")
+    grouped = group_columns(section.groups, table.columns)
+    check_columns(table, (*grouped, section.unit), f"`{role}`")
     share = 1.0 if section.certification else SEALED_SHARE
     units = text_of(_flat(table, section.unit)) if section.unit else None
     whole = table.n if units is None else len(np.unique(units))
     groups: dict[str, int] = {}
     for column in section.groups:
-        values = text_of(_flat(table, column))
+        parts = group_parts(column, table.columns)
+        values = joined_group([text_of(_flat(table, part)) for part in parts])
         for value in np.unique(values):
             mine = values == value
             n = int(mine.sum()) if units is None else len(np.unique(units[mine]))

@@ -24,7 +24,7 @@ from jettison.domain.splits import Labels
 from jettison.errors import CandidateFailed, CheckFailed, DataError, SealRefused, UsageError
 from jettison.pipeline.certify import CertificationResult, charge_look, conclude_look
 from jettison.pipeline.split.binding import fed_columns
-from jettison.pipeline.split.labelling import label_rows
+from jettison.pipeline.split.labelling import group_columns, label_rows
 from jettison.pipeline.split.places import RawRows, read_again
 from jettison.trust.audit_record import RunAudit, open_trail
 from jettison.trust.labelling import (
@@ -317,7 +317,8 @@ def _known(asked: Asked, place: Path) -> Labels:
 
 def _columns(record: RunRecord, raw: RawRows, section: DataSection) -> tuple[str, ...]:
     """The columns that feed the model."""
-    apart = {section.target, section.unit, section.weight, section.consent, *section.groups}
+    grouped = group_columns(section.groups, raw.table.columns)
+    apart = {section.target, section.unit, section.weight, section.consent, *grouped}
     others = tuple(name for name in raw.table.columns if name not in apart)
     return fed_columns(record.model.encoder, section.inputs or others)
 

@@ -19,6 +19,7 @@ from jettison.domain.model import Model
 from jettison.domain.rows import Array, Rows
 from jettison.domain.splits import Labels
 from jettison.errors import DataError, UsageError
+from jettison.pipeline.split import labelling
 from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.encoding import encode_tables, rows_of, take_rows
 from jettison.pipeline.split.files import with_files
@@ -83,7 +84,8 @@ def read_rows(
     bare = dataclasses.replace(section, groups=(), unit="")
     labels = label_rows(table, bare, model, section.source)
     groups = group_texts(table, section.groups)
-    apart = (section.target, section.weight, section.unit, *section.groups)
+    grouped = labelling.group_columns(section.groups, table.columns)
+    apart = (section.target, section.weight, section.unit, *grouped)
     return RowsAtHand(
         encoded.rows,
         people_of(wishes, model, labels, groups),
@@ -114,7 +116,8 @@ def encode_file(
     if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
         tables = with_files(tables, {WHERE: section.source})
     table = tables[WHERE]
-    check_columns(table, (section.target, *section.groups, section.weight), section.source)
+    grouped = labelling.group_columns(section.groups, table.columns)
+    check_columns(table, (section.target, *grouped, section.weight), section.source)
     encoder, columns = bind_encoder(section, model, tables)
     with storage(folder):
         pool = encode_tables(encoder, model, tables, folder / "pieces")

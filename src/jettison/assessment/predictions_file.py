@@ -18,6 +18,7 @@ from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import DataError
+from jettison.pipeline.split import labelling
 from jettison.pipeline.split.labelling import check_columns, missing_rows, text_of
 from jettison.statistics.group_values import Floats
 
@@ -60,7 +61,8 @@ def read_predictions(
             f"{where}: name the column of `--score` (probability of the positive class) or of "
             f"`--decision`; there are: {', '.join(f'`{c}`' for c in table.columns)}"
         )
-    needed = (data.target, *data.groups, data.weight, columns.score, columns.decision)
+    grouped = labelling.group_columns(data.groups, table.columns)
+    needed = (data.target, *grouped, data.weight, columns.score, columns.decision)
     check_columns(table, needed, where)
     groups = group_columns(group_texts(table, data.groups), columns.crossings, where)
     weights = row_weights(table, data.weight, where) if data.weight else None
@@ -155,18 +157,27 @@ def _classes(names: Mapping[str, Array], columns: PredictionColumns, where: str)
 
 def group_texts(table: Example, groups: Sequence[str]) -> dict[str, Array]:
     """The groups of each row as texts; a missing one is a group of its own."""
-    found: dict[str, Array] = {}
-    for name in groups:
-        values = table.columns[name]
-        if values.ndim != 1:
-            raise DataError(f"the group column `{name}` has shape {values.shape}; give one a row")
-        missing = missing_rows(values)
-        if values.dtype.kind == "f":
-            values = np.where(np.isfinite(values), values, 0.0)
-        texts = text_of(values).astype(object)
-        texts[missing] = MISSING_GROUP
-        found[name] = texts.astype(np.str_)
-    return found
+    return {
+        name: labelling.joined_group(
+            [
+                _texts_with_missing(table, part)
+                for part in labelling.group_parts(name, table.columns)
+            ]
+        )
+        for name in groups
+    }
+
+
+def _texts_with_missing(table: Example, name: str) -> Array:
+    values = table.columns[name]
+    if values.ndim != 1:
+        raise DataError(f"the group column `{name}` has shape {values.shape}; give one a row")
+    missing = missing_rows(values)
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, 0.0)
+    texts = text_of(values).astype(object)
+    texts[missing] = MISSING_GROUP
+    return texts.astype(np.str_)
 
 
 def row_weights(table: Example, name: str, where: str) -> Floats:

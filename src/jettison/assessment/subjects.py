@@ -28,6 +28,7 @@ from jettison.domain.run import RunRecord
 from jettison.errors import DataError, ModelError, UsageError
 from jettison.numerics.predictions import class_probabilities, predicted_classes
 from jettison.pipeline import load, measure, split
+from jettison.pipeline.split.labelling import group_columns
 from jettison.pipeline.split.reading import read_file
 from jettison.pipeline.verify import open_for_serving
 from jettison.trust.bundle_layout import MANIFEST
@@ -79,7 +80,8 @@ def assess_predictions(path: Path, columns: PredictionColumns, request: Request)
     table = read_file(str(path), "predictions")
     people, answers = read_predictions(table, columns, str(path))
     named = (columns.score, columns.decision, columns.data.target, columns.data.weight)
-    apart = {*named, *columns.data.groups, columns.data.unit}
+    grouped = group_columns(columns.data.groups, table.columns)
+    apart = {*named, *grouped, columns.data.unit}
     inputs = {name: values for name, values in table.columns.items() if name not in apart}
     questions = questions_about(people, inputs, request.population, answers)
     told = Told(

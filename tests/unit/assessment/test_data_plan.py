@@ -122,6 +122,16 @@ def test_held_rows_of_one_source_are_four_fifths(tmp_path: Path) -> None:
     assert (held.whole, held.counted) == (25, "units")
 
 
+def test_held_rows_of_an_intersection_are_counted(tmp_path: Path) -> None:
+    """`g & h` is made of two columns, as in a run."""
+    path = tmp_path / "rows.csv"
+    pd.DataFrame({"x": range(100), "g": ["a", "b"] * 50, "h": [1, 1, 2, 2] * 25}).to_csv(
+        path, index=False
+    )
+    held = held_rows(DataSection(certification=str(path), groups=("g & h",)))
+    assert held.groups == {f"g & h={one}": 25 for one in ("a & 1", "a & 2", "b & 1", "b & 2")}
+
+
 @pytest.mark.parametrize(
     ("wishes", "told"),
     [

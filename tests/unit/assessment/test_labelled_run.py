@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from jettison import machine, whole_run
+from jettison.assessment import labelled_run
 from jettison.assessment.label_files import write_answers
 from jettison.assessment.labelled_run import Labelling, conclude_labelling, open_labelling
 from jettison.domain.certificate import Certificate, Requirement
@@ -307,3 +308,12 @@ def test_nothing_is_concluded_that_can_not_ship(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match="line 1"):
         certify_labelled(labelling, answers, Silent())
     assert [e.kind for e in Ledger.at(waiting.request.ledger).entries()] == kinds
+
+
+def test_the_columns_of_an_intersection_are_not_shown() -> None:
+    """Who labels sees neither column of `sex & site`, though no group is called by either name."""
+    table = SimpleNamespace(columns=dict.fromkeys(("x", "z", "sex", "site", "label")))
+    section = DataSection(target="label", groups=("sex & site",))
+    record = SimpleNamespace(model=SimpleNamespace(encoder=SimpleNamespace(settings={})))
+    raw = SimpleNamespace(table=table)
+    assert labelled_run._columns(record, raw, section) == ("x", "z")  # type: ignore[arg-type]

@@ -137,3 +137,10 @@ def test_a_regression_has_values():
             columns(decision="d", score="", regression=True),
             "p.csv",
         )
+
+
+def test_an_intersection_is_a_group():
+    """`sex & y` is made of two columns; a missing value stays a part of its own."""
+    given = plain(sex=["f", None] * 30, y=[0, 1] * 30)
+    people, _ = read_predictions(given, columns(groups=("sex & y",)), "p.csv")
+    assert people.columns[0].names == ("sex & y=(missing) & 1", "sex & y=f & 0")

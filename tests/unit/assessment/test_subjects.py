@@ -52,8 +52,9 @@ def configuration(place, output="out", **named):
 
 def test_a_model_that_was_never_compressed(place):
     """Its answers are made in a worker, and give the figures that the file itself gives."""
-    record = assess_model(configuration(place), Request())
+    record = assess_model(configuration(place, groups=("g", "g & y")), Request())
     assert record.n == 400
+    assert set(record.groups["g & y"]) == {f"g & y={g} & {y}" for g in "ab" for y in "01"}
     assert record.leading.name == "original"
     assert 0.0 < record.leading.get("error_rate").value < 0.2
     assert record.leading.get("brier_score", "g=a") is not None

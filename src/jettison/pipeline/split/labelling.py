@@ -47,18 +47,24 @@ def group_columns(names: Iterable[str], columns: Container[str]) -> tuple[str, .
     >>> group_columns(["sex", "sex & income"], ["sex", "income"])
     ('sex', 'income')
     """
-    parts = [part for name in names for part in _parts(name, columns)]
+    parts = [part for name in names for part in group_parts(name, columns)]
     return tuple(dict.fromkeys(parts))
 
 
-def _parts(name: str, columns: Container[str]) -> tuple[str, ...]:
+def group_parts(name: str, columns: Container[str]) -> tuple[str, ...]:
+    """The columns of one group, in the order in which it names them."""
     if name in columns or "&" not in name:
         return (name,)
     return tuple(part.strip() for part in name.split("&"))
 
 
 def _group(table: Example, name: str, where: str) -> Array:
-    parts = [_names(table, part, "group", where) for part in _parts(name, table.columns)]
+    parts = group_parts(name, table.columns)
+    return joined_group([_names(table, part, "group", where) for part in parts])
+
+
+def joined_group(parts: Sequence[Array]) -> Array:
+    """The texts of an intersection from those of its columns, each of shape (n,)."""
     if len(parts) == 1:
         return parts[0]
     return np.array([" & ".join(values) for values in zip(*(p.tolist() for p in parts))])
