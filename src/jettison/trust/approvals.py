@@ -40,7 +40,7 @@ def approve(
 
     Raises:
         CheckFailed: if the bundle or the file of approvals was changed.
-        UsageError: without a name, if the bundle is uncertified, or nothing can be written.
+        UsageError: without a plain name, if the bundle is uncertified, or nothing can be written.
     """
     manifest = layout.read_manifest(bundle)
     problems = layout.differences(bundle, manifest)
@@ -115,6 +115,11 @@ def require_approval(bundle: Path, digest: str, keys: Sequence[str]) -> None:
 def _named(name: str) -> str:
     if not name.strip():
         raise UsageError("an approval needs the name of a person: --name 'Ada Lovelace'")
+    if not name.strip().isprintable():
+        raise UsageError(
+            f"the name {name.strip()!r} holds characters that can't be printed, such as a line end; "
+            "give a plain name"
+        )
     return name.strip()
 
 

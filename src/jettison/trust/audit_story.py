@@ -14,11 +14,25 @@ Facts = Mapping[str, Any]
 
 
 def story(events: Sequence[Event]) -> Iterator[str]:
-    """Gives one sentence for each event, with its time, who acted, and whether it is signed."""
+    """Gives one sentence for each event, with its time, who acted, and whether it is signed.
+
+    What an event holds is shown with escapes in place of line ends and control characters, so
+    that no reason or title can look like a line of its own or steer the terminal.
+    """
     for event in events:
         tell = _SENTENCES.get(event.kind, _other)
         mark = f" [signed {event.key[:SHORT]}]" if event.key else ""
-        yield f"{event.number:>4}  {event.time}  {event.who} {tell(event.facts)}{mark}"
+        time, who, facts = (_plain(told) for told in (event.time, event.who, event.facts))
+        yield f"{event.number:>4}  {time}  {who} {tell(facts)}{mark}"
+
+
+def _plain(told: Any) -> Any:
+    """The same with every character that can't be printed as its escape."""
+    if isinstance(told, str):
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
+    if isinstance(told, Mapping):
+        return {_plain(name): _plain(value) for name, value in told.items()}
+    return [_plain(one) for one in told] if isinstance(told, list | tuple) else told
 
 
 def _started(facts: Facts) -> str:

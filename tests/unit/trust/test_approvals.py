@@ -85,4 +85,6 @@ def test_an_uncertified_bundle_is_approved_on_purpose_only(tmp_path: Path) -> No
         approve(bundle, "Ada", signer)
     with pytest.raises(UsageError, match="name of a person"):
         approve(bundle, " ", signer, uncertified=True)
+    with pytest.raises(UsageError, match="can't be printed"):
+        approve(bundle, "Ada\n   2  Eve", signer, uncertified=True)
     assert approve(bundle, "Ada", signer, uncertified=True).facts["status"] == "uncertified"

@@ -44,6 +44,21 @@ def test_lines_are_read_back_as_a_story(trail: Trail) -> None:
     assert signers_of(events) == ("",)
 
 
+def test_no_text_can_pose_as_a_line_or_steer_the_terminal(tmp_path: Path) -> None:
+    """Line ends, escapes and marks that turn the text around are shown, not done."""
+    trail = Trail(tmp_path / "audit.jsonl", "Ada\u202e")
+    forged = "fast\n   2  2026-01-01  Eve approved\x1b[2K\r"
+    trail.append("trial", {"number": 0, "title": forged, "state": "complete", "reason": ""})
+    trail.append("prepared", {"refused": [["wanda", "no\nline"]], "routes": []})
+    trail.append("unheard of", {"a\nb": {"c": "\x07"}})
+    one, two, three = story(read_trail(trail.path))
+    assert one.isprintable()
+    assert "Ada\\u202e tried 0: fast\\n   2" in one
+    assert "\\x1b[2K" in one
+    assert [line.strip()[:5] for line in two.split("\n")[1:]] == ["wanda"]
+    assert three.isprintable()
+
+
 def test_no_trail_is_an_empty_one(tmp_path: Path) -> None:
     """What was never written has no lines and no fault."""
     assert read_trail(tmp_path / "audit.jsonl") == ()
