@@ -126,10 +126,12 @@ class Trail:
         before = read_trail(self.path)
         events = list(before)
         for kind, facts in happened:
+            if events:
+                # A crash may have left the head one line behind; a second one must not leave it two.
+                _write_head(self.path, events[-1])
             events.append(self._event(kind, facts, events))
             append_line(self.path, events[-1].line() + "\n")
-            head = {"digest": events[-1].digest, "entries": events[-1].number}
-            write_atomically(head_of(self.path), _canonical(head))
+            _write_head(self.path, events[-1])
         return tuple(events[len(before) :])
 
     def _event(self, kind: str, facts: Mapping[str, Any], before: Sequence[Event]) -> Event:
@@ -228,6 +230,13 @@ def _check_head(events: Sequence[Event], path: Path) -> None:
             f"line {max(count, 1)} of {path} is not the one that {head.name} recorded: the file "
             "was replaced or extended by something else"
         )
+
+
+def _write_head(path: Path, last: Event) -> None:
+    text = _canonical({"digest": last.digest, "entries": last.number})
+    head = head_of(path)
+    if not head.exists() or head.read_text() != text:
+        write_atomically(head, text)
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

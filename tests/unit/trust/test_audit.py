@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jettison.domain.files import append_line
 from jettison.errors import CheckFailed
+from jettison.trust import audit
 from jettison.trust.audit import Trail, head_of, read_trail, signers_of
 from jettison.trust.audit_story import story
 from jettison.trust.signing import read_signer
@@ -100,6 +102,23 @@ def test_a_trail_written_anew_shows(trail: Trail) -> None:
     head_of(trail.path).write_text(head)
     with pytest.raises(CheckFailed, match=r"replaced or extended"):
         read_trail(trail.path)
+
+
+def test_two_crashes_leave_a_whole_trail(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stops between a line and its head; the second finds the head of the first repaired."""
+
+    def crash(path: Path, line: str) -> None:
+        append_line(path, line)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "append_line", crash)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            trail.append("concluded", {})
+    assert len(read_trail(trail.path)) == 5
+    monkeypatch.undo()
+    trail.append("concluded", {})
+    assert json.loads(head_of(trail.path).read_text())["entries"] == 6
 
 
 def test_a_half_written_line_is_named(trail: Trail) -> None:
