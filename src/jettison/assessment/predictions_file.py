@@ -92,10 +92,12 @@ def _classification(
 ) -> tuple[People, ModelAnswers]:
     target, decision = columns.data.target, columns.decision
     names: dict[str, Array] = {}
-    for column in (target, decision):
+    for column, other in ((target, decision), (decision, target)):
         if column:
             _refuse_probabilities(table.columns[column], column, where)
-            names[column] = _texts(table, column, where)
+            beside = table.columns[other] if other else None
+            names[column] = _texts(table, column, where, beside)
+    _refuse_strangers(names, where)
     classes = _classes(names, columns, where)
     place = {name: index for index, name in enumerate(classes)}
     positive = place[columns.positive] if columns.positive else len(classes) - 1
@@ -219,7 +221,26 @@ def _refuse_probabilities(values: Array, name: str, where: str) -> None:
         )
 
 
-def _texts(table: Example, name: str, where: str) -> Array:
+def _refuse_strangers(names: Mapping[str, Array], where: str) -> None:
+    """Right answers and decisions that share no class are two ways of writing, not all mistakes.
+
+    Raises:
+        DataError: with values of both.
+    """
+    if len(names) < 2:
+        return
+    (target, right), (decision, said) = names.items()
+    classes = [np.unique(texts).tolist() for texts in (right, said)]
+    if not set(classes[0]) & set(classes[1]):
+        first, second = (", ".join(found[:3]) for found in classes)
+        raise DataError(
+            f"column `{target}` of {where} holds {first} and column `{decision}` holds {second}: "
+            "they share no class; write the classes alike in both"
+        )
+
+
+def _texts(table: Example, name: str, where: str, beside: Array | None) -> Array:
+    """Names of the classes; true is 1 where the other column holds numbers."""
     values = table.columns[name]
     missing = missing_rows(values)
     if values.ndim != 1 or len(missing):
@@ -228,6 +249,8 @@ def _texts(table: Example, name: str, where: str) -> Array:
             f"column `{name}` of {where} has no value in {len(missing)} of {len(values)} rows "
             f"({first}); drop these rows, or fill them in"
         )
+    if values.dtype.kind == "b" and beside is not None and beside.dtype.kind in "iuf":
+        values = values.astype(np.int64)
     return text_of(values)
 
 

@@ -144,3 +144,19 @@ def test_an_intersection_is_a_group():
     given = plain(sex=["f", None] * 30, y=[0, 1] * 30)
     people, _ = read_predictions(given, columns(groups=("sex & y",)), "p.csv")
     assert people.columns[0].names == ("sex & y=(missing) & 1", "sex & y=f & 0")
+
+
+def test_true_is_one_beside_numbers():
+    """Decisions of true and false answer targets of 0 and 1, and the other way round."""
+    right = np.array([0, 1, 1] * 20)
+    for more in ({"y": right, "d": right == 1}, {"y": right == 1, "d": right.astype(float)}):
+        people, answers = read_predictions(plain(**more), columns(decision="d", score=""), "p.csv")
+        assert people.classes == ("0", "1")
+        np.testing.assert_array_equal(answers.decisions, people.targets)
+
+
+def test_columns_that_share_no_class_are_refused():
+    """Yes and no beside 0 and 1 would all be mistakes."""
+    given = plain(d=["yes", "no"] * 30)
+    with pytest.raises(DataError, match=r"`y` of p\.csv holds 0, 1 and column `d` holds no, yes"):
+        read_predictions(given, columns(decision="d", score=""), "p.csv")
