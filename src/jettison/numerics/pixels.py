@@ -37,18 +37,20 @@ def on_pixels(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def decoded(value: bytes) -> Any:
-    """Opens an encoded image as `L` or `RGB`.
+    """Opens an encoded image as `L` or `RGB`, upright, as the encoder of images does.
 
     Raises:
         DataError: if the bytes are no image, or it is larger than `LARGEST_PIXELS`.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(value), formats=FORMATS) as opened:
             if opened.width * opened.height > LARGEST_PIXELS:
                 raise DataError(f"an image of {opened.width} x {opened.height} pixels is too large")
-            return opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+            # A camera may store an image lying on its side, and say so; a PNG copy would not say it.
+            upright = ImageOps.exif_transpose(opened)
+            return upright.convert("L" if upright.mode in ("1", "L") else "RGB")
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(f"the bytes are no image that Pillow reads ({error})") from error
 

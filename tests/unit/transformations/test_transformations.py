@@ -58,6 +58,18 @@ def test_images_keep_their_form(name: str, grey: bool) -> None:
     assert np.array_equal(np.asarray(decoded(file)), changed)
 
 
+def test_an_image_stored_on_its_side_comes_out_upright() -> None:
+    """A copy carries no EXIF, so what it said of the orientation must be done (6: a quarter turn)."""
+    image = Image.fromarray(picture())
+    exif = image.getexif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", exif=exif)
+    turned = np.rot90(picture(), -1)
+    assert np.array_equal(np.asarray(decoded(buffer.getvalue())), turned)
+    assert decoded(change("gaussian_blur", buffer.getvalue())).size == (24, 32)
+
+
 def test_noise_has_the_deviation_that_was_asked_for() -> None:
     """Grey pixels far from 0 and 255 get noise of the declared deviation, the same for one seed."""
     flat = np.full((64, 64), 128, dtype=np.uint8)
