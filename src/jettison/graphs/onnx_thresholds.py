@@ -29,7 +29,8 @@ def with_thresholds(graph: Any, output: str, group: str, thresholds: Mapping[str
         thresholds: group -> threshold, above 0 and below 1.
 
     Raises:
-        CandidateFailed: if the graph does not have that input or output in a form that is known.
+        CandidateFailed: if the graph does not have that input or output in a form that is known,
+            or has other outputs.
     """
     import onnx
     from onnx import helper
@@ -40,6 +41,12 @@ def with_thresholds(graph: Any, output: str, group: str, thresholds: Mapping[str
     given = next((o for o in made.graph.output if o.name == output), None)
     if read is None or given is None:
         raise CandidateFailed(f"the graph has no input `{group}` or no output `{output}`")
+    others = [o.name for o in made.graph.output if o.name != output]
+    if others:
+        raise CandidateFailed(
+            f"the graph also answers with {', '.join(f'`{name}`' for name in others)}, which would "
+            f"keep the old decision; export the model with `{output}` as its only output"
+        )
     number = _TYPES.get(given.type.tensor_type.elem_type)
     if number is None:
         raise CandidateFailed(f"output `{output}` holds no 32-bit or 64-bit floats")

@@ -67,3 +67,14 @@ def test_what_can_not_be_looked_up_is_refused() -> None:
         with_thresholds(before, "probabilities", "sex", {"f": 0.4})
     with pytest.raises(CandidateFailed, match="neither text nor whole numbers"):
         with_thresholds(before, "probabilities", "group", {"0.5": 0.4})
+
+
+def test_a_second_output_is_refused() -> None:
+    """A label beside the scores would still be the decision at 0.5."""
+    before = graph(onnx.TensorProto.INT64, onnx.TensorProto.FLOAT)
+    before.graph.node.append(onnx.helper.make_node("ArgMax", ["given"], ["label"], axis=1))
+    before.graph.output.append(
+        onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["n", 1])
+    )
+    with pytest.raises(CandidateFailed, match="`label`, which would keep the old decision"):
+        with_thresholds(before, "probabilities", "group", {"0": 0.4})
