@@ -30,16 +30,24 @@ class Lesson:
         last: the last part of the estimator, as it was fitted.
         features: what it reads, as the parts before it prepare the fitting rows.
         targets: right answers as the estimator's own classes, shape (n,).
+        seed: of what the last part draws, where it has no seed of its own.
     """
 
-    def __init__(self, last: Any, features: Any, targets: Array) -> None:
+    def __init__(self, last: Any, features: Any, targets: Array, seed: int) -> None:
         self.last = last
         self.features = features
         self.targets = targets
+        self.seed = seed
 
     def fresh(self) -> Any:
-        """The last part with its settings and without what it learned."""
-        return clone(self.last)
+        """The last part with its settings and without what it learned; it draws by the seed."""
+        part = clone(self.last)
+        unset = {
+            name: self.seed % 2**32
+            for name, value in part.get_params().items()
+            if name.split("__")[-1] == "random_state" and value is None
+        }
+        return part.set_params(**unset)
 
 
 def lesson_of(estimator: Any, fitting: FittingData, name: str) -> Lesson:
@@ -80,7 +88,7 @@ def lesson_of(estimator: Any, fitting: FittingData, name: str) -> Lesson:
         features = before.transform(table) if len(estimator.steps) > 1 else table
     else:
         last, features = estimator, table
-    return Lesson(last, features, classes[labels.targets])
+    return Lesson(last, features, classes[labels.targets], fitting.seed)
 
 
 def with_last(estimator: Any, last: Any) -> Any:

@@ -36,6 +36,8 @@ class ConstraintLearner:
     as well. `grid_search` keeps the one fit with the best trade-off (two groups only). What
     prepares the columns stays as it is, and the group is not read when the model answers.
 
+    fairlearn sets the weights of the rows itself, so those of `data.weight` do not count.
+
     Settings: `constraint`, `reduction`, `allowed` (difference of rates that is allowed, 0 to 1),
     `columns` (of groups, separated by commas).
     """
@@ -94,10 +96,15 @@ class ConstraintLearner:
         change = Change(
             f"{type(lesson.last).__name__} fitted anew by {reduction} under {constraint} (difference "
             f"allowed {allowed:g}) on {fitting.rows.n:,} rows of {len(np.unique(cells))} groups: "
-            f"a vote of {len(fits)}",
+            f"a vote of {len(fits)}" + _unread(fitting),
             weights=fitting.rows.n,
         )
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
+
+
+def _unread(fitting: FittingData) -> str:
+    weighted = fitting.labels is not None and fitting.labels.weights is not None
+    return "; `data.weight` does not count: fairlearn sets weights of its own" if weighted else ""
 
 
 def _check_known(key: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,39 @@ def test_rows_without_groups_or_labels_are_refused(
     few = dataclasses.replace(splits.fitting, rows=dataclasses.replace(splits.fitting.rows, n=20))
     with pytest.raises(CandidateFailed, match="too few"):
         made((model, dataclasses.replace(splits, fitting=few)), tmp_path / "2", Step("reweighing"))
+
+
+def test_a_forest_grown_twice_is_the_same_forest() -> None:
+    """What the model left to chance hangs on the seed of the run, also inside of another model."""
+    from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+
+    from jettison.graphs.sklearn_refit import Lesson
+
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(120, 4)), np.arange(120) % 2
+    forest = RandomForestClassifier(n_estimators=5).fit(x, y)
+    scores = [Lesson(forest, x, y, seed).fresh().fit(x, y).predict_proba(x) for seed in (3, 3, 4)]
+    assert np.array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+    own = RandomForestClassifier(n_estimators=5, random_state=7).fit(x, y)
+    assert Lesson(own, x, y, 3).fresh().random_state == 7
+    bag = Lesson(BaggingClassifier(forest, n_estimators=2).fit(x, y), x, y, 3).fresh()
+    assert bag.get_params()["estimator__random_state"] == bag.random_state == 3
+
+
+def test_weights_that_do_not_count_are_named(adult: tuple[Model, Splits], tmp_path: Path) -> None:
+    """The log of changes says that the constraint learner did not read them."""
+    model, splits = adult
+    labels = splits.fitting.labels
+    assert labels is not None
+    for name in ("plain", "weighted"):
+        folder = tmp_path / name
+        shutil.copytree(splits.fitting.rows.folder, folder)
+        rows = dataclasses.replace(splits.fitting.rows, folder=str(folder))
+        weights = np.ones(rows.n) if name == "weighted" else None
+        known = Labels(None, labels.groups, weights=weights)
+        fitting = FittingData.of(rows, 0, labels.targets, known)
+        bench = Bench(folder, tmp_path / "cache", describe_device(), ServingProfile())
+        technique = registry.get("techniques", "constraint_learner")
+        made = technique.apply(model, {"reduction": "grid_search"}, fitting, bench)
+        assert ("`data.weight` does not count" in made.changes[0].what) == (name == "weighted")
