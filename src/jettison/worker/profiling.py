@@ -30,6 +30,8 @@ from jettison.worker.workbench import Bench, prepare
 MODEL_CALLS = 5
 READINGS = 7
 SHORTEST_SECONDS = 0.01
+LONGEST_REASON = 300
+"""Characters of a library's message that a note quotes."""
 
 
 def profile(job: ProfileJob) -> ProfileAnswer:
@@ -70,6 +72,10 @@ def _losses(job: ProfileJob) -> tuple[LayerLosses | None, str]:
             found = runtime.sensitivity(job.model, job.fitting, bench)
         except CandidateFailed as failure:
             return None, f"The sensitivity of layers was not found: {failure}."
+        except Exception as failure:  # noqa: BLE001 - onnxruntime's derive from nothing narrower
+            told = " ".join(str(failure).split())[:LONGEST_REASON] or "no reason was given"
+            kind = type(failure).__name__
+            return None, f"The sensitivity of layers was not found ({kind}): {told}."
     found = LayerLosses(found.losses, found.note, time.monotonic() - begun)
     write_atomically(memory, to_json(found))
     return found, ""

@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
+from jettison import registry  # noqa: E402
 from jettison.domain.device import ServingProfile  # noqa: E402
 from jettison.domain.extension_points import Source  # noqa: E402
 from jettison.domain.jobs import ProfileAnswer, ProfileJob  # noqa: E402
@@ -116,6 +117,24 @@ def test_what_has_no_gradient_is_a_note(
     assert answer.losses is None
     assert any("batches of one size" in note for note in answer.notes)
     assert answer.layers
+
+
+def test_whatever_fails_there_is_a_note(
+    network: Model, fitting: FittingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sensitivity is advice: no error of a library in it ends a run."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+    for kind in (RuntimeError, ValueError, Fail):
+
+        def fail(self: object, *given: object, kind: type[Exception] = kind) -> None:
+            raise kind("not of\nthis shape")
+
+        monkeypatch.setattr(type(registry.get("runtimes", "torch_eager")), "sensitivity", fail)
+        answer = run(network, "torch_eager", fitting, tmp_path)
+        assert answer.losses is None
+        assert answer.layers
+        assert any(f"({kind.__name__}): not of this shape." in note for note in answer.notes)
 
 
 def test_without_rows_nothing_is_looked_for(network: Model, fitting: FittingData) -> None:
