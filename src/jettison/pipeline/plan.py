@@ -273,6 +273,8 @@ def _narrow(
                 problems.append(
                     f"`{key}` of `{owner}` must be {describe(space[key])}; got {value!r}"
                 )
+        given, contradictions = _with_implied(space, given, owner)
+        problems += contradictions
         fixed[owner] = {k: v for k, v in given.items() if k in space}
         open_ranges[owner] = {
             key: _meet(allowed, wishes.ranges.get(owner, {}).get(key))
@@ -282,6 +284,20 @@ def _narrow(
     if problems:
         raise ConfigError(problems)
     return open_ranges, fixed
+
+
+def _with_implied(space: Ranges, given: Settings, owner: str) -> tuple[Settings, list[str]]:
+    """Fixed settings, and what must be fixed too for each of them to be read; contradictions."""
+    settled: Settings = dict(given)
+    problems: list[str] = []
+    for key in given:
+        for other, value in (space[key].when if key in space else {}).items():
+            if settled.setdefault(other, value) != value:
+                problems.append(
+                    f"`settings.{owner}.{key}` is read only where `{other}` is {value!r}, and "
+                    f"`{other}` is fixed to {settled[other]!r}; leave one of the two out"
+                )
+    return settled, problems
 
 
 def _inside(allowed: Range, wish: Range) -> bool:

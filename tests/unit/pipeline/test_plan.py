@@ -16,6 +16,7 @@ from jettison.domain.profile import LayerCost, Profile, StageCost
 from jettison.domain.recipe import Choices, FloatRange, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.traits import traits_after
+from jettison.errors import ConfigError
 from jettison.pipeline import plan
 from jettison.pipeline.plan import describe, within
 from jettison.registry import get
@@ -160,6 +161,18 @@ def test_a_setting_that_is_not_read_is_not_open(
         assert set(space.ranges["masks"]) == expected
     narrowed = planned(doors, ranges={"masks": {"share": FloatRange(0.2, 0.4, 0.3)}})
     assert narrowed.ranges["masks"]["share"].when == {"pattern": "free"}
+
+
+def test_a_fixed_setting_is_read(doors: dict[str, Made], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it depends on is fixed too; where the user fixed that otherwise, it is an error."""
+    share = FloatRange(0.1, 0.9, 0.5, when={"pattern": "free"})
+    both: Ranges = {"share": share, "pattern": Choices(("free", "2:4"), "free")}
+    monkeypatch.setattr(doors["masks"], "search_space", lambda model, profile: both)
+    space = planned(doors, settings={"masks": {"share": 0.3}})
+    assert space.fixed["masks"] == {"share": 0.3, "pattern": "free"}
+    assert not space.ranges["masks"]
+    with pytest.raises(ConfigError, match=r"`settings.masks.share` is read only where `pattern`"):
+        planned(doors, settings={"masks": {"share": 0.3, "pattern": "2:4"}})
 
 
 def test_what_can_gain_nothing_is_left_out_unless_it_is_named(doors: dict[str, Made]) -> None:
