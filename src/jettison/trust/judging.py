@@ -18,6 +18,7 @@ from jettison.statistics import (
     Paired,
     columns_of,
     combine,
+    individually_held,
     judge,
     run_fixed_sequence,
     value_of,
@@ -26,6 +27,7 @@ from jettison.statistics.verdicts import REPORTED_METHOD
 from jettison.trust.contributions import BY_GROUP, column_of
 from jettison.trust.outcomes import Outcomes
 
+HELD_ALONE = "held alone, not among all groups: each name is a chance to be wrong (Holm)"
 _RANK: Mapping[Grade, int] = {"A": 0, "B": 1, "C": 2}
 
 
@@ -123,6 +125,14 @@ def conclude(outcomes: Outcomes, titles: Mapping[str, str]) -> Conclusion:
     reached = [r for r in rules.order if r in outcomes.candidates or r in outcomes.failures]
     sequence = run_fixed_sequence(reached, lambda recipe: judge_candidate(outcomes, recipe))
     results = dict(sequence.tested)
+    shipped = sequence.shipped
+    first = rules.order[0] if rules.order else ""
+    # Only the first: its test of the whole was made at full alpha whatever the groups said.
+    listing = shipped is None and rules.on_undecided == "ship_listed" and first in results
+    if listing and results[first].listable:
+        shipped = first
+        claims = _one_by_one(outcomes, first, results[first].claims)
+        results[first] = dataclasses.replace(results[first], claims=claims)
     tested = tuple(
         Tested(
             recipe,
@@ -132,11 +142,6 @@ def conclude(outcomes: Outcomes, titles: Mapping[str, str]) -> Conclusion:
         )
         for recipe in rules.order
     )
-    shipped = sequence.shipped
-    first = rules.order[0] if rules.order else ""
-    # Only the first: its test of the whole was made at full alpha whatever the groups said.
-    if shipped is None and rules.on_undecided == "ship_listed" and first in results:
-        shipped = first if results[first].listable else None
     if shipped is None:
         why = outcomes.failures.get("baseline") or (results[first].reason if results else "")
         return Conclusion(tested, None, (), why or "nothing was tested")
@@ -145,6 +150,33 @@ def conclude(outcomes: Outcomes, titles: Mapping[str, str]) -> Conclusion:
         f"{c.metric}: {c.group}" for c in results[shipped].claims if c.gates and c.verdict != "held"
     ]
     return Conclusion(tested, shipped, tuple(listed), "")
+
+
+def _one_by_one(outcomes: Outcomes, recipe: str, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    """Leaves `held` to groups that pass Holm's step-down over all groups that gate.
+
+    To name good groups after "all groups" was not held is another claim, and each name a chance to
+    be wrong. The whole needs no division: it must be held first, and was. Tests of grade B depend
+    on alpha beyond their p-value (floors, a guard), so they are made at alpha / groups.
+
+    Args:
+        claims: of this candidate, as `judge_candidate` gave them: those asked for come first.
+    """
+    rules, values = outcomes.rules, outcomes.candidates[recipe]
+    asked = [(one, part) for one in rules.requirements for part in _parts(outcomes, one)]
+    groups = {i: a for i, a in enumerate(asked) if a[1].gates and a[1].name != OVERALL}
+    judgements: dict[str, Judgement] = {}
+    for i, (requirement, part) in groups.items():
+        share = 1.0 if claims[i].grade == "A" else 1.0 / len(groups)
+        one = _judge(outcomes, requirement, part, values[requirement.metric], share)
+        judgements[str(i)] = one if one.verdict == "held" else dataclasses.replace(one, p_value=1.0)
+    named = individually_held(judgements, rules.share * max(r.alpha for r in rules.requirements))
+    return tuple(
+        dataclasses.replace(claim, verdict="undecided", reason=HELD_ALONE)
+        if i in groups and claim.verdict == "held" and str(i) not in named
+        else claim
+        for i, claim in enumerate(claims)
+    )
 
 
 def _parts(outcomes: Outcomes, requirement: Requirement) -> Iterator[_Part]:
@@ -182,9 +214,9 @@ def _not_shown(metric: str) -> Claim:
 
 
 def _judge(
-    outcomes: Outcomes, requirement: Requirement, part: _Part, candidate: Array
+    outcomes: Outcomes, requirement: Requirement, part: _Part, candidate: Array, share: float = 1.0
 ) -> Judgement:
-    alpha = requirement.alpha * outcomes.rules.share
+    alpha = requirement.alpha * outcomes.rules.share * share
     return judge(_paired(outcomes, requirement.metric, part, candidate), part.margin, alpha)
 
 

@@ -50,7 +50,8 @@ def procedure(
     )
     if on_undecided == "ship_listed":
         text += (
-            " A group that is undecided does not stop the release: it is listed as not certified."
+            " A group that is undecided does not stop the release: it is listed as not certified, "
+            "and of the others those that fail Holm's step-down over all groups that gate."
         )
     if look is not None and look.looks > 1:
         text += (

@@ -164,6 +164,21 @@ def test_ship_listed_ships_undecided_groups_by_name() -> None:
     assert conclusion.listed == ("accuracy: g=small",)
 
 
+def test_ship_listed_names_groups_only_by_holm() -> None:
+    """After "all groups" failed, a group that is held at full alpha only is listed too."""
+    sizes = {"g=small": 40, "g=just": 66, "g=large": N - 106}
+    outcomes = outcomes_of({"one": answers(0)}, tuple(sizes), sizes, "ship_listed")
+    alone = {c.group: c for c in judge_candidate(outcomes, "one").claims}
+    assert alone["g=just"].verdict == "held"
+    assert 0.025 < (alone["g=just"].p_value or 0.0) < 0.05
+    conclusion = conclude(outcomes, {})
+    claims = {c.group: c for c in conclusion.tested[0].claims}
+    assert (claims["g=just"].verdict, claims["g=large"].verdict) == ("undecided", "held")
+    assert claims["g=just"].reason.startswith("held alone, not among all groups")
+    assert set(conclusion.listed) == {"accuracy: g=small", "accuracy: g=just"}
+    assert claims["overall"].verdict == "held"
+
+
 def test_ship_listed_never_ships_harm() -> None:
     """A broken group, or an undecided whole, is not something to list."""
     sizes = {"g=small": 100, "g=large": N - 100}
