@@ -22,6 +22,9 @@ PICTURES = "pictures"
 LONGEST_LIST = 64
 """Values of an array that are written out; longer ones are named by their shape."""
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell that spreadsheets take for a formula."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -64,14 +67,17 @@ def tasks_of(table: Example, rows: Sequence[int], columns: Sequence[str]) -> tup
 
 
 def write_tasks(tasks: Sequence[Task], path: Path) -> None:
-    """Writes the rows with an empty `label`; pictures go to a folder beside the file."""
+    """Writes the rows with an empty `label`; pictures go to a folder beside the file.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(tasks[0].values) if tasks else []
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([ROW, *(_apart(name) for name in columns), LABEL])
+    writer.writerow([ROW, *(_inert(_apart(name)) for name in columns), LABEL])
     for task in tasks:
-        writer.writerow([task.row, *task.values.values(), ""])
+        writer.writerow([task.row, *(_inert(value) for value in task.values.values()), ""])
         for name, picture in task.pictures.items():
             target = path.parent / task.values[name]
             target.parent.mkdir(exist_ok=True)
@@ -145,6 +151,17 @@ def read_answers(path: Path, asked: Sequence[int], *, complete: bool) -> dict[in
 def _apart(name: str) -> str:
     """An input column that is called like one of ours."""
     return f"{name} (input)" if name in (ROW, LABEL) else name
+
+
+def _inert(text: str) -> str:
+    """Text as a spreadsheet shows it; a number is one whatever its sign."""
+    if not text.startswith(FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def _words(value: object) -> str:

@@ -23,8 +23,15 @@ def label(
     """Certify rows without labels: only those on which the models differ need one."""
     from jettison import preparation, whole_run
     from jettison.assessment import labelled_run
+    from jettison.errors import UsageError
     from jettison.reporting.labelling import waiting
     from jettison.serving import labelling_page
+
+    if page and answers is not None:
+        raise UsageError(
+            "--page and --answers don't go together: the page keeps its own answers, in "
+            f"{run / labelled_run.FOLDER / labelled_run.ANSWERS}"
+        )
 
     def opened(progress: Any) -> Any:
         return labelled_run.open_labelling(run, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from jettison.assessment.label_files import (
     read_answers,
@@ -15,8 +16,9 @@ from jettison.assessment.label_files import (
     write_tasks,
 )
 from jettison.assessment.pictures import picture_of
+from jettison.cli import app
 from jettison.domain.extension_points import Example
-from jettison.errors import DataError
+from jettison.errors import DataError, UsageError
 
 
 def table() -> Example:
@@ -42,10 +44,34 @@ def test_the_file_holds_the_rows_as_given_and_nothing_else(tmp_path: Path) -> No
     assert list(lines[0]) == ["row", "text", "label (input)", "pixels", "few", "label"]
     assert [line["row"] for line in lines] == ["7", "3"]
     assert lines[0]["text"] == 'he said "no",\nthen left'
+    assert lines[1]["text"] == "'=1+1"
     assert lines[1]["few"] == "[3, 4]"
     assert [line["label"] for line in lines] == ["", ""]
     picture = tmp_path / "label" / lines[0]["pixels"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    """Neither a value nor a name of a column; numbers stay as they are."""
+    given = (
+        "=1+1",
+        "+cmd|' /C calc'!A0",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "-1.5",
+        "+2e3",
+        "a=1",
+    )
+    columns = {f"={place}": np.array([text], dtype=object) for place, text in enumerate(given)}
+    tasks = tasks_of(Example(columns, 1), [0], list(columns))
+    write_tasks(tasks, tmp_path / "to_label.csv")
+    with open(tmp_path / "to_label.csv", newline="") as file:
+        names, values = csv.reader(file)
+    assert all(name.startswith("'=") for name in names[1:-1])
+    assert values[1:-1] == [*(f"'{text}" for text in given[:6]), *given[6:]]
+    assert list(tasks[0].values.values()) == list(given)
 
 
 def test_what_is_an_image(tmp_path: Path) -> None:
@@ -92,3 +118,11 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """The path is named."""
     with pytest.raises(DataError, match=r"nowhere\.csv can't be read"):
         read_answers(tmp_path / "nowhere.csv", [1], complete=True)
+
+
+def test_the_page_takes_no_file_of_answers(tmp_path: Path) -> None:
+    """It would write over what somebody filled in by hand."""
+    words = ["label", str(tmp_path), "--page", "--answers", str(tmp_path / "mine.csv")]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, UsageError)
+    assert "--page and --answers don't go together" in str(done.exception)
