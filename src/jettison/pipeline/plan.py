@@ -267,14 +267,8 @@ def _narrow(
                     f"`ranges.{owner}.{key}` must lie within {describe(space[key])}; "
                     f"got {describe(wish)}"
                 )
-        given = wishes.settings.get(owner, {})
-        for key, value in given.items():
-            if key in space and not within(space[key], value):
-                problems.append(
-                    f"`{key}` of `{owner}` must be {describe(space[key])}; got {value!r}"
-                )
-        given, contradictions = _with_implied(space, given, owner)
-        problems += contradictions
+        given, wrong = _settled(space, wishes.settings.get(owner, {}), owner)
+        problems += wrong
         fixed[owner] = {k: v for k, v in given.items() if k in space}
         open_ranges[owner] = {
             key: _meet(allowed, wishes.ranges.get(owner, {}).get(key))
@@ -286,12 +280,18 @@ def _narrow(
     return open_ranges, fixed
 
 
-def _with_implied(space: Ranges, given: Settings, owner: str) -> tuple[Settings, list[str]]:
-    """Fixed settings, and what must be fixed too for each of them to be read; contradictions."""
+def _settled(space: Ranges, given: Settings, owner: str) -> tuple[Settings, list[str]]:
+    """Fixed settings and what must be fixed too for each of them to be read; what is wrong."""
     settled: Settings = dict(given)
     problems: list[str] = []
     for key in given:
-        for other, value in (space[key].when if key in space else {}).items():
+        if key not in space:
+            continue
+        if not within(space[key], given[key]):
+            problems.append(
+                f"`{key}` of `{owner}` must be {describe(space[key])}; got {given[key]!r}"
+            )
+        for other, value in space[key].when.items():
             if settled.setdefault(other, value) != value:
                 problems.append(
                     f"`settings.{owner}.{key}` is read only where `{other}` is {value!r}, and "
