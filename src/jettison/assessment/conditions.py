@@ -11,7 +11,7 @@ from jettison.domain.extension_points import Example
 from jettison.domain.found import Condition
 from jettison.domain.rows import Array
 from jettison.errors import DataError
-from jettison.pipeline.split.labelling import text_of
+from jettison.pipeline.split.labelling import group_columns, missing_rows, text_of
 from jettison.pipeline.split.places import RawRows
 
 FEW_VALUES = 12
@@ -32,9 +32,10 @@ def conditions_of(
     """
     made: list[Condition] = []
     apart = {section.unit, section.weight, section.consent}
+    named = (*group_columns(section.groups, raw.table.columns), section.target)
     for name, column in raw.table.columns.items():
         if column.ndim == 1 and name not in apart:
-            made += _about(name, column[proposing], named=name in (*section.groups, section.target))
+            made += _about(name, column[proposing], named=name in named)
     if sure is not None:
         made += [Condition("", "sure below", level) for level in SURE]
     return tuple(made)
@@ -61,8 +62,10 @@ def holds(condition: Condition, table: Example, sure: Array | None = None) -> Ar
         numbers = column.astype(np.float64)
     else:
         raise DataError(f"the column `{condition.column}` holds no numbers, as «{condition}» needs")
-    above = numbers >= float(condition.value)
-    return np.asarray(above if condition.test.endswith("at least") else ~above)
+    # A row without a value is on neither side.
+    value = float(condition.value)
+    at_least = condition.test.endswith("at least")
+    return np.asarray(numbers >= value if at_least else numbers < value)
 
 
 def _about(name: str, column: Array, *, named: bool) -> Iterator[Condition]:
@@ -84,4 +87,7 @@ def _split(name: str, numbers: Array, prefix: str) -> Iterator[Condition]:
 
 
 def _words(column: Array) -> Array:
-    return np.array([len(str(v).split()) if v is not None else 0 for v in column], np.float64)
+    """Words of each text; NaN without one."""
+    missing = set(missing_rows(column).tolist())
+    counts = [np.nan if i in missing else len(str(v).split()) for i, v in enumerate(column)]
+    return np.array(counts, np.float64)

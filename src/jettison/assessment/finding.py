@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,12 @@ def add_slices(found: Found, data: Path, out: Path) -> tuple[str, ...]:
     for one in slices:
         inside = np.logical_and.reduce([holds(c, table) for c in one.conditions])
         columns[one.name] = np.where(inside, "yes", "no").tolist()
-    pd.DataFrame(columns).to_parquet(out)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        pd.DataFrame(columns).to_parquet(beside)
+        os.replace(beside, out)
+    finally:
+        beside.unlink(missing_ok=True)
     return tuple(one.name for one in slices)
 
 

@@ -30,7 +30,7 @@ def assessment_summary(record: Assessment) -> RenderableType:
     parts: list[RenderableType] = [
         Panel(
             Text(record.answer),
-            title=f"{record.subject}: {record.rows_from}",
+            title=Text(f"{record.subject}: {record.rows_from}"),
             title_align="left",
             border_style="bold yellow" if record.leading.findings else "bold",
         )
@@ -54,12 +54,16 @@ def _laid_out(table: Table) -> RenderableType:
     """A table with the second line of each cell below its first."""
     kept = [i for i, column in enumerate(table.columns) if column.heading not in LEFT_OUT]
     laid = RichTable(
-        title=table.caption, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False
+        title=Text(table.caption, style="italic"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
     )
     for i in kept:
         column = table.columns[i]
         laid.add_column(
-            column.heading,
+            Text(column.heading),
             justify="right" if column.numeric else "left",
             overflow="fold",
         )

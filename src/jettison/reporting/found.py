@@ -48,7 +48,8 @@ def _exemplars(found: Found) -> Table:
         table.add_column(heading, overflow="fold")
     for one in found.exemplars[:SHOWN]:
         sure = "–" if one.sure is None else f"{one.sure:.0%}"
-        table.add_row(str(one.row), one.before, one.after, one.truth or "–", sure)
+        cells = (str(one.row), one.before, one.after, one.truth or "–", sure)
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
@@ -59,7 +60,7 @@ def _slices(found: Found) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in found.slices:
         table.add_row(
-            f"{one.name}: {one}",
+            Text(f"{one.name}: {one}"),
             f"{one.harmed}/{one.n}",
             f"{one.share:.1%}",
             f"{one.low:.1%}–{one.high:.1%}",
@@ -70,4 +71,6 @@ def _slices(found: Found) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), expand=True)
+    """Words of data are texts, so that `[/INST]` is no markup."""
+    told = Text(title, style="italic")
+    return Table(title=told, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), expand=True)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from jettison.assessment.conditions import holds
 from jettison.assessment.exemplars import exemplars_of
@@ -23,6 +24,7 @@ from jettison.domain.record import from_json, to_json
 from jettison.domain.splits import Labels
 from jettison.errors import DataError, UsageError
 from jettison.pipeline.split.places import RawRows
+from jettison.reporting.found import found_parts
 
 
 def rows(n: int = 1200, harm: float = 0.5, seed: int = 0) -> SearchRows:
@@ -122,3 +124,41 @@ def test_confidence_can_not_be_a_group() -> None:
         holds(Condition("", "sure below", 0.8), rows(100).raw.table)
     with pytest.raises(DataError, match="no column `gone`"):
         holds(Condition("gone", "is", "x"), rows(100).raw.table)
+
+
+def test_words_of_the_data_are_no_markup_in_the_terminal() -> None:
+    """Classes, values and files with square brackets are shown as they are, and never raise."""
+    found = find(rows())
+    first = dataclasses.replace(found.exemplars[0], before="[/INST]", after="[red]no")
+    best = dataclasses.replace(found.slices[0], conditions=(Condition("t", "is", "[/b]"),))
+    found = dataclasses.replace(found, exemplars=(first,), slices=(best,), location="[/d].parquet")
+    told = Console(width=200)
+    with told.capture() as caught:
+        told.print(*found_parts(found, ""))
+    assert all(word in caught.get() for word in ("[/INST]", "[red]no", "t is [/b]", "[/d].parquet"))
+
+
+def test_rows_without_a_value_are_on_neither_side() -> None:
+    """A missing number is neither below a value nor at least as large."""
+    table = Example({"x": np.array([1.0, np.nan, 3.0])}, 3)
+    assert holds(Condition("x", "below", 2.0), table).tolist() == [True, False, False]
+    assert holds(Condition("x", "at least", 2.0), table).tolist() == [False, False, True]
+    texts = Example({"t": np.array(["one two", None, "one"], dtype=object)}, 3)
+    assert holds(Condition("t", "words below", 2.0), texts).tolist() == [False, False, True]
+
+
+def test_a_file_with_slices_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: Any) -> None:
+    """Writing that breaks off leaves neither the file nor a part of it."""
+    found, data = find(rows()), tmp_path / "rows.csv"
+    pd.DataFrame({"text": ["a b"], "site": ["north"], "y": [1], "words": [2]}).to_csv(
+        data, index=False
+    )
+
+    def broken(self: pd.DataFrame, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", broken)
+    with pytest.raises(OSError, match="full"):
+        add_slices(found, data, tmp_path / "out.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 
@@ -91,3 +92,15 @@ def test_the_terminal_shows_every_part():
 def test_names_without_their_column(column, group, shown):
     """In the table of a column its name is not repeated; odd names stay whole."""
     assert own_name(column, group) == shown
+
+
+def test_square_brackets_of_the_data_are_no_markup():
+    """Names that look like the terminal's markup are shown as they are, and never raise."""
+    made = record(groups=("a", "[/INST]", "[red]c"))
+    made = dataclasses.replace(made, subject="[/b] m.onnx")
+    told = Console(width=200)
+    with told.capture() as caught:
+        told.print(assessment_summary(made))
+    assert "[/INST]" in caught.get()
+    assert "[red]c" in caught.get()
+    assert "[/b] m.onnx" in caught.get()
