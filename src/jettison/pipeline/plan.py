@@ -25,7 +25,7 @@ from jettison.domain.recipe import (
     SearchSpace,
     is_read,
 )
-from jettison.domain.record import Settings
+from jettison.domain.record import Scalar, Settings
 from jettison.domain.traits import TRAITS, illegality, traits_after
 from jettison.errors import ConfigError
 
@@ -282,7 +282,7 @@ def _narrow(
 
 def _settled(space: Ranges, given: Settings, owner: str) -> tuple[Settings, list[str]]:
     """Fixed settings and what must be fixed too for each of them to be read; what is wrong."""
-    settled: Settings = dict(given)
+    settled: dict[str, Scalar] = dict(given)
     problems: list[str] = []
     for key in given:
         if key not in space:
