@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jettison.assessment.conditions import holds
+from jettison.assessment.label_files import inert
 from jettison.assessment.search_rows import search_rows
 from jettison.assessment.slices import find
 from jettison.domain.files import write_atomically
@@ -36,7 +37,8 @@ def find_in(run: Path, recipe: str = "") -> Found:
     writer.writerow(["row", "original_says", "candidate_says", "right_answer", "original_sure"])
     for one in found.exemplars:
         sure = "" if one.sure is None else f"{one.sure:.4f}"
-        writer.writerow([one.row, one.before, one.after, one.truth, sure])
+        said = (inert(words) for words in (one.before, one.after, one.truth))
+        writer.writerow([one.row, *said, sure])
     write_atomically(folder / "exemplars.csv", text.getvalue())
     write_atomically(folder / "found.json", to_json(found, indent=1))
     return found

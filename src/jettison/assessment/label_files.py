@@ -75,9 +75,9 @@ def write_tasks(tasks: Sequence[Task], path: Path) -> None:
     columns = list(tasks[0].values) if tasks else []
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([ROW, *(_inert(_apart(name)) for name in columns), LABEL])
+    writer.writerow([ROW, *(inert(_apart(name)) for name in columns), LABEL])
     for task in tasks:
-        writer.writerow([task.row, *(_inert(value) for value in task.values.values()), ""])
+        writer.writerow([task.row, *(inert(value) for value in task.values.values()), ""])
         for name, picture in task.pictures.items():
             target = path.parent / task.values[name]
             target.parent.mkdir(exist_ok=True)
@@ -153,7 +153,7 @@ def _apart(name: str) -> str:
     return f"{name} (input)" if name in (ROW, LABEL) else name
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """Text as a spreadsheet shows it; a number is one whatever its sign."""
     if not text.startswith(FORMULA):
         return text

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from jettison.assessment import finding
 from jettison.assessment.conditions import holds
 from jettison.assessment.exemplars import exemplars_of
 from jettison.assessment.finding import add_slices, config_lines
@@ -162,3 +163,16 @@ def test_a_file_with_slices_is_there_whole_or_not_at_all(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="full"):
         add_slices(found, data, tmp_path / "out.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_classes_are_no_formulas_in_the_file(tmp_path: Path, monkeypatch: Any) -> None:
+    """A class that a spreadsheet would run gets an apostrophe; a negative number stays one."""
+    found = find(rows())
+    first = dataclasses.replace(found.exemplars[0], before="=1+1", after="-1")
+    monkeypatch.setattr(finding, "search_rows", lambda run, recipe: None)
+    monkeypatch.setattr(
+        finding, "find", lambda given: dataclasses.replace(found, exemplars=(first,))
+    )
+    finding.find_in(tmp_path)
+    line = (tmp_path / "find/exemplars.csv").read_text().splitlines()[1]
+    assert line.split(",")[1:3] == ["'=1+1", "-1"]
