@@ -276,17 +276,18 @@ def _ledger(certificate: Certificate, bundle: str, ledger: str) -> tuple[list[st
     if position is None:
         return [], []
     named = Path(position.ledger).parent
-    chosen = Ledger.at(ledger) if ledger else Ledger(named)
-    if not chosen.exists:
-        if ledger:
-            return [], [f"there is no ledger in {chosen.folder}"]
-        own = Ledger(default_folder())
-        if not own.exists or own.find("look", position.entry) is None:
-            return [f"the ledger {position.ledger} is not on this machine"], []
-        chosen = own
-    look = chosen.find("look", position.entry)
+    # Another machine's ledger may lie at the same path as one here; the look tells them apart.
+    places = (Ledger.at(ledger),) if ledger else (Ledger(named), Ledger(default_folder()))
+    there = [book for book in places if book.exists]
+    if ledger and not there:
+        return [], [f"there is no ledger in {places[0].folder}"]
+    looks = {book: book.find("look", position.entry) for book in there}
+    chosen = next((book for book in there if looks[book] is not None), places[0])
+    look = looks.get(chosen)
     if look is None:
-        return [], [f"the ledger {chosen.path} holds no look {position.entry[:12]}"]
+        if ledger:
+            return [], [f"the ledger {chosen.path} holds no look {position.entry[:12]}"]
+        return [f"the ledger {position.ledger} of this look is not on this machine"], []
     told = (certificate.config_digest, certificate.data_digest, certificate.order_digest)
     facts = tuple(look.facts.get(name) for name in ("configuration", "data", "order"))
     problems: list[str] = []

@@ -69,6 +69,12 @@ def test_another_machine_without_the_ledger_says_so(
     try:
         result = verify(copy)
         assert "is not on this machine" in result.notes[0]
+        # A ledger of this machine at the same path that knows nothing of the look is another's.
+        Ledger.at(shipped.ledger).record("bundle", "", "1" * 64, "uncertified")
+        assert "is not on this machine" in verify(copy).notes[0]
+        with pytest.raises(CheckFailed, match="holds no look"):
+            verify(copy, ledger=shipped.ledger)
+        shutil.rmtree(shipped.ledger)
         with pytest.raises(CheckFailed, match="there is no ledger in"):
             verify(copy, ledger=str(tmp_path / "nowhere"))
     finally:
