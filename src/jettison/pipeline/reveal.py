@@ -70,8 +70,7 @@ def _shown(book: Ledger, entry: Entry, folder: Path) -> Revealed:
     _, key = book.reveal(entry.digest)
     number = int(entry.facts.get("number", 1))
     if key is None:
-        why = "it was cut short, so it left nothing"
-        return Revealed(number, entry.time, None, why, None)
+        return Revealed(number, entry.time, None, _nothing_withheld(book, entry), None)
     places = (folder, Path(str(entry.facts.get("folder", ""))))
     path = next((p for p in _paths(places, entry) if p.exists()), None)
     if path is None:
@@ -84,6 +83,14 @@ def _shown(book: Ledger, entry: Entry, folder: Path) -> Revealed:
     certificate = dataclasses.replace(told, reason=conclusion.reason, order=conclusion.tested)
     write_atomically(target.with_suffix(".json"), to_json(certificate, indent=2) + "\n")
     return Revealed(number, entry.time, certificate, "", target)
+
+
+def _nothing_withheld(book: Ledger, entry: Entry) -> str:
+    """Says why a look left nothing to reveal."""
+    told = [e for e in book.entries() if e.look == entry.digest and e.kind == "certificate"]
+    if any(e.facts.get("status") == "certified" for e in told):
+        return "it certified a model; see its bundle"
+    return "it was cut short, or is still running, so it left nothing"
 
 
 def _paths(places: tuple[Path, ...], entry: Entry) -> Iterator[Path]:

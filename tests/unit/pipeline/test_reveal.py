@@ -61,6 +61,9 @@ def test_a_second_look_may_ship_at_its_own_share(make_request: MakeRequest) -> N
     rules = load_outcomes(result.outcomes).rules
     assert rules.share == pytest.approx(PLAN[1])
     assert rules.digest == result.certificate.order_digest
+    first, second = reveal(Path(request.folder), request.ledger)
+    assert first.certificate is not None
+    assert (second.certificate, second.reason) == (None, "it certified a model; see its bundle")
     again = certify(request)
     assert again.certificate.status == "uncertified"
     assert "retired" in again.certificate.reason or "shown" in again.certificate.reason
