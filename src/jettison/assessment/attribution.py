@@ -42,6 +42,11 @@ METHOD = {
     "its share is what that takes from the contest, on average.",
 }
 
+PADDED = (
+    "Occlusion: each stretch in turn is filled as padding is, because rows have many lengths; its "
+    "share is what that takes from the contest."
+)
+
 LIMITS = (
     "Parts are replaced one at a time: what two parts do only together is in the gap, not in a share.",
     "A replaced input may be unlike anything that the models have seen; what they say of it is then "
@@ -108,13 +113,21 @@ def explain_changes(
             str(t.recipe) for t in pair.record.trials if t.recipe.digest == pair.candidate.name
         ),
         layout=layout,
-        method=METHOD[layout].format(count=BACKGROUNDS, fill="the token for a missing one"),
+        method=_method(layout, cases),
         limits=LIMITS,
         rows=explained,
         changed=len(changed),
         n=pair.rows.n,
         seed=seed,
     )
+
+
+def _method(layout: Layout, cases: Sequence[_Case]) -> str:
+    """What was put in place of the parts, in words."""
+    if layout in ("table", "sequence") and any(case.parted.fill is not None for case in cases):
+        return PADDED
+    count = max((case.copies for case in cases), default=BACKGROUNDS)
+    return METHOD[layout].format(count=count, fill="the token for a missing one")
 
 
 def _answers(pair: Pair, variant: Variant, rows: Rows, folder: Path) -> Array:
@@ -125,8 +138,7 @@ def _answers(pair: Pair, variant: Variant, rows: Rows, folder: Path) -> Array:
     job = SessionJob(variant.model, variant.runtime, rows, serving, variant.one_by_one)
     with WorkerSession(job, folder) as session:
         scored = session.score(rows, folder / "outputs", size)
-    path = Path(scored.folder) / f"{variant.model.prediction}.npy"
-    answers: Array = np.load(path, allow_pickle=False)
+    answers: Array = np.load(scored.file(variant.model.prediction), allow_pickle=False)
     return answers
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jettison.assessment.attribution import _replaced, _written
-from jettison.assessment.attribution_parts import layout_of, take_apart
+from jettison.assessment.attribution import _Case, _method, _replaced, _with_pad, _written
+from jettison.assessment.attribution_parts import Part, Parted, layout_of, take_apart
 from jettison.domain.encoder import Encoder
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.rows import Rows
@@ -136,3 +136,14 @@ def test_a_table_of_one_matrix_without_names_is_a_sequence() -> None:
     bare = model(TensorSpec("X", "float32", ("batch", 5)))
     assert layout_of(bare, ()) == "sequence"
     assert dataclasses.is_dataclass(take_apart(bare, "sequence", {"X": np.zeros(5)}))
+
+
+def test_the_method_says_what_stood_in_for_a_part() -> None:
+    """Padded rows are filled with padding, so the page doesn't speak of values of other rows."""
+    part = Part("0-9", "x", slice(0, 10))
+    padded = Rows("/r", ("x",), 4, {"x": 0})
+    filled = _Case(0, _with_pad(Parted((part,)), padded), 0, 1)
+    drawn = _Case(0, Parted((part,)), 0, 3)
+    assert "padding" in _method("sequence", [filled])
+    assert "other selection rows" not in _method("sequence", [filled])
+    assert "values of 3 other selection rows" in _method("sequence", [drawn])
