@@ -281,9 +281,11 @@ def _ledger(certificate: Certificate, bundle: str, ledger: str) -> tuple[list[st
     there = [book for book in places if book.exists]
     if ledger and not there:
         return [], [f"there is no ledger in {places[0].folder}"]
-    looks = {book: book.find("look", position.entry) for book in there}
-    chosen = next((book for book in there if looks[book] is not None), places[0])
-    look = looks.get(chosen)
+    chosen, look = places[0], None
+    for chosen in there:
+        look = chosen.find("look", position.entry)
+        if look is not None:
+            break
     if look is None:
         if ledger:
             return [], [f"the ledger {chosen.path} holds no look {position.entry[:12]}"]
