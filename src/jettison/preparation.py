@@ -171,6 +171,7 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
                 labelled_selection=_labelled(splits),
                 contexts=bool(configuration.contexts),
                 looks=configuration.looks,
+                report=configuration.report,
             )
             if obstacle:
                 raise UsageError(obstacle)

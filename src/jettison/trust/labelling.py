@@ -73,7 +73,12 @@ class Pending:
 
 
 def labelling_obstacle(
-    metric: QualityMetric, *, labelled_selection: bool, contexts: bool, looks: int
+    metric: QualityMetric,
+    *,
+    labelled_selection: bool,
+    contexts: bool,
+    looks: int,
+    report: tuple[str, ...] = (),
 ) -> str:
     """Says why a metric can't be certified on rows that a person labels later; empty if it can."""
     if not labelled_selection:
@@ -96,6 +101,11 @@ def labelling_obstacle(
         return (
             "several looks say no more than yes or no, but whoever labels rows has seen them: give "
             "the certification rows targets, or set looks = 1"
+        )
+    if report:
+        return (
+            f"`{report[0]}` in `report` can't be shown for rows of which a person labels a few "
+            "only: give the certification rows targets, or leave `report` out"
         )
     return ""
 

@@ -38,6 +38,18 @@ def test_what_can_wait_for_labels(
     assert (told in obstacle) if told else (obstacle == "")
 
 
+def test_a_report_can_not_wait_for_labels() -> None:
+    """It would be dropped silently otherwise."""
+    obstacle = labelling_obstacle(
+        registry.get("metrics", "accuracy"),
+        labelled_selection=True,
+        contexts=False,
+        looks=1,
+        report=("agreement",),
+    )
+    assert "`agreement` in `report` can't be shown" in obstacle
+
+
 def test_classes_are_counted() -> None:
     """By scores, by names, or by the answers themselves."""
     assert class_count(np.zeros((5, 7), dtype=np.float32), ()) == 7
