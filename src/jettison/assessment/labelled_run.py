@@ -15,7 +15,7 @@ from jettison.domain.certificate import LedgerPosition
 from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.files import write_atomically
-from jettison.domain.jobs import Variant
+from jettison.domain.jobs import Variant, output_file
 from jettison.domain.progress import Progress
 from jettison.domain.record import digest, file_digest, from_json, to_json
 from jettison.domain.rows import Array, Rows
@@ -270,8 +270,8 @@ def _keep(outputs: Mapping[str, Array], folder: Path) -> dict[str, str]:
     """Saves outputs; gives the SHA-256 of each file."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, values in outputs.items():
-        np.save(folder / f"{name}.npy", values, allow_pickle=False)
-    return {name: file_digest(folder / f"{name}.npy") for name in outputs}
+        np.save(output_file(folder, name), values, allow_pickle=False)
+    return {name: file_digest(output_file(folder, name)) for name in outputs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ class _Kept:
         """Outputs of one variant, memory-mapped."""
         found: dict[str, Array] = {}
         for output, known in self.outputs[name].items():
-            path = self.place / name[:16] / f"{output}.npy"
+            path = output_file(self.place / name[:16], output)
             if not path.is_file() or file_digest(path) != known:
                 raise CheckFailed(
                     f"the kept answers {path} were changed after the look, or are gone"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
 
 from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
@@ -154,12 +156,25 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Outputs of all rows of a `Rows`, one `.npy` per output name."""
+    """Outputs of all rows of a `Rows`, one `.npy` per output name (see `output_file`)."""
 
     folder: str
     outputs: tuple[str, ...]
     n: int
     seconds: float
+
+    def file(self, output: str) -> Path:
+        """Where the rows of one output lie."""
+        return output_file(Path(self.folder), output)
+
+
+def output_file(folder: Path, output: str) -> Path:
+    """The `.npy` file of an output; always in the folder, whatever the model calls the output.
+
+    >>> output_file(Path("outputs"), "../StatefulCall:0").name
+    '..%2FStatefulCall%3A0.npy'
+    """
+    return folder / f"{quote(output, safe='')}.npy"
 
 
 @dataclass(frozen=True, slots=True)

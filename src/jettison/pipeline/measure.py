@@ -13,7 +13,7 @@ import numpy as np
 from jettison import machine, registry
 from jettison.domain.extension_points import Evidence, Outputs, QualityMetric
 from jettison.domain.files import replace_folder, write_atomically
-from jettison.domain.jobs import Variant
+from jettison.domain.jobs import Variant, output_file
 from jettison.domain.measurement import OVERALL, Estimate
 from jettison.domain.model import Model
 from jettison.domain.record import digest, from_json, to_json
@@ -275,7 +275,8 @@ def _array_digest(*arrays: Array | None) -> str:
 
 def _opened(folder: Path, names: tuple[str, ...]) -> dict[str, Array]:
     return {
-        name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
+        name: np.load(output_file(folder, name), mmap_mode="r", allow_pickle=False)
+        for name in names
     }
 
 

@@ -186,10 +186,7 @@ def answers(model: Model, fitting: FittingData, folder: Path, rows: int = 8) -> 
     job = SessionJob(model, Step(runtime.name), few, ServingProfile(), one_by_one=True)
     with worker_client.WorkerSession(job, folder) as session:
         scored = session.score(few, folder / "scored", 1)
-    return {
-        name: np.load(Path(scored.folder) / f"{name}.npy", allow_pickle=False)
-        for name in scored.outputs
-    }
+    return {name: np.load(scored.file(name), allow_pickle=False) for name in scored.outputs}
 
 
 def check_runtime(name: str, model: Model, fitting: FittingData, folder: Path) -> None:
@@ -213,7 +210,7 @@ def check_runtime(name: str, model: Model, fitting: FittingData, folder: Path) -
         set(scored.outputs) == told, f"outputs are {sorted(scored.outputs)}, told {sorted(told)}"
     )
     for output in scored.outputs:
-        values = np.load(Path(scored.folder) / f"{output}.npy", allow_pickle=False)
+        values = np.load(scored.file(output), allow_pickle=False)
         ensure(len(values) == few.n, f"output `{output}` has {len(values)} rows for {few.n}")
 
 

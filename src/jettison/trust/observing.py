@@ -120,7 +120,7 @@ class _Bench:
                     continue
                 size = 1 if alone else max(serving.batch_sizes)
                 scored = session.score(self.rows, folder / "outputs", size)
-                paths = {name: Path(scored.folder) / f"{name}.npy" for name in scored.outputs}
+                paths = {name: scored.file(name) for name in scored.outputs}
                 opened = {
                     n: np.load(p, mmap_mode="r", allow_pickle=False) for n, p in paths.items()
                 }

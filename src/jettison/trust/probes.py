@@ -144,10 +144,7 @@ def _run(served: Served, arrays: Mapping[str, Array]) -> dict[str, Array]:
         size = stored_batch(served, rows.n)
         with WorkerSession(job, folder) as session:
             scored = session.score(rows, folder / "outputs", size)
-        return {
-            name: np.load(Path(scored.folder) / f"{name}.npy", allow_pickle=False)
-            for name in scored.outputs
-        }
+        return {name: np.load(scored.file(name), allow_pickle=False) for name in scored.outputs}
 
 
 def stored_batch(served: Served, n: int) -> int:

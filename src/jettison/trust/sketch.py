@@ -276,4 +276,4 @@ def _answers(served: Served, rows: Rows) -> dict[str, Array]:
     with tempfile.TemporaryDirectory(prefix="jettison-sketch-") as place:
         with WorkerSession(job, Path(place)) as session:
             scored = session.score(rows, Path(place) / "outputs", size)
-        return {name: np.load(Path(scored.folder) / f"{name}.npy", allow_pickle=False)}
+        return {name: np.load(scored.file(name), allow_pickle=False)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from jettison.domain.extension_points import Runner
 from jettison.domain.files import new_array
-from jettison.domain.jobs import Scored
+from jettison.domain.jobs import Scored, output_file
 from jettison.domain.model import Model
 from jettison.domain.rows import Array, Rows
 from jettison.errors import CandidateFailed
@@ -33,7 +33,7 @@ def score(runner: Runner, model: Model, rows: Rows, folder: Path, batch_size: in
         count = len(next(iter(batch.values())))
         answer = runner.run(batch)
         if place == 0:
-            tables = {name: Table(folder / f"{name}.npy", rows.n) for name in answer}
+            tables = {name: Table(output_file(folder, name), rows.n) for name in answer}
         for name, values in answer.items():
             if len(values) != count:
                 raise CandidateFailed(

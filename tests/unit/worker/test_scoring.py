@@ -45,6 +45,20 @@ def test_numbers_and_text_are_kept_in_row_order(network: Model, rows: Rows, tmp_
     assert np.load(tmp_path / "out" / "label.npy")[-1] == f"{x[-1, 0]:.3f}"
 
 
+def test_no_name_of_an_output_is_a_path(network: Model, rows: Rows, tmp_path: Path) -> None:
+    """Names with slashes, as TensorFlow gives them, are files in the folder; none leads out of it."""
+    before = {path.name for path in tmp_path.iterdir()}
+    names = ("../../outside", "part/logits:0", "..", "a\\b")
+    runner = Answers(lambda x: {"scores": x[:, :2], **dict.fromkeys(names, x)})
+    scored = score(runner, network, rows, tmp_path / "deep" / "out", 10)
+    assert set(scored.outputs) == {"scores", *names}
+    for name in names:
+        np.testing.assert_array_equal(np.load(scored.file(name)), rows.column("x"))
+        assert scored.file(name).parent == tmp_path / "deep" / "out"
+    assert {path.name for path in tmp_path.iterdir()} == before | {"deep"}
+    assert len(list((tmp_path / "deep" / "out").iterdir())) == 1 + len(names)
+
+
 def test_an_output_that_varies_with_the_batch_is_left_out(
     network: Model, rows: Rows, tmp_path: Path
 ) -> None:
