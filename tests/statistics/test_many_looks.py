@@ -11,7 +11,7 @@ from jettison.statistics import Paired, judge
 from jettison.statistics.bounded_means import bounded_mean_test
 from jettison.trust.looks import look_plan
 
-RUNS = 600
+RUNS = 400
 CEILING = ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / RUNS)
 
 

@@ -9,7 +9,7 @@ from skewed import Sample, auc_noisy, auc_rare, f1_of, held_rate, wer_heavy, wer
 
 from jettison.statistics import Paired, judge, skewed_floor
 
-RUNS = 800
+RUNS = 400
 ALPHA = 0.05
 CEILING = ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / RUNS)
 FLOOR = skewed_floor(0.01, ALPHA)
@@ -54,8 +54,8 @@ def test_without_the_floor_lost_positives_stay_unseen() -> None:
 
 
 def test_below_the_floor_nothing_is_held() -> None:
-    """Every number of positives from 1 to 320 is undecided at 1 %, with no difference at all."""
-    for positives in range(1, FLOOR):
+    """From 1 to 320 positives (each eighth number) all is undecided, with no difference at all."""
+    for positives in range(FLOOR - 1, 0, -8):
         same = np.full(FLOOR + positives, 0.9)
         strata = (np.arange(same.size) < positives).astype(np.int64)
         paired = Paired(same, same, "influence", low=-np.inf, high=np.inf, strata=strata)
