@@ -201,12 +201,13 @@ class _Case:
         return Outcomes(rules, len(part.keys), {}, {}, {}, columns)
 
     def _notes(self, cases: Sequence[Outcomes]) -> tuple[str, ...]:
-        told = []
+        told: list[str] = []
         found = _groups_of(cases)
+        known = {name for here in found for name in here}
         for part, here in zip(self.parts, found, strict=True):
             told += [
                 f"Nothing is claimed about {part.metric} of {group}: no such request."
-                for group in sorted(set().union(*found) - here)
+                for group in sorted(known - here)
             ]
             if part.repeated:
                 told.append(
@@ -246,7 +247,7 @@ def _groups_of(cases: Sequence[Outcomes]) -> list[set[str]]:
 def _check_groups(margins: Margins, cases: Sequence[Outcomes]) -> None:
     """Refuses a group that was named to hold and has no row: it would hold by its absence."""
     found = _groups_of(cases)
-    known = set().union(*found)
+    known = {name for here in found for name in here}
     unknown = [name for name in margins.gating or () if name not in known]
     if unknown:
         raise UsageError(
@@ -299,7 +300,7 @@ def _known_by(parts: Sequence[PairedRows]) -> RowSet:
 
     Both with the white space of the file and without: a run digests a text as it stands.
     """
-    columns = []
+    columns: list[list[str]] = []
     for texts in ([k for p in parts for k in p.keys], [r for p in parts for r in p.raw]):
         own = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         column = np.array(texts, dtype=object)
