@@ -27,7 +27,9 @@ from jettison.pipeline import load, plan, split
 from jettison.pipeline import profile as profiling
 from jettison.trust.audit_record import open_trail
 from jettison.trust.labelling import labelling_obstacle
+from jettison.trust.ledger import Ledger
 from jettison.trust.permissions import untrained
+from jettison.trust.waiting_rows import check_open_rows
 
 LOG = "run.log"
 
@@ -103,6 +105,8 @@ def prepare(
         splits = split.load_data(
             configuration.data, model, work / "data", live_data, configuration.contexts
         )
+    if splits.selection is not None:
+        check_open_rows(Path(splits.selection.rows.folder), Ledger.at(configuration.ledger))
     model = dataclasses.replace(model, encoder=splits.encoder or model.encoder)
     configuration = dataclasses.replace(
         configuration,

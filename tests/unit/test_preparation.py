@@ -9,9 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from jettison.domain.configuration import Configuration, ModelSection
+from jettison.domain.configuration import Configuration, DataSection, ModelSection
 from jettison.domain.progress import Silent
+from jettison.errors import SealRefused
 from jettison.preparation import prepare
+from jettison.trust.ledger import Charge, Ledger
+from jettison.trust.looks import look_plan
+from jettison.trust.seal import sealed_row_set
 
 
 class Ears(Silent):
@@ -62,3 +66,25 @@ def test_a_wide_output_that_nobody_explained(
     assert len(heard) == bool(said)
     assert all(said in line and "model.task" in line for line in heard)
     assert set(heard) <= set(made.splits.notes)
+
+
+def test_rows_that_wait_for_a_further_look_are_not_fitted_on(tmp_path: Path) -> None:
+    """After the first of two looks another seed is refused before anything is profiled."""
+    path = write_projection(tmp_path / "m.onnx", "scores", 3)
+    x = np.random.default_rng(1).normal(size=(300, 8)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x=x)
+
+    def configured(seed: int) -> Configuration:
+        return Configuration(
+            ModelSection(str(path), task="classification"),
+            DataSection(str(tmp_path / "rows.npz"), seed=seed),
+            output=str(tmp_path / f"run {seed}"),
+            ledger=str(tmp_path / "ledger"),
+        )
+
+    sealed = prepare(configured(1), Silent()).splits.certification
+    assert sealed is not None
+    charge = Charge("c", sealed.digest, "o", 0.05, sealed_row_set(sealed), "", look_plan(2))
+    Ledger.at(tmp_path / "ledger").charge(charge)
+    with pytest.raises(SealRefused, match="wait for further declared looks"):
+        prepare(configured(2), Silent())

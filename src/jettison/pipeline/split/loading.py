@@ -25,12 +25,7 @@ from jettison.errors import DataError
 from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.contexts import Reader, Spread, Unchanged, with_contexts
 from jettison.pipeline.split.division import Division, divide, settle
-from jettison.pipeline.split.encoding import (
-    encode_tables,
-    rows_of,
-    take_rows,
-    write_encoded,
-)
+from jettison.pipeline.split.encoding import encode_tables, rows_of, take_rows, write_encoded
 from jettison.pipeline.split.files import with_files
 from jettison.pipeline.split.governance import (
     check_uses,
@@ -50,6 +45,7 @@ from jettison.pipeline.split.places import save_places
 from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file, read_object
 from jettison.trust.seal import seal_rows
+from jettison.trust.waiting_rows import keep_open_rows
 
 USES = ("fitting", "selection", "certification")
 
@@ -337,6 +333,8 @@ def _write(
     pool, division = spread.pool, spread.division
     fitting = take_rows(pool, division.fitting, folder / "fitting")
     selection = take_rows(pool, division.selection, folder / "selection")
+    read = (*division.fitting, *division.selection)
+    keep_open_rows(folder / "selection", [pool.digests[int(row)] for row in read])
     certification: CertificationSet | None = None
     if len(division.certification):
         index = division.certification
