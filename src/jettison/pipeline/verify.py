@@ -275,20 +275,17 @@ def _ledger(certificate: Certificate, bundle: str, ledger: str) -> tuple[list[st
     position = certificate.ledger
     if position is None:
         return [], []
-    named = Path(position.ledger).parent
-    # Another machine's ledger may lie at the same path as one here; the look tells them apart.
-    places = (Ledger.at(ledger),) if ledger else (Ledger(named), Ledger(default_folder()))
-    there = [book for book in places if book.exists]
-    if ledger and not there:
-        return [], [f"there is no ledger in {places[0].folder}"]
-    chosen, look = places[0], None
-    for chosen in there:
-        look = chosen.find("look", position.entry)
-        if look is not None:
-            break
+    chosen = Ledger.at(ledger) if ledger else Ledger(Path(position.ledger).parent)
+    if ledger and not chosen.exists:
+        return [], [f"there is no ledger in {chosen.folder}"]
+    look = chosen.find("look", position.entry)
+    if look is None and ledger:
+        return [], [f"the ledger {chosen.path} holds no look {position.entry[:12]}"]
     if look is None:
-        if ledger:
-            return [], [f"the ledger {chosen.path} holds no look {position.entry[:12]}"]
+        # Another machine's ledger may have the path of one here; the look tells them apart.
+        chosen = Ledger(default_folder())
+        look = chosen.find("look", position.entry)
+    if look is None:
         return [f"the ledger {position.ledger} of this look is not on this machine"], []
     told = (certificate.config_digest, certificate.data_digest, certificate.order_digest)
     facts = tuple(look.facts.get(name) for name in ("configuration", "data", "order"))

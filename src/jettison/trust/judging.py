@@ -15,6 +15,7 @@ from jettison.domain.rows import Array
 from jettison.statistics import (
     Combined,
     Judgement,
+    Kind,
     Paired,
     columns_of,
     combine,
@@ -199,18 +200,29 @@ def _reported(outcomes: Outcomes, metric: str, candidate: Array) -> Iterator[Cla
     for name, rows in ((OVERALL, outcomes.whole()), *groups):
         column = column_of(name, outcomes.groups)
         part = _Part(name, rows, 0.0, gates=False, listed=False, column=column)
-        paired = _paired(outcomes, metric, part, candidate)
         # As a kind that has no test it is never more than shown; then any margin does.
-        judgement = judge(dataclasses.replace(paired, kind="reported_only"), 1.0)
+        judgement = judge(_paired(outcomes, metric, part, candidate, "reported_only"), 1.0)
         yield _claim(outcomes, shown, part, judgement, candidate)
 
 
 def _not_shown(metric: str) -> Claim:
     """Says that a metric in `report` is undefined on the rows, for one model at least."""
-    nothing = (None,) * 5
-    reason = "it could not be scored on these rows"
-    shown = (metric, OVERALL, 0.0, False, 0)
-    return Claim(*shown, *nothing, "C", REPORTED_METHOD, "undecided", reason=reason)
+    return Claim(
+        metric=metric,
+        group=OVERALL,
+        margin=0.0,
+        gates=False,
+        n=0,
+        baseline=None,
+        candidate=None,
+        estimate=None,
+        bound=None,
+        p_value=None,
+        grade="C",
+        method=REPORTED_METHOD,
+        verdict="undecided",
+        reason="it could not be scored on these rows",
+    )
 
 
 def _judge(
@@ -220,7 +232,9 @@ def _judge(
     return judge(_paired(outcomes, requirement.metric, part, candidate), part.margin, alpha)
 
 
-def _paired(outcomes: Outcomes, metric: str, part: _Part, candidate: Array) -> Paired:
+def _paired(
+    outcomes: Outcomes, metric: str, part: _Part, candidate: Array, kind: Kind | None = None
+) -> Paired:
     facts = outcomes.rules.metrics[metric]
     strata = outcomes.strata.get(metric)
     before, after, bases = columns_of(
@@ -231,7 +245,7 @@ def _paired(outcomes: Outcomes, metric: str, part: _Part, candidate: Array) -> P
         candidate=after,
         bases=bases,
         strata=None if strata is None else strata[part.rows],
-        kind=facts.kind,
+        kind=kind or facts.kind,
         units=None if outcomes.units is None else outcomes.units[part.rows],
         weights=None if outcomes.weights is None else outcomes.weights[part.rows],
         low=-math.inf if facts.low is None else facts.low,

@@ -123,6 +123,9 @@ def test_a_reported_metric_that_is_undefined_costs_nothing() -> None:
     assert (shown.candidate, shown.n, shown.only_shown) == (None, 0, True)
     assert shown.reason == "it could not be scored on these rows"
     assert judged.verdict == "held"
+    odd = outcomes_of("auc", reported=("accuracy",))
+    odd.candidates["close"]["accuracy"][0] = 0.5
+    assert judge_candidate(odd, "close").verdict == "held"
 
 
 def test_any_metric_can_be_reported() -> None:
