@@ -179,6 +179,24 @@ def test_ship_listed_names_groups_only_by_holm() -> None:
     assert claims["overall"].verdict == "held"
 
 
+def test_ship_listed_makes_tests_of_grade_b_at_their_part_of_alpha() -> None:
+    """397 lossless units pass at 5 %; at a third of it their t-test is not to be trusted alone."""
+    sizes = {"g=few": 4, "g=just": 794, "g=large": N - 798}
+    outcomes = outcomes_of(
+        {"one": answers(0)},
+        tuple(sizes),
+        sizes,
+        "ship_listed",
+        requirement=Requirement("accuracy", 0.01, 0.01),
+        units=np.arange(N) // 2,
+    )
+    alone = {c.group: c for c in judge_candidate(outcomes, "one").claims}
+    assert (alone["g=just"].verdict, alone["g=just"].grade) == ("held", "B")
+    assert (alone["g=just"].p_value or 1.0) < 0.05 / 3
+    claims = {c.group: c for c in conclude(outcomes, {}).tested[0].claims}
+    assert (claims["g=just"].verdict, claims["g=large"].verdict) == ("undecided", "held")
+
+
 def test_ship_listed_never_ships_harm() -> None:
     """A broken group, or an undecided whole, is not something to list."""
     sizes = {"g=small": 100, "g=large": N - 100}
