@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from jettison.domain.files import exclusive_lock, write_atomically
+from jettison.domain.local_key import state_folder
 from jettison.errors import Busy, CheckFailed, SealRefused, UsageError
 from jettison.trust.chain import HEAD, LINES, Entry, EntryKind, Facts, append_entry, read_entries
 from jettison.trust.looks import ONE_LOOK, number_of, told
@@ -33,16 +33,7 @@ def default_folder() -> Path:
     Raises:
         UsageError: if the user has no home folder.
     """
-    state = os.environ.get("XDG_STATE_HOME", "")
-    # The specification of base directories says to ignore a relative path.
-    try:
-        base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
-    except RuntimeError as error:
-        raise UsageError(
-            "this user has no home folder, so there is no place for the ledger: set "
-            "XDG_STATE_HOME, or name a folder with `ledger` in jettison.toml"
-        ) from error
-    return base / "jettison" / "ledger"
+    return state_folder() / "ledger"
 
 
 @dataclass(frozen=True, slots=True)
