@@ -19,7 +19,7 @@ from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import DataError
 from jettison.pipeline.split import labelling
-from jettison.pipeline.split.labelling import check_columns, missing_rows, text_of
+from jettison.pipeline.split.labelling import check_columns, missing_rows, text_of, usable_weights
 from jettison.statistics.group_values import Floats
 
 MOST_CLASSES = 100
@@ -188,16 +188,7 @@ def row_weights(table: Example, name: str, where: str) -> Floats:
     Raises:
         DataError: for weights that are no numbers from 0 up, or all 0.
     """
-    weights = _numbers(table, name, where)
-    bad = np.flatnonzero(~np.isfinite(weights) | (weights < 0))
-    if len(bad):
-        raise DataError(
-            f"the weight column `{name}` of {where} must hold finite numbers from 0 up; row "
-            f"{bad[0]} holds {weights[bad[0]]:g} ({len(bad)} such rows)"
-        )
-    if not weights.sum() > 0:
-        raise DataError(f"the weights in column `{name}` of {where} are all 0; no row would count")
-    return weights
+    return usable_weights(_numbers(table, name, where), name, where)
 
 
 def _refuse_probabilities(values: Array, name: str, where: str) -> None:

@@ -175,7 +175,15 @@ def _weights(table: Example, name: str, where: str) -> Array:
     values = _column(table, name, "weight", where)
     if values.dtype.kind not in "iuf":
         raise DataError(f"the weight column `{name}` of {where} must hold numbers from 0 up")
-    weights = values.astype(np.float64)
+    return usable_weights(values.astype(np.float64), name, where)
+
+
+def usable_weights(weights: Array, name: str, where: str) -> Array:
+    """Gives weights of rows back, shape (n,) of float64; some may be 0, but not all.
+
+    Raises:
+        DataError: for weights that are not finite numbers from 0 up, or all 0.
+    """
     bad = np.flatnonzero(~np.isfinite(weights) | (weights < 0))
     if len(bad):
         raise DataError(
