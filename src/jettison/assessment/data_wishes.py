@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jettison import config, registry
+from jettison.assessment import mean_plan
 from jettison.assessment.data_plan import ASSUMED, Expected, Held, plan_data
 from jettison.assessment.expectations import basis_of, expected_of
 from jettison.assessment.held_rows import held_rows
@@ -43,14 +44,14 @@ class Wishes:
 
 
 def plans(source: Path | None, wishes: Wishes) -> tuple[DataPlan, ...]:
-    """One plan for each 0/1 requirement.
+    """One plan for each requirement that rows are planned for.
 
     Args:
         source: folder of a run, a .toml file, or `None`.
         wishes: what was typed; it wins over the source.
 
     Raises:
-        UsageError: for a margin or share that can't be, or a metric that isn't 0/1 a row.
+        UsageError: for a margin or share that can't be, or a metric that rows aren't planned for.
         DataError: if a file can't be read.
     """
     _check(wishes)
@@ -109,7 +110,9 @@ def _requirements(asked: tuple[Requirement, ...], wishes: Wishes) -> tuple[Requi
             "value is not known here; give the margin as --max-drop"
         )
     chosen = [r for r in asked if _plannable(r.metric or LABELLED)]
-    if wishes.metric or not chosen:
+    if asked and not chosen and not wishes.metric:
+        raise UsageError(_not_planned(asked[0].metric))
+    if wishes.metric or not asked:
         chosen = [r for r in asked if r.metric == wishes.metric] or [
             Requirement(
                 wishes.metric or LABELLED, DEFAULT_MAX_DROP, GROUP_FACTOR * DEFAULT_MAX_DROP
@@ -135,18 +138,24 @@ def _changed(requirement: Requirement, wishes: Wishes) -> Requirement:
 
 
 def _plannable(metric: str) -> bool:
-    return registry.get("metrics", metric).kind == "binary"
+    return registry.get("metrics", metric).kind in ("binary", *mean_plan.KINDS)
+
+
+def _not_planned(metric: str) -> str:
+    return (
+        f"`{metric}` is not 0 or 1 per row; rows are planned for metrics that are (accuracy, "
+        "agreement, any win or loss), and for `wer`, `f1` and `auc`"
+    )
 
 
 def _plan(
     requirement: Requirement, held: Held, rows: SearchRows | None, wishes: Wishes
 ) -> DataPlan:
     if not _plannable(requirement.metric):
-        raise UsageError(
-            f"`{requirement.metric}` is not 0 or 1 per row; rows are planned for metrics that are "
-            "(accuracy, agreement, any win or loss)"
-        )
-    if rows is not None and wishes.disagreement is None and wishes.churn is None:
+        raise UsageError(_not_planned(requirement.metric))
+    metric = registry.get("metrics", requirement.metric)
+    binary = metric.kind == "binary"
+    if binary and rows is not None and wishes.disagreement is None and wishes.churn is None:
         expected: Mapping[str, Expected] = expected_of(rows, requirement.metric)
         return plan_data(requirement, held, expected, basis_of(rows), WITHOUT)
     assumed = TYPICAL_DISAGREEMENT if wishes.disagreement is None else wishes.disagreement
@@ -159,9 +168,10 @@ def _plan(
             f"As you said: exactly one model is right on {assumed:.2%} of rows, they differ on "
             f"{churn:.2%}, and the true drop is {wishes.drop:.2%}."
         )
-    return plan_data(
-        requirement, held, {OVERALL: Expected(assumed, churn, wishes.drop)}, basis, WITHOUT
-    )
+    expected_now = Expected(assumed, churn, wishes.drop)
+    if not binary:
+        return mean_plan.plan_means(metric, requirement, held, expected_now, basis)
+    return plan_data(requirement, held, {OVERALL: expected_now}, basis, WITHOUT)
 
 
 def _check(wishes: Wishes) -> None:

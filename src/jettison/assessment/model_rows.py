@@ -140,13 +140,19 @@ def people_of(wishes: RowWishes, model: Model, labels: Labels, groups: dict[str,
     """Puts together what stands beside the rows, for the task of a model.
 
     Raises:
-        UsageError: for an embedding model, or an unknown positive class.
+        UsageError: for an embedding or a transcription, or an unknown positive class.
         DataError: for groups that are none.
     """
     if model.task == "embedding":
         raise UsageError(
             "an embedding model makes no decision about anybody, so there is nothing to assess; "
             "assess what decides on its embeddings"
+        )
+    if model.task == "transcription":
+        raise UsageError(
+            "what a model heard is neither chosen nor refused, so rates by group don't describe it; "
+            "certify `wer` by group (`optimize` with `groups`), or assess its errors as "
+            "predictions: one row an utterance, the decision «wrong»"
         )
     columns = group_columns(groups, wishes.crossings, wishes.section.source or "the run's data")
     weights = labels.weights

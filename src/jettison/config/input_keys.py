@@ -33,10 +33,13 @@ MODEL_KEYS = (
     Key(
         "model",
         "task",
-        Literal["", "classification", "regression", "embedding", "text-classification"],
-        '"classification", "regression", "embedding", or empty to find out',
+        Literal[
+            "", "classification", "regression", "embedding", "transcription", "text-classification"
+        ],
+        '"classification", "regression", "embedding", "transcription", or empty to find out',
         _MODEL["task"],
-        "What the model does. Empty: found out from its files.",
+        "What the model does. Empty: found out from its files (not: transcription, texts or scores of "
+        "letters over time).",
     ),
     Key(
         "model",

@@ -21,12 +21,14 @@ def default_metric(model: Model, *, labelled: bool) -> str:
     """The quality metric of a task: against labels where there are some, else the original.
 
     Cosine for embeddings; closeness to the original's value for a regression, because no
-    registered test certifies an unbounded error.
+    registered test certifies an unbounded error; word errors for a transcription.
     """
     if model.task == "embedding":
         return "cosine"
     if model.task == "regression":
         return "within_1_percent"
+    if model.task == "transcription":
+        return "wer"
     return "accuracy" if labelled else "agreement"
 
 

@@ -56,7 +56,8 @@ class DataPlan:
     """Rows needed and held for a certificate, per group.
 
     Attributes:
-        metric: of the labelled certificate; churn is certified by `churn_metric`.
+        metric: of the labelled certificate; churn is certified by `churn_metric`;
+            empty where a share of changed answers certifies nothing.
         confidence: 1 - the error rate.
         counted: what is counted: `rows`, or `units` where rows belong together.
         basis: where the expected disagreement comes from, one sentence.

@@ -104,6 +104,21 @@ def ensure_node_names(model: Any) -> int:
     return given
 
 
+def name_opsets_once(model: Any) -> None:
+    """Drops repeated lines about one set of operators; `onnx.compose` writes them.
+
+    onnxruntime runs such a graph, and its quantizer refuses it. Lines that differ in their version
+    are left for the checks to refuse.
+
+    Args:
+        model: an `onnx.ModelProto`, changed in place.
+    """
+    named = list(dict.fromkeys((one.domain, one.version) for one in model.opset_import))
+    del model.opset_import[:]
+    for domain, version in named:
+        model.opset_import.add(domain=domain, version=version)
+
+
 def graph_inputs(model: Any) -> list[Any]:
     """The inputs that a caller must give: old graphs list their initializers as inputs too."""
     stored = {tensor.name for tensor in model.graph.initializer}

@@ -23,12 +23,12 @@ from jettison.graphs import onnx_probe
 from jettison.graphs.onnx_categories import categories_of
 from jettison.graphs.onnx_graph import class_labels, specs_of, traits_in
 from jettison.graphs.onnx_storage import copy_model_with, read_light
-from jettison.graphs.onnx_walk import ensure_node_names, nodes_of
+from jettison.graphs.onnx_walk import ensure_node_names, name_opsets_once, nodes_of
 from jettison.graphs.onnx_zipmap import drop_zipmaps
 from jettison.graphs.tokenizer_files import text_encoder
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-TASKS = ("classification", "regression", "embedding")
+TASKS = ("classification", "regression", "embedding", "transcription")
 
 SHORTEST_EMBEDDING = 16
 """Values; fewer are scores of classes, whatever they look like."""
@@ -70,6 +70,7 @@ class OnnxLoader:
         labels = class_labels(graph)
         drop_zipmaps(graph)
         ensure_node_names(graph)
+        name_opsets_once(graph)
         files = copy_model_with(graph, path, folder)
         _check_structure(folder / files[0], path)
         return self._describe(source, graph, Artifact.of("onnx_file", folder, files), labels)
@@ -183,12 +184,13 @@ def _task(prediction: TensorSpec, stated: str, path: Path) -> str:
     rank = len(prediction.shape)
     single = rank == 1 or (rank == 2 and prediction.shape[1] == 1)
     if numbers and rank <= 2:
-        fitting = {"regression", "embedding"} if single else set(TASKS)
+        fitting = {"regression", "embedding"} if single else set(TASKS) - {"transcription"}
         inferred = "regression" if single else "classification"
     elif numbers:
-        fitting, inferred = {"embedding"}, ""
+        fitting, inferred = {"embedding"} | ({"transcription"} if rank == 3 else set()), ""
     else:
         fitting, inferred = ({"classification"}, "classification") if single else (set(), "")
+        fitting |= {"transcription"} if single and prediction.dtype == "str" else set()
     task = stated or inferred
     if task in fitting:
         return task
@@ -201,7 +203,8 @@ def _task(prediction: TensorSpec, stated: str, path: Path) -> str:
     raise ModelError(
         f"{what}, which does not fit the task `{task}`: a classification has one score per class "
         "(n, k) or one class number (n,), a regression one number (n,) or (n, k), an embedding "
-        f"floats; here fits: {', '.join(sorted(fitting)) or 'none'}"
+        "floats, a transcription one text (n,) or scores of letters over time (n, t, letters); "
+        f"here fits: {', '.join(sorted(fitting)) or 'none'}"
     )
 
 
@@ -222,9 +225,9 @@ def _labels(
     path: Path, prediction: TensorSpec, task: str, stored: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Class names: from `<name>.labels.json` beside the file, else from the graph itself."""
-    width = prediction.shape[1] if len(prediction.shape) == 2 else None
+    width = prediction.shape[-1] if len(prediction.shape) > 1 else None
     beside = path.with_suffix(".labels.json")
-    if task != "classification":
+    if task not in ("classification", "transcription"):
         return ()
     if not beside.is_file():
         return stored if width is None or len(stored) == width else ()

@@ -18,6 +18,8 @@ MOST = 2.0
 its error rate when a model makes up pages of text once in a while."""
 BLANKS = ("", "<blank>", "<pad>", "[PAD]", "<ctc>")
 """Names of the label that stands for «no letter» in a model with CTC."""
+_GAPS = str.maketrans("|\u2581", "  ")
+"""What stands for the gap between words: `|` (wav2vec 2.0), and `\u2581` of SentencePiece."""
 
 
 class WordErrorRate:
@@ -117,6 +119,6 @@ def _letters(scores: Array, labels: Sequence[str]) -> list[str]:
     new[:, 1:] = best[:, 1:] != best[:, :-1]
     kept = new & (best != blanks[0])
     return [
-        "".join(labels[i] for i in row[mask].tolist()).replace("|", " ")
+        "".join(labels[i] for i in row[mask].tolist()).translate(_GAPS)
         for row, mask in zip(best, kept, strict=True)
     ]

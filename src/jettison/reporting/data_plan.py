@@ -34,7 +34,8 @@ def data_plan(plan: DataPlan) -> RenderableType:
     table.add_column("group", overflow="fold", ratio=1)
     for heading in ("drop\nallowed", "held", "needed with\nlabels", "of them\nto label"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("needed by\nchurn", justify="right", no_wrap=True)
+    if _by_churn(plan):
+        table.add_column("needed by\nchurn", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for part in plan.parts:
         table.add_row(
@@ -43,10 +44,15 @@ def data_plan(plan: DataPlan) -> RenderableType:
             MISSING if part.held is None else f"{part.held:,}",
             _needed(part.labelled),
             _number(part.labelled.labels),
-            _needed(part.by_churn),
+            *((_needed(part.by_churn),) if _by_churn(plan) else ()),
             Text(part.state, style=_STYLES[part.state]),
         )
     return Group(table, _below(plan))
+
+
+def _by_churn(plan: DataPlan) -> bool:
+    """Whether a share of changed answers can certify the metric at all."""
+    return bool(plan.churn_metric)
 
 
 def _needed(way: Way) -> str:

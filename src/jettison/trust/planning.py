@@ -275,6 +275,14 @@ def _rows(
     return floor, None if needed >= IMPOSSIBLE else max(needed, floor)
 
 
+def rows_planned(
+    metric: QualityMetric, margin: float, alpha: float, seen: Seen
+) -> tuple[int, int | None]:
+    """The floor, and the rows for 80 % power, of one part whose rows are units of their own."""
+    exact = metric.kind == "binary"
+    return _rows(metric, margin, alpha, {OVERALL: seen}, OVERALL, exact=exact)
+
+
 def _worst(metric: QualityMetric) -> float:
     """The largest drop that the bounds of a contribution allow; 1 for influence values."""
     return 1.0 if metric.kind == "influence" else metric.high - metric.low

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -156,3 +157,37 @@ def test_a_source_that_is_neither_run_nor_configuration_is_refused(tmp_path: Pat
         plans(tmp_path, Wishes())
     with pytest.raises(UsageError, match="neither"):
         plans(tmp_path / "x.csv", Wishes())
+
+
+def test_word_errors_are_planned_by_their_own_floor(tmp_path: Path) -> None:
+    """A configuration of `wer` is never planned as something else: 300 utterances, and more."""
+    np.savez(tmp_path / "sealed.npz", x=np.zeros((60, 2)), speaker=np.repeat(["a", "b"], 30))
+    (tmp_path / "jettison.toml").write_text(
+        'model = { source = "m.onnx" }\n'
+        'data = { certification = "sealed.npz", fitting = "f.npz", selection = "s.npz", '
+        'groups = ["speaker"] }\n[[require]]\nmetric = "wer"\nmax_drop = 0.01\n'
+    )
+    (plan,) = plans(tmp_path / "jettison.toml", Wishes())
+    whole, first, _ = plan.parts
+    assert (plan.metric, plan.churn_metric) == ("wer", "")
+    assert (whole.labelled.floor, whole.held, first.labelled.floor) == (643, 60, 300)
+    assert whole.labelled.needed is not None
+    assert whole.labelled.needed > 643
+    assert {part.state for part in plan.parts} == {"too few"}
+    assert "below the floor of 300" in " ".join(first.advice)
+
+
+def test_f1_needs_enough_of_both_classes() -> None:
+    """Where classes are equally frequent, the floor is twice that of one class."""
+    (plan,) = plans(None, Wishes(metric="f1", max_drop=0.02))
+    assert plan.parts[0].labelled.floor == 400
+    assert any("equally frequent" in note for note in plan.notes)
+
+
+def test_a_configuration_that_asks_for_nothing_plannable_is_refused(tmp_path: Path) -> None:
+    """Log-loss alone is not planned as accuracy."""
+    (tmp_path / "jettison.toml").write_text(
+        'model = { source = "m.onnx" }\n[[require]]\nmetric = "nll"\nmax_drop = 0.01\n'
+    )
+    with pytest.raises(UsageError, match="`nll` is not 0 or 1 per row"):
+        plans(tmp_path / "jettison.toml", Wishes())

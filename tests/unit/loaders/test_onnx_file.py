@@ -289,3 +289,39 @@ def test_heavy_weights_in_constants_and_branches(
         np.testing.assert_array_equal(
             scores(tmp_path / "m.onnx", x=rows)[0], scores(model.artifact.path, x=rows)[0]
         )
+
+
+def test_scores_of_letters_over_time_are_a_transcription(tmp_path: Path) -> None:
+    """Said to be one, three axes of scores are read with one name for each letter."""
+    path = text_model(
+        "letters (float[n, t, 3] x) => (float[n, t, 3] y) { y = Relu(x) }", tmp_path / "m.onnx"
+    )
+    path.with_suffix(".labels.json").write_text(json.dumps(["<blank>", "a", "b"]))
+    made = load(path, tmp_path, "transcription")
+    assert (made.task, made.encoder.labels) == ("transcription", ("<blank>", "a", "b"))
+    path.with_suffix(".labels.json").write_text(json.dumps(["<blank>", "a"]))
+    with pytest.raises(ModelError, match="3 scores"):
+        load(path, tmp_path / "again", "transcription")
+
+
+def test_scores_a_row_are_no_transcription(tmp_path: Path) -> None:
+    """One vector a row has no time, and the message says what fits."""
+    path = text_model(
+        "scores (float[n, 3] x) => (float[n, 3] y) { y = Relu(x) }", tmp_path / "m.onnx"
+    )
+    with pytest.raises(ModelError, match="a transcription one text"):
+        load(path, tmp_path, "transcription")
+
+
+def test_operator_sets_are_named_once(tmp_path: Path) -> None:
+    """`onnx.compose` names one set twice, which onnxruntime's quantizer refuses."""
+    path = text_model(
+        "scores (float[n, 3] x) => (float[n, 3] y) { y = Relu(x) }", tmp_path / "m.onnx"
+    )
+    graph = onnx.load(path)
+    graph.opset_import.add(domain="", version=17)
+    onnx.save(graph, path)
+    made = load(path, tmp_path)
+    assert [(one.domain, one.version) for one in onnx.load(made.artifact.path).opset_import] == [
+        ("", 17)
+    ]

@@ -164,3 +164,13 @@ def test_correlation_and_r2_by_hand() -> None:
     assert score("r2", evidence(values, right)).value == pytest.approx(expected)
     with pytest.raises(DataError, match="all equal"):
         score("correlation", evidence(np.ones(9), np.arange(9.0)))
+
+
+def test_word_pieces_are_read_with_gaps() -> None:
+    """The mark of SentencePiece begins a word; a label that ends with | ends one."""
+    pieces = ("<blank>", "\u2581to", "\u2581day", "s")
+    scores = np.eye(4, dtype=np.float32)[np.array([[1, 0, 2, 3]])]
+    assert score("wer", evidence(scores, ["to days"], labels=pieces)).value == 0
+    words = ("<blank>", "one|", "two|")
+    scores = np.eye(3, dtype=np.float32)[np.array([[1, 1, 0, 2]])]
+    assert score("wer", evidence(scores, ["one two"], labels=words)).value == 0

@@ -205,6 +205,8 @@ def _targets(table: Example, name: str, model: Model, where: str) -> Array:
     values = _column(table, name, "target", where)
     if model.task == "regression":
         return _numbers(values, name, where)
+    if model.task == "transcription":
+        return text_of(values)
     return _classes(values, name, model, where)
 
 

@@ -394,3 +394,15 @@ def test_a_full_disk_says_which(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(OSError, match="odd"), storage(tmp_path):
         raise OSError(errno.EIO, "odd")
+
+
+def test_a_transcription_has_texts_as_targets(tmp_path: Path) -> None:
+    """What was spoken is kept as it stands; nothing of it is taken for the name of a class."""
+    given = table()
+    spoken = np.array([f"say {row % 7}" for row in range(N)])
+    made = load({**given, "y": spoken}, tmp_path, like=model(task="transcription"))
+    assert made.selection is not None
+    targets = made.selection.labels.targets
+    assert targets is not None
+    assert targets.dtype.kind == "U"
+    assert set(targets.tolist()) <= set(spoken.tolist())
