@@ -7,11 +7,12 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from jettison.domain import accelerators
 from jettison.domain.device import Device
 
 FEATURES = (
@@ -67,6 +68,9 @@ def describe_device() -> Device:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue  # Optional: what is not installed can't touch a number.
+    gpus = accelerators.cuda_devices()
+    if gpus:
+        versions["cuda gpu"] = ", ".join(gpus)
     return Device(
         cpu=facts.get("model name") or platform.processor() or "unknown",
         architecture=platform.machine(),
@@ -83,6 +87,26 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def caches() -> Mapping[str, int]:
+    """Bytes of the caches that one core reads data through (`L1`, `L2`, `L3`), the nearest first.
+
+    Empty where the system does not tell.
+    """
+    found: dict[str, int] = {}
+    for place in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = (
+                (place / name).read_text().strip() for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        unit = {"K": 2**10, "M": 2**20}.get(size[-1:], 0)
+        if kind != "Instruction" and unit and size[:-1].isdigit():
+            found[f"L{level}"] = int(size[:-1]) * unit
+    return dict(sorted(found.items()))
 
 
 def _cpu_facts() -> dict[str, str]:

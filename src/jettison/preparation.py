@@ -258,14 +258,14 @@ def _crossings(configuration: Configuration) -> dict[str, Technique]:
     """The techniques that leave one format for another, if they and what runs it are wanted."""
     runtimes = {n: registry.get("runtimes", n) for n in registry.names("runtimes")}
     wanted = configuration.search.runtimes or tuple(runtimes)
-    usable = {n for n in wanted if n in runtimes and not registry.absent_packages(runtimes[n])}
+    usable = {n for n in wanted if n in runtimes and not registry.hindrance(runtimes[n])}
     homes = {runtime.home for runtime in runtimes.values()}
     found: dict[str, Technique] = {}
     for name in configuration.search.techniques or registry.names("techniques"):
         technique = registry.get("techniques", name)
         if not technique.conversion or not technique.removes & homes:
             continue
-        if not registry.absent_packages(technique):
+        if not registry.hindrance(technique):
             found[name] = technique
     return {
         name: technique

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from jettison.domain import accelerators
 from jettison.domain.catalogue import Listed
 from jettison.domain.record import file_digest
 from jettison.errors import DuplicateName, MissingDependency, UnknownName
@@ -201,14 +202,26 @@ def absent_packages(plugin: Technique | Runtime) -> tuple[str, ...]:
     return tuple(name for name in plugin.packages if importlib.util.find_spec(name) is None)
 
 
+def hindrance(plugin: Technique | Runtime) -> str:
+    """Why a plug-in can't run here (a package or an accelerator); empty where it can."""
+    try:
+        require_packages(plugin)
+    except MissingDependency as reason:
+        return str(reason)
+    return ""
+
+
 def require_packages(plugin: Technique | Runtime) -> None:
-    """Checks that everything a plug-in needs is installed.
+    """Checks that everything a plug-in needs is here: packages, and an accelerator if it needs one.
 
     Raises:
-        MissingDependency: with the extra to install.
+        MissingDependency: with the extra to install, or what the machine lacks.
     """
     for name in absent_packages(plugin):
         raise missing(ModuleNotFoundError(name=name), f"`{plugin.name}`")
+    lacks = accelerators.lacking(plugin)
+    if lacks:
+        raise MissingDependency(f"`{plugin.name}` {lacks}")
 
 
 def home_runtime(traits: frozenset[str]) -> Runtime:
@@ -240,7 +253,9 @@ def describe(family: Family) -> tuple[Listed, ...]:
                 adds=tuple(sorted(getattr(plugin, "adds", ()))),
                 removes=tuple(sorted(getattr(plugin, "removes", ()))),
                 summary=(type(plugin).__doc__ or "").strip().partition("\n")[0],
-                install=f"pip install 'jettison[{extra}]'" if extra else "",
+                install=f"pip install 'jettison[{extra}]'"
+                if extra
+                else accelerators.lacking(plugin),
             )
         )
     return tuple(listed)

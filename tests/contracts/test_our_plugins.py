@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jettison import registry
+from jettison.domain import accelerators
 from jettison.domain.extension_points import Evidence
 from jettison.testing import contracts
 from tests.contracts.conftest import Subject
@@ -41,6 +42,7 @@ RUNTIME_ON = {
     "onnx_runtime": "convolutional",
     "openvino": "openvino",
     "scikit_learn": "forest",
+    "torch_cuda": "classifier",
     "torch_eager": "classifier",
 }
 FORMAT_ON = {
@@ -117,6 +119,10 @@ def test_technique(name: str, on: Subject, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "on"), sorted(RUNTIME_ON.items()), indirect=["on"])
 def test_runtime(name: str, on: Subject, tmp_path: Path) -> None:
     """It answers every declared output, and tells where its nodes ran."""
+    lacks = accelerators.lacking(registry.get("runtimes", name))
+    if lacks:
+        contracts.check_import_is_light("runtimes", name)
+        pytest.skip(f"`{name}` {lacks}")
     contracts.check_runtime(name, on.model, on.fitting, tmp_path)
 
 

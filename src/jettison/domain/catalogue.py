@@ -14,7 +14,8 @@ class Listed:
         package: the distribution that registers it.
         requires, adds, removes: traits; empty for families without them.
         summary: first sentence of its docstring.
-        install: what to run to make it usable; empty when it is usable here.
+        install: what to run to make it usable, or what this machine lacks; empty when it is usable
+            here.
     """
 
     family: str

@@ -37,7 +37,7 @@ class Chosen:
     dense: Mapping[str, str]
 
 
-class SemiStructuredLinear(nn.Module):
+class SemiStructuredLinear(nn.Module):  # type: ignore[misc]
     """A linear layer with a compressed weight; answers like the layer that it stands for.
 
     Args:

@@ -124,9 +124,9 @@ def _runtimes(search: SearchSection) -> dict[str, Runtime]:
 def _usable(plugins: dict[str, P], refused: dict[str, str]) -> dict[str, P]:
     usable: dict[str, P] = {}
     for name, plugin in plugins.items():
-        absent = registry.absent_packages(plugin)
-        if absent:
-            refused[name] = str(registry.missing(ModuleNotFoundError(name=absent[0]), f"`{name}`"))
+        reason = registry.hindrance(plugin)
+        if reason:
+            refused[name] = reason
         else:
             usable[name] = plugin
     return usable
