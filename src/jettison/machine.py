@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import resource
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -287,6 +288,21 @@ def _alone_seconds(pid: int) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return float(times.user + times.system)
+
+
+def compiler() -> str:
+    """Path of the C++ compiler that kernels are built with at run time; empty without one.
+
+    In the order in which PyTorch's inductor looks.
+    """
+    names = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
+    return next((found for name in names if name and (found := shutil.which(name))), "")
+
+
+def packages_with(module: str) -> tuple[str, ...]:
+    """The installed packages that hold a module of this name; more than one overwrite each other."""
+    found = metadata.packages_distributions().get(module, [])
+    return tuple(sorted({name.lower() for name in found}))
 
 
 def describe_blas() -> str:

@@ -48,6 +48,9 @@ from jettison.trust.labelling import (
 )
 from jettison.trust.privacy.statement import privacy_notes
 
+RELEASE = "release"
+"""The folder of the bundle in the output folder."""
+
 
 def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunRecord:
     """Searches, times the finalists, certifies, and writes bundle and report.
@@ -61,6 +64,8 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     folder = Path(prepared.configuration.output)
     work = folder / "work"
+    # A bundle that has no place must not be found out after hours and a look at sealed rows.
+    emit.check_place(folder / RELEASE)
     progress = Journal(progress, folder / LOG)
     audit = RunAudit(open_trail(prepared.configuration))
     audit.started(prepared.configuration, prepared.profile)
@@ -135,7 +140,7 @@ def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) ->
     audit = RunAudit(open_trail(old.configuration))
     # The certificate is made once, so whatever would stop its bundle must show before.
     audit.trail.check()
-    emit.check_place(Path(old.configuration.output) / "release")
+    emit.check_place(Path(old.configuration.output) / RELEASE)
     finalists = _finalists(old, pending)
     result = conclude_labelling(labelling, answers)
     audit.certified(result.certificate)
@@ -369,6 +374,6 @@ def _write(
     if trial is None or trial.candidate is None:
         return None
     cargo = emit.Cargo(trial.candidate, probes, outcomes, folder / LOG, folder / AUDIT)
-    bundle = emit.emit(record, cargo, folder / "release", record.configuration.ledger)
+    bundle = emit.emit(record, cargo, folder / RELEASE, record.configuration.ledger)
     progress.say(f"bundle: {bundle.folder}\nits name (digest): {bundle.manifest.digest}")
     return bundle

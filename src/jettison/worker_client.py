@@ -33,12 +33,14 @@ from jettison.domain.jobs import (
     LoadJob,
     ProfileAnswer,
     ProfileJob,
+    RatesJob,
     Ready,
     Resources,
     Scored,
     SessionJob,
 )
 from jettison.domain.model import Model
+from jettison.domain.rates import Rates
 from jettison.domain.record import from_json, to_json, to_plain
 from jettison.domain.rows import Rows
 from jettison.errors import (
@@ -116,9 +118,14 @@ def run_profile(job: ProfileJob) -> ProfileAnswer:
     return _one_shot("profile", job, job.serving, ProfileAnswer)
 
 
+def run_rates(job: RatesJob) -> Rates:
+    """Measures in a worker how fast this machine reads and multiplies."""
+    return _one_shot("rates", job, ServingProfile(threads=job.threads), Rates)
+
+
 def _one_shot(
-    kind: Literal["load", "apply", "profile"],
-    job: LoadJob | ApplyJob | ProfileJob,
+    kind: Literal["load", "apply", "profile", "rates"],
+    job: LoadJob | ApplyJob | ProfileJob | RatesJob,
     serving: ServingProfile | None,
     answer_type: type[T],
 ) -> T:

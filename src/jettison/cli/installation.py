@@ -26,9 +26,16 @@ def list_(
 
 
 def doctor() -> None:
-    """Show what works on this machine and what to install for the rest."""
+    """Show what works on this machine, how fast it is, and what to install for the rest."""
     from jettison import machine, registry
     from jettison.reporting import catalogue
+    from jettison.timing.rates import machine_rates
 
     listed = [item for family in registry.FAMILIES for item in registry.describe(family)]
-    show(catalogue.health(machine.describe_device(), listed, machine.describe_blas()))
+    around = catalogue.Surroundings(
+        blas=machine.describe_blas(),
+        compiler=machine.compiler(),
+        onnxruntimes=machine.packages_with("onnxruntime"),
+        rates=[machine_rates(threads) for threads in sorted({1, machine.cores()})],
+    )
+    show(catalogue.health(machine.describe_device(), listed, around))

@@ -170,11 +170,12 @@ def advise(source: SourceArgument, data: Data = "", task: Task = "", threads: Th
 
 def profile(source: SourceArgument, data: Data = "", task: Task = "", threads: Threads = 1) -> None:
     """Show where time and bytes go in the untouched model, and what each layer loses by a change."""
-    from jettison.reporting import advice, sensitivity_views
+    from jettison.reporting import advice, roofline, sensitivity_views
 
     found = _prepared(source, data, task, threads).profile
     losses = sensitivity_views.sensitivity_table(found)
-    show(advice.where_time_goes(found), advice.layers_table(found), losses)
+    roofs = roofline.layers(found)
+    show(advice.where_time_goes(found), advice.layers_table(found), roofs, losses)
 
 
 def plan(source: SourceArgument, data: Data = "", task: Task = "", threads: Threads = 1) -> None:

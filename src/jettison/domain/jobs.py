@@ -99,12 +99,25 @@ class ProfileJob:
 
 @dataclass(frozen=True, slots=True)
 class ProfileAnswer:
-    """Costs of stages and layers, and what layers lose when they alone are changed."""
+    """Costs of stages and layers, and what layers lose when they alone are changed.
+
+    Attributes:
+        layer_ms, layer_batch: as in `Profile`.
+    """
 
     stages: tuple[StageCost, ...]
     layers: tuple[LayerCost, ...]
     notes: tuple[str, ...] = ()
     losses: LayerLosses | None = None
+    layer_ms: float = 0.0
+    layer_batch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RatesJob:
+    """Measure how fast this machine reads and multiplies with so many threads. Answer: `Rates`."""
+
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jettison.domain.device import Device, ServingProfile
+from jettison.domain.rates import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,9 @@ class LayerCost:
         macs: multiply-accumulates for one example; `None` where the shape is unknown.
         bytes: of its constant inputs, as stored.
         time_share: of the model's time, from 0 to 1; `None` where the runtime can't tell.
+        activation_bytes: read and written besides constants, for one example; `None` where a
+            shape is unknown.
+        integer: whether it multiplies integers.
         sensitivity: way of changing this layer alone -> what it loses by it, in the unit that
             `Profile.sensitivity_note` says; `None` when not measured.
     """
@@ -44,6 +48,8 @@ class LayerCost:
     bytes: int
     time_share: float | None
     sensitivity: Mapping[str, float] | None = None
+    activation_bytes: int | None = None
+    integer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,10 @@ class Profile:
         noise_floor: half width of the A/A interval of log ratios, as a fraction (0.02 = 2 %).
         size_bytes: of the saved baseline.
         notes: what a person should know about how it was found.
+        rates: what this machine reaches at most with the served threads; `None` if never measured.
+        layer_ms, layer_batch: milliseconds per example of the model in the call whose time the
+            shares of the layers divide, and the rows of that call; 0 where the layers are those of
+            another format, or unknown.
         sensitivity_note: unit, rows and seconds of the layers' sensitivity; empty without any.
     """
 
@@ -86,6 +96,9 @@ class Profile:
     size_bytes: int
     notes: tuple[str, ...] = ()
     sensitivity_note: str = ""
+    rates: Rates | None = None
+    layer_ms: float = 0.0
+    layer_batch: int = 0
 
     def time_share_of(self, *operators: str) -> float:
         """The share of the model's time that these operator types take, from 0 to 1."""

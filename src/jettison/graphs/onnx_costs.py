@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jettison.graphs.onnx_shapes import Shape, known_shapes
+from jettison.graphs.onnx_shapes import Shape, infer_values, known_shapes
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_walk import (
     PASS_THROUGH,
@@ -19,6 +19,9 @@ from jettison.graphs.onnx_walk import (
     nodes_of,
     stored_bytes,
 )
+
+STRINGS = 8
+"""`TensorProto.STRING`: text has no fixed size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,15 @@ class NodeCost:
         bytes: of its constant inputs, as stored; a constant with several readers counts for the
             first one only, so that the sum over a graph is what the file holds.
         operator: its type.
+        activation_bytes: of what it reads besides constants and what it writes, for one example;
+            `None` where a shape is unknown.
     """
 
     parameters: int
     macs: int | None
     bytes: int
     operator: str
+    activation_bytes: int | None = None
 
 
 def node_costs(
@@ -59,6 +65,7 @@ def node_costs(
     for value in graph_inputs(model):
         _fix_shape(value, (shapes or {}).get(value.name))
     known = known_shapes(model)
+    kinds = _element_kinds(model)
     known |= {name: dims for name, (dims, _) in stored.items()}
     origin = _origins(model, stored)
     readers = Counter(
@@ -82,6 +89,7 @@ def node_costs(
             bytes=sum(stored[n][1] for n in constants if n not in charged)
             + 4 * _attribute_values(node),
             operator=node.op_type,
+            activation_bytes=_activation_bytes(node, known, origin, kinds),
         )
         charged.update(constants)
     return costs
@@ -116,6 +124,34 @@ def _origins(model: Any, stored: Mapping[str, Any]) -> dict[str, str]:
         if node.op_type in PASS_THROUGH and node.input and node.input[0] in origin:
             origin |= dict.fromkeys(node.output, origin[node.input[0]])
     return origin
+
+
+def _element_kinds(model: Any) -> dict[str, int]:
+    """Bytes of one element of each value whose type the graph tells or inference finds."""
+    from onnx import helper
+
+    kinds: dict[str, int] = {}
+    for value in (*graph_inputs(model), *model.graph.output, *infer_values(model).values()):
+        kind = value.type.tensor_type.elem_type
+        if kind in {0, STRINGS}:
+            continue
+        kinds[value.name] = int(helper.tensor_dtype_to_np_dtype(kind).itemsize)
+    return kinds
+
+
+def _activation_bytes(
+    node: Any, known: Mapping[str, Shape], constants: Mapping[str, str], kinds: Mapping[str, int]
+) -> int | None:
+    """Bytes that an operator reads and writes besides constants; `None` where a shape is unknown."""
+    total = 0
+    for name in (*dict.fromkeys(node.input), *node.output):
+        if not name or name in constants:
+            continue
+        shape = known.get(name)
+        if shape is None:
+            return None
+        total += math.prod(shape) * kinds.get(name, 4)
+    return total
 
 
 def _attribute_values(node: Any) -> int:

@@ -21,6 +21,20 @@ BLOCKED_LAYOUT = "_nchwc"
 
 LONGEST_FUSION = 4
 
+INTEGER_PRODUCTS = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "QAttention",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+    }
+)
+"""Kernels that multiply integers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -104,4 +118,13 @@ def layer_costs(
 def _layer(name: str, operator: str, cost: NodeCost | None, share: float | None) -> LayerCost:
     if cost is None:
         return LayerCost(name, operator, 0, None, 0, share)
-    return LayerCost(name, operator, cost.parameters, cost.macs, cost.bytes, share)
+    return LayerCost(
+        name,
+        operator,
+        cost.parameters,
+        cost.macs,
+        cost.bytes,
+        share,
+        activation_bytes=cost.activation_bytes,
+        integer=operator in INTEGER_PRODUCTS,
+    )

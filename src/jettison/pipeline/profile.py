@@ -20,6 +20,7 @@ from jettison.domain.splits import FittingData
 from jettison.timing.claims import CALLS, SECOND_COPY
 from jettison.timing.estimates import launch_log_ratios
 from jettison.timing.launches import Setting, run_launch
+from jettison.timing.rates import machine_rates
 
 COST = "latency_ms"
 LAUNCHES = 2
@@ -84,6 +85,9 @@ def profile(
         size_bytes=model.artifact.size_bytes,
         notes=(*answer.notes, note) if note else answer.notes,
         sensitivity_note=_sensitivity_note(answer.losses),
+        rates=machine_rates(serving.threads),
+        layer_ms=answer.layer_ms,
+        layer_batch=answer.layer_batch,
     )
 
 

@@ -25,6 +25,14 @@ GLOSSARY: Mapping[str, str] = {
         "technique could gain here."
     ),
     "cost to get": "The time that making and measuring one candidate took in the search.",
+    "roofline": (
+        "The most that this machine allows a layer: its peak rate of products, or what its reading "
+        "rate feeds, whichever is less. Both were measured here."
+    ),
+    "arithmetic intensity": (
+        "Multiply-accumulates for each byte that a layer moves. Few of them wait for bytes, many "
+        "keep the arithmetic units busy."
+    ),
     "noise floor": (
         "The difference that two copies of the same model show on this machine. Smaller differences "
         "mean nothing."

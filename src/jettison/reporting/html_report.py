@@ -14,6 +14,9 @@ from jettison.reporting.glossary import GLOSSARY
 from jettison.reporting.pareto_plots import pareto_quality, pareto_size
 from jettison.reporting.profile_plots import curve, layers
 from jettison.reporting.quantities import percent, seconds_text, sentence, times
+from jettison.reporting.roofline import roofline
+from jettison.reporting.roofline import sentence as roofline_sentence
+from jettison.reporting.roofline_plot import roofline_plot
 from jettison.reporting.sensitivity_views import sensitivity, sensitivity_plot
 from jettison.reporting.tiles import tiles
 
@@ -36,7 +39,7 @@ def render_report(record: RunRecord) -> str:
     """
     environment = page_parts.environment()
     found = (pareto_quality(record), pareto_size(record), curve(record), layers(record))
-    every = (*found, sensitivity_plot(record), forest(record))
+    every = (*found, roofline_plot(record), sensitivity_plot(record), forest(record))
     plots = {p.name: p for p in every if p is not None}
     library = page_parts.library() if plots else None
     script = page_parts.source(environment, "report.js")
@@ -72,6 +75,7 @@ def _tables(record: RunRecord) -> Mapping[str, tables.Table]:
         tables.costs,
         tables.stages,
         tables.layers,
+        roofline,
         sensitivity,
         tables.predictions,
         tables.refusals,
@@ -97,6 +101,7 @@ def _sentences(record: RunRecord) -> Mapping[str, str]:
         "smaller differences in cost mean nothing.",
         "times": f"{parts}; together {seconds_text(whole)}." if parts else "",
         "float": _float_sentence(record),
+        "roofline": roofline_sentence(record.profile),
         "reason": sentence(record.certificate.reason),
     }
 

@@ -14,6 +14,7 @@ from jettison.domain.device import ServingProfile
 from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import LayerCost, LayerLosses, Profile
+from jettison.domain.rates import Rate
 from jettison.domain.recipe import Ranges
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
@@ -62,6 +63,12 @@ class OnnxRuntime:
         from jettison.graphs.onnx_workpiece import layer_distances
 
         return layer_distances(model, fitting, bench)
+
+    def product_rates(self, serving: ServingProfile) -> Mapping[str, Rate]:
+        """How fast large products of each kind of number are on this machine."""
+        from jettison.graphs.onnx_rates import product_rates
+
+        return product_rates(lambda: session_options(serving))
 
 
 class OnnxRunner:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from jettison.worker.channel import Channel
 
-USAGE = "usage: python -m jettison.worker load|apply|profile JOB ANSWER, or session JOB"
+USAGE = "usage: python -m jettison.worker load|apply|profile|rates JOB ANSWER, or session JOB"
+
+JOBS = frozenset({"load", "apply", "profile", "rates"})
 
 
 def main(arguments: list[str]) -> int:
     """Does one job or serves a session; gives the exit code."""
     channel = Channel.take_over()
-    if len(arguments) == 3 and arguments[0] in {"load", "apply", "profile"}:
+    if len(arguments) == 3 and arguments[0] in JOBS:
         from jettison.worker.jobs import answer_job
 
         answer_job(arguments[0], Path(arguments[1]), Path(arguments[2]))

@@ -38,7 +38,8 @@ def profile(job: ProfileJob) -> ProfileAnswer:
     """Times a model on its runtime, per example, weighted by the serving profile."""
     runner = prepare(job.model, job.runtime, job.serving)
     notes: list[str] = []
-    model_ms = _model_milliseconds(runner, job)
+    per_size = _model_milliseconds(runner, job)
+    model_ms = sum(per_size[s] * w for s, w in zip(job.serving.batch_sizes, job.serving.weights))
     encode_ms, note = _encode_milliseconds(job)
     notes.append(note)
     decode_ms, note = _decode_milliseconds(runner, job)
@@ -52,7 +53,15 @@ def profile(job: ProfileJob) -> ProfileAnswer:
     layers = runner.layer_costs(job.rows.batch(np.arange(usual) % job.rows.n))
     losses, note = _losses(job)
     notes.append(note)
-    return ProfileAnswer(stages, layers, tuple(note for note in notes if note), losses)
+    known = any(layer.time_share is not None for layer in layers)
+    return ProfileAnswer(
+        stages,
+        layers,
+        tuple(note for note in notes if note),
+        losses,
+        per_size[usual] if known else 0.0,
+        usual if known else 0,
+    )
 
 
 def _losses(job: ProfileJob) -> tuple[LayerLosses | None, str]:
@@ -101,12 +110,13 @@ def _usual_batch(serving: ServingProfile) -> int:
     return max(zip(serving.weights, serving.batch_sizes))[1]
 
 
-def _model_milliseconds(runner: Runner, job: ProfileJob) -> float:
+def _model_milliseconds(runner: Runner, job: ProfileJob) -> dict[int, float]:
+    """Milliseconds per example at each batch size of the serving profile."""
     bursts = Bursts(runner, job.rows, one_by_one=False)
-    value = 0.0
-    for size, weight in zip(job.serving.batch_sizes, job.serving.weights):
-        value += weight * statistics.median(bursts.run(size, MODEL_CALLS).seconds) / size * 1e3
-    return value
+    return {
+        size: statistics.median(bursts.run(size, MODEL_CALLS).seconds) / size * 1e3
+        for size in job.serving.batch_sizes
+    }
 
 
 def _encode_milliseconds(job: ProfileJob) -> tuple[float, str]:
