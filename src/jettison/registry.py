@@ -69,6 +69,7 @@ EXTRA_OF = {
     "skl2onnx": "sklearn",
     "skops": "sklearn",
     "torch": "huggingface",
+    "torchao": "torchao",
     "transformers": "huggingface",
     "safetensors": "huggingface",
     "onnxscript": "huggingface",
@@ -203,7 +204,7 @@ def absent_packages(plugin: Technique | Runtime) -> tuple[str, ...]:
 
 
 def hindrance(plugin: Technique | Runtime) -> str:
-    """Why a plug-in can't run here (a package or an accelerator); empty where it can."""
+    """Why a plug-in can't run here (a package, an accelerator, a tool); empty where it can."""
     try:
         require_packages(plugin)
     except MissingDependency as reason:
@@ -222,6 +223,11 @@ def require_packages(plugin: Technique | Runtime) -> None:
     lacks = accelerators.lacking(plugin)
     if lacks:
         raise MissingDependency(f"`{plugin.name}` {lacks}")
+    # Imported here: listing names must not load NumPy.
+    from jettison.domain.extension_points import MayRefuse
+
+    if isinstance(plugin, MayRefuse) and (reason := plugin.refusal()):
+        raise MissingDependency(f"`{plugin.name}` can't run here: {reason}")
 
 
 def home_runtime(traits: frozenset[str]) -> Runtime:

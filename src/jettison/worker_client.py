@@ -195,7 +195,9 @@ class _Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment(serving),
+                env=environment(serving)
+                # What torch.compile makes is shared by the workers of a stage, in the run's folder.
+                | {"TORCHINDUCTOR_CACHE_DIR": str(folder.parent / "torch-compile")},
                 process_group=0,
             )
 

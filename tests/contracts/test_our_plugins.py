@@ -43,6 +43,7 @@ RUNTIME_ON = {
     "openvino": "openvino",
     "scikit_learn": "forest",
     "torch_cuda": "classifier",
+    "torch_compile": "program",
     "torch_eager": "classifier",
 }
 FORMAT_ON = {

@@ -260,6 +260,15 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
+class MayRefuse(Protocol):
+    """What a runtime may have besides: it tells what it needs of the machine beyond packages."""
+
+    def refusal(self) -> str:
+        """Why nothing can run on it here, with what to do; empty where it can. Quick."""
+        ...
+
+
+@runtime_checkable
 class TellsSensitivity(Protocol):
     """What a runtime may have besides: it can tell what each of its layers loses."""
 

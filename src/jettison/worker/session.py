@@ -69,7 +69,8 @@ class Server:
         batched = batch_dependence(self._runner, job.rows, job.model, largest)
         self._bursts = Bursts(self._runner, job.rows, job.one_by_one)
         self.ready = Ready(
-            load_seconds=loaded - begun,
+            # A server starts without what an earlier worker of this run has compiled.
+            load_seconds=loaded - begun + getattr(self._runner, "saved_seconds", 0.0),
             first_call_seconds=first - loaded,
             base_memory_bytes=self._base,
             batch_dependent=batched.dependent,
