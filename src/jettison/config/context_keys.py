@@ -26,6 +26,10 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, bool | int | str)
 
 
+def _is_group(value: str) -> bool:
+    return not value or "=" in value.strip("=")
+
+
 CONTEXT_KEYS = (
     Key(
         "contexts",
@@ -67,5 +71,13 @@ CONTEXT_KEYS = (
         "a number above 0, at most 1",
         _CONTEXT["share"],
         "Share of the selection rows and of the sealed rows that get a copy in this context.",
+    ),
+    Key(
+        "contexts",
+        "of",
+        Annotated[str, Predicate(_is_group)],
+        'a group such as "site=exact", of a column in data.groups, or an empty text',
+        _CONTEXT["of"],
+        "Only rows of this group get a copy. Empty: all rows.",
     ),
 )

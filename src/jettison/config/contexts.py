@@ -42,5 +42,12 @@ def read_contexts(given: Any, groups: Sequence[str], mistakes: Mistakes) -> tupl
                 (*path, "name"),
                 f"{called((*path, 'name'))} is `{values['name']}` a second time; one context a name",
             )
+        column = values["of"].partition("=")[0]
+        if values["of"] and column not in groups:
+            mistakes.add(
+                (*path, "of"),
+                f"{called((*path, 'of'))} is `{values['of']}`, and `{column}` is not in `data.groups` "
+                f"({', '.join(groups) or 'empty'})",
+            )
         made.append(Context(**{**values, "columns": tuple(values["columns"])}))
     return tuple(made)

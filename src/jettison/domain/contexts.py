@@ -21,6 +21,7 @@ class Context:
         settings: of the transformation; what is absent has its default.
         columns: that are changed; empty for those that feed the model and are of its kind.
         share: of the selection and sealed rows that get a copy in this context, above 0 to 1.
+        of: the group whose rows get a copy, as `column=value`; empty for all rows.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Context:
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     share: float = 1.0
+    of: str = ""
 
     @property
     def group(self) -> str:

@@ -13,6 +13,8 @@ from jettison.trust.labelling import UNLABELLED
 
 FILES = "size_bytes"
 """The one size that files have; a model that is smaller in another is not called smaller."""
+NAMED_GROUPS = 3
+"""Groups that the answer names as not certified; beyond it counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,18 @@ def _improved(facts: Facts, shipped: Finalist) -> str:
         if f"{size.value:.2f}" == "1.00":
             smaller = " and no smaller on disk"
     overall = [c for c in facts.certificate.claims if c.group == OVERALL and c.gates]
-    groups = [c for c in facts.certificate.claims if c.group != OVERALL and c.gates]
+    asked = {c.metric for c in overall}
+    parts = [c for c in facts.certificate.claims if c.group != OVERALL and c.metric in asked]
+    groups = {c.group for c in parts if c.gates}
     held = " and ".join(
         f"{c.metric} within {_points(c.margin)}" for c in overall if c.verdict == "held"
     )
     by_group = f", and within the margin of each of {len(groups)} groups" if groups else ""
-    listed = [c.group for c in groups if c.verdict != "held"]
+    listed = sorted({c.group for c in parts if c.verdict != "held"})
     if listed:
-        by_group = f"; not certified for {', '.join(listed)}"
+        named = len(listed) <= NAMED_GROUPS
+        told = ", ".join(listed) if named else f"{len(listed)} groups that the report names"
+        by_group = f"{by_group if groups.isdisjoint(listed) else ''}; not certified for {told}"
     return (
         f"{shipped.trial.recipe} is {gain}{smaller} than the original, and certified to keep "
         f"{held} of it{by_group}."

@@ -112,3 +112,24 @@ def test_only_smaller_files_are_called_smaller(cost: str, words: str) -> None:
         )
     )
     assert words in found.answer
+
+
+def test_groups_that_are_not_certified_are_told() -> None:
+    """Few are named, many are counted, and those that hold are counted beside them."""
+    held = dataclasses.replace(HELD, group="context=noise")
+    claims = (HELD, held, *(undecided(f"speaker={name}") for name in "ab"))
+    found = conclude(dataclasses.replace(FACTS, certificate=certified(claims)))
+    assert "margin of each of 1 groups; not certified for speaker=a, speaker=b." in found.answer
+    claims = (HELD, *(undecided(f"speaker={name}") for name in "abcd"))
+    found = conclude(dataclasses.replace(FACTS, certificate=certified(claims)))
+    assert found.answer.endswith("of it; not certified for 4 groups that the report names.")
+
+
+def undecided(group: str) -> Claim:
+    """A claim that was listed and does not gate."""
+    return dataclasses.replace(HELD, group=group, gates=False, verdict="undecided")
+
+
+def certified(claims: tuple[Claim, ...]) -> Certificate:
+    """A certificate with these claims."""
+    return dataclasses.replace(SHIPPED, claims=claims)

@@ -72,6 +72,7 @@ class Unchanged:
         division: of their numbers.
         units: per row, or `None` when each row is its own unit.
         seed: of the run.
+        groups: per declared column, the group of each row.
     """
 
     tables: Mapping[str, Example]
@@ -79,6 +80,7 @@ class Unchanged:
     division: Division
     units: Sequence[str] | None
     seed: int
+    groups: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
 
 def with_contexts(contexts: Sequence[Context], rows: Unchanged, reader: Reader) -> Spread:
@@ -158,12 +160,14 @@ class _Maker:
         return cls(context, transform, settings, columns, rows)
 
     def chosen(self, use: str) -> Array:
-        """Of a use's rows those that get a copy: all, or those of a share of the units.
+        """Of a use's rows those that get a copy: all, those of a group, or of a share of the units.
 
         Raises:
-            DataError: if the share takes none, for the context would then be tested nowhere.
+            DataError: if that takes none, for the context would then be tested nowhere.
         """
         index: Array = getattr(self.rows.division, use)
+        if self.context.of and len(index):
+            index = self._of_group(index, use)
         if self.context.share >= 1.0 or not len(index):
             return index
         units = self.rows.units
@@ -176,6 +180,17 @@ class _Maker:
                 f"context `{name}`: `share` = {self.context.share:g} takes none of the "
                 f"{len(set(keys))} {'rows' if units is None else 'units'} for {use}, so the "
                 "context would be tested nowhere; give a larger `share`, or more data"
+            )
+        return taken
+
+    def _of_group(self, index: Array, use: str) -> Array:
+        column, _, value = self.context.of.partition("=")
+        values = self.rows.groups[column][index]
+        taken: Array = index[values == value]
+        if not len(taken):
+            raise DataError(
+                f"context `{self.context.name}`: `of` is `{self.context.of}`, and no row for {use} "
+                f"has it (`{column}` there: {', '.join(np.unique(values).tolist()[:8])})"
             )
         return taken
 

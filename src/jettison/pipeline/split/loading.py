@@ -107,7 +107,7 @@ def load_data(
         fed = fed_columns(bound, columns)
         write_raw(Example({c: raw.columns[c] for c in fed}, raw.n), folder / "raw")
         keys = _raw_keys(section, tables, fed, division.certification)
-        unchanged = Unchanged(tables, pool, division, units, section.seed)
+        unchanged = Unchanged(tables, pool, division, units, section.seed, labels.groups)
         spread = with_contexts(contexts, unchanged, Reader(bound, model, fed))
         taken = {use: without_names(_labels_of(labels, spread, use)) for use in USES}
         for use in ("fitting", "certification"):

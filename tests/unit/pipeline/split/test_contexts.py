@@ -166,3 +166,24 @@ def test_declared_intersections_may_hold_the_target(tmp_path: Path) -> None:
     assert sizes["sex=f"] == sizes["sex & y=f & no"] + sizes["sex & y=f & yes"]
     with pytest.raises(DataError, match="no column `age`"):
         load(tmp_path, section=dataclasses.replace(SECTION, groups=("sex & age",)))
+
+
+def test_of_takes_the_rows_of_one_group(tmp_path: Path) -> None:
+    """A context of one site copies the rows of that site, in selection and under the seal."""
+    made = load(tmp_path, dataclasses.replace(LOUD, of="sex=f"))
+    assert made.certification is not None
+    assert made.selection is not None
+    sizes = made.certification.group_sizes
+    assert sizes["context=loud"] == sizes["sex=f"]
+    masks = made.selection.labels.membership()
+    assert masks["context=loud"].sum() == masks["sex=f"].sum() > 0
+    whole = made.selection.labels.as_they_came(made.selection.rows.n)
+    before = made.selection.rows.column("x")[whole & masks["sex=f"]]
+    copies = made.selection.rows.column("x")[masks["context=loud"]]
+    assert copies == pytest.approx(10 * before, rel=1e-5)
+
+
+def test_a_group_that_no_row_has_is_refused(tmp_path: Path) -> None:
+    """The values that there are stand in the message."""
+    with pytest.raises(DataError, match=r"`of` is `sex=x`, and no row .* \(`sex` there: f, m\)"):
+        load(tmp_path, dataclasses.replace(LOUD, of="sex=x"))
