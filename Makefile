@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench docs format clean
+.PHONY: demo test check bench bench-cpu docs format clean
 
 # torch is named with its pin in the same call, so that pip never looks for another build of it.
 $(STAMP): pyproject.toml constraints.txt
@@ -30,6 +30,10 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run_all
+
+# Hours; what it needs besides is told in docs/cpu-frontier.md.
+bench-cpu: $(STAMP)
+	$(BIN)/python -m benchmarks.bench_cpu
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.generate

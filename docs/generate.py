@@ -30,7 +30,8 @@ TITLES = {
     "minilm-embeddings": "MiniLM: sentence embeddings",
     "minilm-sst2": "MiniLM with a head: SST-2",
     "adult": "Forests on Adult, single rows",
-    "openvino_cpu": "ONNX Runtime and OpenVINO, float and int8",
+    "cpu_frontier": "jettison beside every peer's own default on a CPU",
+    "foreign_graphs": "Graphs that nobody here wrote",
     "sparse_speed": "Where zeros pay",
     "torch_exporters": "Two exporters from PyTorch to ONNX",
     "pruning-mlpnet": "Pruning MLPNet on MNIST",
@@ -63,6 +64,7 @@ TITLES = {
 SCRIPTS = {
     "pruning-resnet20": "pruning_resnet20_h100",
     "pruning-resnet20-cpu": "pruning_resnet20",
+    "cpu_frontier": "bench_cpu",
 }
 """Stored results whose script bears another name."""
 

@@ -1,0 +1,110 @@
+"""Builds every row of one model: peers, jettison's choice; judges them; ranks them in one launch."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.cpu import peers_onnx, peers_openvino, peers_torch
+from benchmarks.cpu.choosing import chosen
+from benchmarks.cpu.judging import judged
+from benchmarks.cpu.records import Built, State, Subject, keep, kept
+from benchmarks.cpu.subjects import SUBJECTS
+from jettison import registry
+from jettison.domain.jobs import Variant
+from jettison.domain.recipe import Step
+from jettison.errors import CandidateFailed
+from jettison.pipeline.measure import Sessions
+from jettison.timing.estimates import launch_log_ratios
+from jettison.timing.launches import Setting, play_launch
+
+ORIGINAL = "original (ONNX Runtime)"
+ROUNDS, CALLS = 5, 3
+NEED_LABELS_OR_FLOATS = ("NNCF quantize with accuracy control",)
+
+Maker = Callable[[Subject, Path], Variant]
+
+
+def build(name: str) -> State:
+    """Builds, judges and ranks one model, and keeps the result."""
+    state = kept(name)
+    subject = state.subject if state is not None else SUBJECTS[name]()
+    original = Variant(ORIGINAL, subject.model, Step("onnx_runtime"), _single(subject))
+    built = [Built(ORIGINAL, "original", original, 0.0, "")]
+    keep(State(subject))
+    for title, maker in makers(subject).items():
+        built.append(made(subject, title, maker))
+    built += chosen(subject)
+    verdicts, usable = judged(subject, tuple(built))
+    state = State(subject, usable, verdicts)
+    keep(state)
+    return state
+
+
+def makers(subject: Subject) -> dict[str, Maker]:
+    """The peers that can take this model."""
+    found: dict[str, Maker] = {**peers_onnx.PEERS, **peers_openvino.PEERS}
+    if not subject.metric:
+        for title in NEED_LABELS_OR_FLOATS:
+            found.pop(title)
+    if subject.net:
+        found.update(peers_torch.PEERS)
+    if len(subject.model.inputs) > 1:
+        found.pop("torch FX static", None)  # Its tracer does not take the branches of BERT.
+    return found
+
+
+def made(subject: Subject, title: str, maker: Maker) -> Built:
+    """Calls one peer; whatever it raises becomes a row that says so."""
+    place = subject.folder / "peers" / title.replace(" ", "-").replace(",", "")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    begun = time.monotonic()
+    owner = "float" if title in {"openvino float", "torch eager"} else "peer"
+    try:
+        variant = dataclasses.replace(maker(subject, place), name=title)
+    except Exception as error:  # noqa: BLE001
+        note = f"{type(error).__name__}: {' '.join(str(error).split())[:240]}"
+        print(f"  {title}: {note}", flush=True)
+        return Built(title, owner, None, time.monotonic() - begun, note)
+    seconds = time.monotonic() - begun
+    print(f"  {title}: built in {seconds:.0f} s", flush=True)
+    return Built(
+        title, owner, dataclasses.replace(variant, one_by_one=_single(subject)), seconds, ""
+    )
+
+
+def _single(subject: Subject) -> bool:
+    return "fixed-batch" in subject.model.traits
+
+
+def rank(state: State) -> State:
+    """One launch of all rows side by side: enough to see which deserve a claim, never quoted alone."""
+    subject = state.subject
+    variants = [b.variant for b in state.built if b.variant is not None]
+    ranking: dict[str, Mapping[str, float]] = {}
+    cost = registry.get("costs", "latency_ms")
+    for title, rows in subject.timed.items():
+        setting = Setting(rows, subject.serving, (cost,), ROUNDS, CALLS, subject.folder / "rank")
+        with Sessions(rows, subject.serving, subject.folder / "rank") as workers:
+            able = []
+            for variant in variants:
+                try:
+                    workers.of(variant)
+                    able.append(variant)
+                except CandidateFailed as failure:
+                    print(f"  {variant.name}: {str(failure)[:200]}", flush=True)
+            launch = play_launch(able, workers, setting, random.Random(0))
+        ranking[title] = {
+            v.name: 2.718281828 ** launch_log_ratios(ORIGINAL, v.name, [launch], cost)[0]
+            for v in able
+        }
+        for name, gain in sorted(ranking[title].items(), key=lambda pair: -pair[1]):
+            print(f"  {title} {name:45} {gain:.2f}x", flush=True)
+    state = dataclasses.replace(state, ranking=ranking)
+    keep(state)
+    return state

@@ -1,0 +1,122 @@
+"""What jettison chooses by itself for a model, with a small budget of trials and minutes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jettison
+from benchmarks.comparison import Lines
+from benchmarks.cpu.margins import MARGINS, MINUTES, TRIALS
+from benchmarks.cpu.records import Built, Subject, answers
+from jettison.domain.jobs import Variant
+from jettison.domain.measurement import OVERALL
+from jettison.domain.recipe import Step
+from jettison.domain.rows import Rows
+from jettison.domain.run import GAIN, RunRecord, Trial
+from jettison.search.trial import variant_of
+
+CHOICE = "jettison"
+RUNNERS_UP = 2
+"""Further trials that are timed again, so that a choice made beside other work can be told wrong."""
+
+
+def chosen(subject: Subject) -> list[Built]:
+    """Runs `jettison.optimize`, the seal over the rows of the verdict.
+
+    The second to fourth results are the next trials of the same run by speed, within the margin on
+    the selection rows; they are no choice of jettison's, and are named so.
+    """
+    begun = time.monotonic()
+    folder = subject.folder / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    record = _optimized(subject, folder)
+    seconds = time.monotonic() - begun
+    print(" ", record.answer, flush=True)
+    ordered = _by_speed(record)
+    first = record.trial_of(record.shipped)
+    if first is None:
+        # Nothing was certified faster: jettison's answer is the original.
+        note = f"{record.answer} {len(record.trials)} trials."
+        kept = Variant(CHOICE, subject.model, Step("onnx_runtime"))
+        found = [Built(CHOICE, "jettison", kept, seconds, note)]
+    else:
+        note = f"{first.recipe}; {record.outcome}; {len(record.trials)} trials"
+        found = [_built(CHOICE, first, seconds, note)]
+    others = [t for t in ordered if first is None or t.recipe != first.recipe][:RUNNERS_UP]
+    for place, trial in enumerate(others, 2):
+        found.append(_built(f"jettison's trial {place}", trial, seconds, str(trial.recipe)))
+    return found
+
+
+def _built(name: str, trial: Trial, seconds: float, note: str) -> Built:
+    if trial.candidate is None:
+        return Built(name, "jettison", None, seconds, note)
+    return Built(name, "jettison", variant_of(trial.candidate), seconds, note)
+
+
+def _optimized(subject: Subject, folder: Path) -> RunRecord:
+    budget = {"trials": TRIALS, "max_minutes": MINUTES, "shortlist": 3}
+    serving = {
+        "batch_sizes": list(subject.serving.batch_sizes),
+        "weights": list(subject.serving.weights),
+    }
+    common: dict[str, Any] = {
+        "model_options": {"task": subject.model.task},
+        "search": budget,
+        "serving": serving,
+        "output": str(folder),
+        "progress": Lines(),
+    }
+    source = str(subject.model.artifact.path)
+    if not subject.metric:
+        return jettison.optimize(source, **common).record
+    # The recogniser's words are not known to a search by cosine: the margin is still in force.
+    labelled = subject.metric == "accuracy"
+    files = {
+        "fitting": _table(subject, subject.fitting.rows, "fitting", labelled=labelled),
+        "selection": _table(subject, subject.selection, "selection", labelled=labelled),
+        "certification": _table(subject, subject.tested, "certification", labelled=labelled),
+    }
+    return jettison.optimize(
+        source,
+        target="label" if labelled else "",
+        max_drop=MARGINS[subject.name],
+        data_options=files,
+        ledger=str(folder / "ledger"),
+        **common,
+    ).record
+
+
+def _table(subject: Subject, rows: Rows, title: str, *, labelled: bool) -> str:
+    columns = {name: np.asarray(rows.column(name)) for name in rows.names}
+    if labelled:
+        columns["label"] = answers(rows)
+    path = subject.folder / f"{title}.npz"
+    np.savez(path, **columns)
+    return str(path)
+
+
+def _by_speed(record: RunRecord) -> list[Trial]:
+    """Complete trials within the margin on the selection rows, the fastest in ranking first."""
+
+    def gain(trial: Trial) -> float:
+        found = trial.ranking.get("latency_ms" + GAIN) if trial.ranking is not None else None
+        return float(found.value or 0.0) if found is not None else 0.0
+
+    def lost(trial: Trial) -> bool:
+        for requirement in record.configuration.requirements:
+            now = trial.ranking.get(requirement.metric) if trial.ranking is not None else None
+            before = record.baseline.get(requirement.metric, OVERALL)
+            if now is None or before is None or now.value is None or before.value is None:
+                continue
+            if before.value - now.value > float(requirement.max_drop or 0.0):
+                return True
+        return False
+
+    done = [t for t in record.trials if t.state == "complete" and not lost(t)]
+    return sorted(done, key=gain, reverse=True)

@@ -1,0 +1,90 @@
+"""What each variant lost on rows that nothing was fitted on, judged by jettison's own test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+import numpy as np
+
+from benchmarks.cpu.margins import MARGINS
+from benchmarks.cpu.records import Built, Judged, Subject, answers
+from benchmarks.cpu.speech import words_right
+from jettison.domain.rows import Array
+from jettison.errors import CandidateFailed
+from jettison.pipeline import measure
+from jettison.statistics.paired import Paired
+from jettison.statistics.verdicts import judge
+
+
+def quality_of(metric: str, answer: Array, reference: Array, targets: Array | None) -> Array:
+    """What each row contributes: 1 or 0, a cosine, or a share of words, shape (n,)."""
+    if metric == "cosine" or targets is None:
+        flat, other = answer.reshape(len(answer), -1), reference.reshape(len(reference), -1)
+        size = np.linalg.norm(flat, axis=1) * np.linalg.norm(other, axis=1)
+        cosine: Array = (flat * other).sum(axis=1) / np.maximum(size, 1e-12)
+        return cosine
+    if metric == "words":
+        return words_right(answer, targets)
+    scores = answer.reshape(len(answer), -1)
+    if answer.dtype.kind in "USO" or scores.shape[1] == 1:
+        found: Array = (scores[:, 0] == targets).astype(float)
+        return found
+    right: Array = (scores.argmax(axis=1) == targets).astype(float)
+    return right
+
+
+def judged(
+    subject: Subject, built: tuple[Built, ...]
+) -> tuple[dict[str, Judged], tuple[Built, ...]]:
+    """Judges every variant; one that can't be run becomes a row that says why."""
+    folder = subject.folder / "scores"
+    shutil.rmtree(folder, ignore_errors=True)
+    found: dict[str, Judged] = {}
+    rows: list[Built] = []
+    base: Array | None = None
+    reference: Array | None = None
+    targets = None if subject.metric in {"cosine", ""} else answers(subject.tested)
+    with measure.Sessions(subject.tested, subject.serving, folder) as workers:
+        for place, one in enumerate(built):
+            if one.variant is None:
+                rows.append(one)
+                continue
+            try:
+                outputs = measure.score_rows(
+                    one.variant, subject.tested, workers, folder / str(place)
+                )
+                workers.end(one.variant)
+            except CandidateFailed as failure:
+                rows.append(Built(one.name, one.owner, None, one.seconds, str(failure)[:300]))
+                continue
+            rows.append(one)
+            answer = np.asarray(outputs[one.variant.model.prediction])
+            reference = answer if reference is None else reference
+            if not subject.metric:
+                continue
+            each = quality_of(subject.metric, answer, reference, targets)
+            base = each if base is None else base
+            found[one.name] = _verdict(subject, base, each)
+            told = found[one.name]
+            print(f"  {one.name:45} {told.value:.4f} {told.drop:+.4f} {told.verdict}", flush=True)
+    return found, tuple(rows)
+
+
+def _verdict(subject: Subject, base: Array, each: Array) -> Judged:
+    against = subject.metric == "cosine"
+    paired = Paired(
+        np.ones_like(each) if against else base,
+        each,
+        "binary" if subject.metric == "accuracy" else "bounded_mean",
+        low=-1.0 if against else 0.0,
+        against_reference=against,
+    )
+    said = judge(paired, MARGINS[subject.name])
+    drop = float(said.estimate if said.estimate is not None else np.nan)
+    return Judged(float(each.mean()), drop, said.bound, said.verdict, len(each))
+
+
+def meets(judgement: Mapping[str, Judged], name: str) -> bool:
+    """Whether a variant is shown to lose less than the margin; true where nothing is judged."""
+    return not judgement or (name in judgement and judgement[name].verdict == "held")

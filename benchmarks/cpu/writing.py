@@ -1,0 +1,120 @@
+"""From what is kept of each model to one stored result, losing rows and failures included."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from benchmarks.cpu.choosing import CHOICE
+from benchmarks.cpu.margins import MARGINS, MINUTES, SPEED_ONLY, TARGET, TRIALS
+from benchmarks.cpu.records import Built, Claimed, State, kept
+from benchmarks.cpu.subjects import SUBJECTS
+from benchmarks.results_file import Row, write
+from jettison.domain.measurement import OVERALL, Estimate
+
+RATIO = "speed over the best peer that meets the margin"
+
+
+def store() -> None:
+    """Writes `results/cpu_frontier.json` from every model that was measured."""
+    states = [state for name in SUBJECTS if (state := kept(name)) is not None]
+    rows = [row for state in states for row in rows_of(state)]
+    rows += summary(rows)
+    missing = [name for name in SUBJECTS if kept(name) is None]
+    notes = [
+        f"Margins, fixed before the first run: {dict(MARGINS)}; speed and size only: "
+        f"{', '.join(SPEED_ONLY)}. 1 thread.",
+        f"Budget of jettison's searches: {TRIALS} trials, {MINUTES:g} minutes, beside other work. "
+        "Minutes to get there are wall time on a machine that others used as well.",
+        "Rows without ms were ranked in one launch (5 rounds, beside other work): enough to tell "
+        "that they are not the best, never to quote.",
+    ]
+    if missing:
+        notes.append(f"Not run: {', '.join(missing)}.")
+    write("cpu_frontier", rows, notes)
+
+
+def rows_of(state: State) -> Iterator[Row]:
+    for title in state.subject.timed:
+        claimed = state.claims.get(title)
+        model = f"{state.subject.name}{', ' * bool(title)}{title}"
+        for built in state.built:
+            yield from _built_rows(model, built, state, title)
+            if claimed is not None and built.name in claimed.costs:
+                for e in claimed.costs[built.name]:
+                    yield _estimate_row(model, built.name, e, claimed)
+        if claimed is not None:
+            yield from _ratio_rows(model, claimed)
+
+
+def _built_rows(model: str, built: Built, state: State, title: str) -> Iterator[Row]:
+    def row(metric: str, value: float | str | None, unit: str, n: int, note: str = "") -> Row:
+        return Row(model, built.name, metric, value, None, None, unit, n, note)
+
+    if built.variant is None:
+        yield row("built", None, "", 0, built.note)
+        return
+    yield row("minutes to get there", built.seconds / 60, "min", 1, built.note)
+    yield row("size_bytes", float(built.variant.model.artifact.size_bytes), "B", 1)
+    judged = state.judged.get(built.name)
+    if judged is not None:
+        margin = MARGINS[state.subject.name]
+        yield row(f"{state.subject.metric} (tested rows)", judged.value, "fraction", judged.n)
+        note = f"{judged.verdict} at the margin of {margin:g}"
+        yield Row(
+            model,
+            built.name,
+            f"drop of {state.subject.metric} (tested rows)",
+            judged.drop,
+            None,
+            judged.bound,
+            "fraction",
+            judged.n,
+            note,
+        )
+    gain = state.ranking.get(title, {}).get(built.name)
+    claimed = state.claims.get(title)
+    if gain is not None and (claimed is None or built.name not in claimed.costs):
+        yield row("speed over the original (one launch)", gain, "ratio", 1)
+
+
+def _estimate_row(model: str, name: str, e: Estimate, claimed: Claimed) -> Row:
+    metric = e.metric if e.group == OVERALL else f"{e.metric} {e.group}"
+    note = "noisy" if e.state == "noisy" else ""
+    return Row(model, name, metric, e.value, e.low, e.high, e.unit, e.n, note)
+
+
+def _ratio_rows(model: str, claimed: Claimed) -> Iterator[Row]:
+    for name, ratios in ((CHOICE, claimed.ratios), *claimed.others.items()):
+        for e in ratios:
+            metric = RATIO if e.group == OVERALL else f"{RATIO}, {e.group}"
+            note = f"best: {claimed.best}; {verdict(e, claimed.floor)}"
+            yield Row(model, name, metric, e.value, e.low, e.high, "ratio", e.n, note)
+    note = f"{claimed.conditions}{'; noisy' if claimed.busy else ''}"
+    floor, n = claimed.floor, claimed.launches
+    yield Row(model, "a/a", "noise floor", floor, None, None, "fraction", n, note)
+
+
+def verdict(ratio: Estimate, floor: float) -> str:
+    """The bar: the interval is not wholly below 1 minus the noise floor."""
+    if ratio.low is None or ratio.high is None:
+        return "not measured"
+    if ratio.high < 1.0 - floor:
+        return "slower: the bar is missed"
+    return "faster" if ratio.low > 1.0 + floor else "no difference shown"
+
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """The geometric mean over models of the ratio to the best peer."""
+    ratios = [
+        float(row.value)
+        for row in rows
+        if row.metric == RATIO and row.method == CHOICE and isinstance(row.value, float)
+    ]
+    if not ratios:
+        return []
+    mean = math.exp(sum(math.log(ratio) for ratio in ratios) / len(ratios))
+    note = f"target {TARGET:g}; over models and lengths"
+    return [
+        Row("all", CHOICE, f"geometric mean: {RATIO}", mean, None, None, "ratio", len(ratios), note)
+    ]

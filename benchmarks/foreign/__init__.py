@@ -1,0 +1,1 @@
+"""Graphs that nobody here wrote, sent through load, profile, advise and int8."""

@@ -1,0 +1,108 @@
+"""Sends graphs that nobody here wrote through load, profile, advise and int8.
+
+    python -m benchmarks.foreign_graphs [FOLDER OF UNPACKED WHEELS] [--only WORD]
+
+The graphs: see `benchmarks/foreign/sources.py`. Each runs in a child process with a limit of time
+and memory (its workers inherit it); a child takes a batch of graphs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.foreign.sources import FREED, Graph, from_onnx, from_wheels
+from benchmarks.foreign.trying import Ending, try_out
+from benchmarks.results_file import Row, write
+
+BATCH = 8
+SECONDS = {"onnx": 60, "": 180}
+MEMORY_BYTES = 4 << 30
+"""Of data that a process may hold; a worker beyond it is refused the memory."""
+
+MODEL, METRIC = "foreign graphs", "ending"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("wheels", nargs="?", type=Path, default=Path("/tmp/foreign/x"))
+    parser.add_argument("--only", default="", help="part of package/graph")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(Path(options.child))
+        return
+    graphs = [*from_wheels(options.wheels), *from_onnx()]
+    graphs += [Graph(g.package, g.name, g.path, FREED) for g in graphs if g.package == "onnx"]
+    graphs = [g for g in graphs if options.only in f"{g.package}/{g.name}"]
+    batches = [graphs[i : i + BATCH] for i in range(0, len(graphs), BATCH)]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        endings = [e for found in pool.map(in_child, batches) for e in found]
+    for ending in endings:
+        if ending.end == "fault":
+            print(f"{ending.package}/{ending.graph} {ending.form} {ending.stage}: {ending.said}")
+    if not options.only:
+        write("foreign_graphs", rows_of(endings), [f"Limits: {SECONDS} s, {MEMORY_BYTES} bytes."])
+    else:
+        for ending in endings:
+            print(ending)
+
+
+def in_child(graphs: Sequence[Graph]) -> list[Ending]:
+    """Tries a batch in a child; what the child did not live to try is a fault."""
+    with tempfile.TemporaryDirectory(prefix="foreign-batch-") as folder:
+        place = Path(folder)
+        (place / "graphs.json").write_text(json.dumps([asdict(g) for g in graphs]))
+        command = [sys.executable, "-m", "benchmarks.foreign_graphs", "--child", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        lines = place / "endings.jsonl"
+        found = lines.read_text().splitlines() if lines.exists() else []
+        endings = [Ending(**json.loads(line)) for line in found]
+        if done.returncode:
+            said = (done.stderr or "nothing").strip()[-300:]
+            g = graphs[0]
+            endings.append(Ending(g.package, g.name, g.form, "child", "fault", said, 0.0))
+    print(f"{graphs[0].package} {graphs[0].name} ...: {len(endings)} endings", flush=True)
+    return endings
+
+
+def child(place: Path) -> None:
+    """Tries the graphs of `graphs.json`, a line of `endings.jsonl` for each stage."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    graphs = [Graph(**g) for g in json.loads((place / "graphs.json").read_text())]
+    with open(place / "endings.jsonl", "a", encoding="utf-8") as out:
+        for graph in graphs:
+            seconds = SECONDS.get(graph.package, SECONDS[""])
+            for ending in try_out(graph, seconds, whole=graph.package != "onnx"):
+                out.write(json.dumps(asdict(ending)) + "\n")
+            out.flush()
+
+
+def rows_of(endings: Sequence[Ending]) -> list[Row]:
+    return [
+        Row(
+            f"{e.package}/{e.graph}",
+            f"{e.stage}{', ' * bool(e.form)}{e.form}",
+            METRIC,
+            e.end,
+            None,
+            None,
+            "",
+            1,
+            e.said,
+        )
+        for e in endings
+    ]
+
+
+if __name__ == "__main__":
+    main()
