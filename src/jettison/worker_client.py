@@ -28,6 +28,8 @@ from jettison.domain.files import write_atomically
 from jettison.domain.jobs import (
     ApplyAnswer,
     ApplyJob,
+    AttributeAnswer,
+    AttributeJob,
     Burst,
     Failure,
     LoadJob,
@@ -123,9 +125,19 @@ def run_rates(job: RatesJob) -> Rates:
     return _one_shot("rates", job, ServingProfile(threads=job.threads), Rates)
 
 
+def run_attribute(job: AttributeJob) -> AttributeAnswer:
+    """Attributes answers to inputs by gradients in a worker.
+
+    Raises:
+        CandidateFailed: if the runtime or the model has no gradients to ask for; says why.
+        MissingDependency: if a package is missing.
+    """
+    return _one_shot("attribute", job, job.serving, AttributeAnswer)
+
+
 def _one_shot(
-    kind: Literal["load", "apply", "profile", "rates"],
-    job: LoadJob | ApplyJob | ProfileJob | RatesJob,
+    kind: Literal["load", "apply", "profile", "attribute", "rates"],
+    job: LoadJob | ApplyJob | ProfileJob | AttributeJob | RatesJob,
     serving: ServingProfile | None,
     answer_type: type[T],
 ) -> T:
@@ -305,9 +317,15 @@ class WorkerSession:
         """The worker's process id."""
         return self._process.popen.pid
 
-    def burst(self, batch_size: int, calls: int) -> Burst:
-        """One discarded call of `batch_size` rows, then `calls` timed ones."""
-        return self._ask(Burst, command="burst", batch_size=batch_size, calls=calls)
+    def burst(self, batch_size: int, calls: int, length: int = 0) -> Burst:
+        """One discarded call of `batch_size` rows, then `calls` timed ones.
+
+        Args:
+            batch_size: rows of a call.
+            calls: timed ones.
+            length: that ragged rows are brought to; 0 takes them as they come.
+        """
+        return self._ask(Burst, command="burst", batch_size=batch_size, calls=calls, length=length)
 
     def score(self, rows: Rows, folder: Path, batch_size: int) -> Scored:
         """Answers all rows into `.npy` files in `folder`, `batch_size` rows at a time."""

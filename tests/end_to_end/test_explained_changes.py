@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -11,15 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jettison import registry
 from jettison.assessment.attribution import explain_changes
 from jettison.domain.configuration import DataSection, ModelSection
-from jettison.domain.extension_points import Source
+from jettison.domain.extension_points import Example, Source
 from jettison.domain.model import Model
+from jettison.domain.raw_examples import write_raw
 from jettison.domain.recipe import Candidate, Recipe, Step
-from jettison.domain.record import to_json
+from jettison.domain.record import from_json, to_json
+from jettison.domain.rows import LENGTHS
 from jettison.domain.run import RunRecord, Trial
 from jettison.errors import DataError, UsageError
 from jettison.loaders.scikit_learn import ScikitLearnLoader
+from jettison.pipeline.load import load_model
+from jettison.reporting.attribution_page import render_attribution
 from tests.end_to_end.browser import Browser
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "reporting"))
@@ -45,20 +51,9 @@ def linear(weights: tuple[float, ...], folder: Path) -> Model:
         return ScikitLearnLoader().load(Source("", live=estimator), folder)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run whose new model forgot the second column."""
-    folder = tmp_path / "run"
-    work = folder / "work"
-    original = linear((2.0, 2.0, 0.0), work / "model")
-    forgot = linear((2.0, 0.0, 0.0), work / "artifacts" / "x")
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(60, 3))
-    (work / "data" / "selection").mkdir(parents=True)
-    np.save(work / "data" / "selection" / "X.npy", rows)
-    (work / "baseline" / "selection").mkdir(parents=True)
-    np.save(work / "baseline" / "selection" / "accuracy.npy", np.ones(60))
-    recipe = Recipe((Step("forget"),), Step("scikit_learn"))
+def finished(folder: Path, original: Model, forgot: Model, runtime: str) -> Path:
+    """A folder of a run that shipped `forgot`."""
+    recipe = Recipe((Step("forget"),), Step(runtime))
     trial = Trial(0, recipe, "complete", "", Candidate(recipe, forgot, ()), None, 1.0)
     base = records.improved()
     record: RunRecord = dataclasses.replace(
@@ -74,6 +69,56 @@ def run(tmp_path: Path) -> Path:
     )
     (folder / "run.json").write_text(to_json(record))
     return folder
+
+
+@pytest.fixture
+def text_run(tmp_path: Path, tiny_classifier: Path) -> Path:
+    """A run in PyTorch whose new model has other words for a third of its vocabulary."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("captum")
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "run"
+    other = tmp_path / "other"
+    shutil.copytree(tiny_classifier, other)
+    weights = load_file(str(other / "model.safetensors"))
+    words = weights["bert.embeddings.word_embeddings.weight"].clone()
+    words[::3] = torch.roll(words[::3], 1, 0)
+    weights["bert.embeddings.word_embeddings.weight"] = words
+    save_file(weights, str(other / "model.safetensors"), {"format": "pt"})
+    models = []
+    for place, source in (("model", tiny_classifier), ("artifacts/x", other)):
+        model = load_model(ModelSection(str(source)), folder / "work" / place)
+        kind = registry.get("encoders", model.encoder.kind)
+        bound = kind.bind(model.encoder, model, ("text",))
+        models.append(dataclasses.replace(model, encoder=bound))
+    vocabulary = ["good", "bad", "the", "film", "was", "not", "very", "plain"]
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(vocabulary, rng.integers(3, 8))) for _ in range(30)]
+    raw = Example({"text": np.array(texts)}, len(texts))
+    data = folder / "work" / "data"
+    write_raw(raw, data / "raw")
+    encoded = registry.get("encoders", "tokenizer").encode(models[0].encoder, models[0], raw)
+    (data / "selection").mkdir()
+    for name, values in {**encoded.arrays, LENGTHS: encoded.lengths}.items():
+        np.save(data / "selection" / f"{name}.npy", values)
+    return finished(folder, models[0], models[1], "torch_eager")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose new model forgot the second column."""
+    folder = tmp_path / "run"
+    work = folder / "work"
+    original = linear((2.0, 2.0, 0.0), work / "model")
+    forgot = linear((2.0, 0.0, 0.0), work / "artifacts" / "x")
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 3))
+    (work / "data" / "selection").mkdir(parents=True)
+    np.save(work / "data" / "selection" / "X.npy", rows)
+    (work / "baseline" / "selection").mkdir(parents=True)
+    np.save(work / "baseline" / "selection" / "accuracy.npy", np.ones(60))
+    return finished(folder, original, forgot, "scikit_learn")
 
 
 def test_the_forgotten_column_is_found(run: Path, tmp_path: Path) -> None:
@@ -99,6 +144,43 @@ def test_the_forgotten_column_is_found(run: Path, tmp_path: Path) -> None:
     again = explain_changes(run, limit=4)
     assert again == found
     assert explain_changes(run, limit=1, seed=8).rows[0].before != found.rows[0].before
+
+
+def test_gradients_stand_beside_replacement(text_run: Path, tmp_path: Path) -> None:
+    """Two PyTorch models are asked by gradients too: shares add up, and the page shows four views."""
+    found = explain_changes(text_run, limit=2)
+    assert "Integrated gradients" in found.gradients
+    assert found.notes == ()
+    assert len(found.rows) == 2
+    for row in found.rows:
+        for told, same in (
+            (row.before_gradients, row.before),
+            (row.after_gradients, row.after),
+        ):
+            assert told is not None
+            assert (told.value, told.emptied) == (same.value, same.emptied)
+            # The error of the integral: weights of this size make the way a rough one.
+            assert told.gap == pytest.approx(0.0, abs=0.05)
+            assert max(abs(share) for share in told.parts) > 0.02
+    assert from_json(type(found), to_json(found)) == found
+    (tmp_path / "page.html").write_text(render_attribution(found))
+    with Browser(tmp_path) as browser:
+        browser.open(f"file://{tmp_path / 'page.html'}")
+        assert browser.value("document.querySelectorAll('figure.view').length") == 8
+        assert "by gradients" in browser.value("document.querySelectorAll('h4')[3].textContent")
+        assert not browser.problems
+
+
+def test_without_gradients_it_is_said(run: Path) -> None:
+    """A forest or a linear model of scikit-learn has none; the page says so instead of zeros."""
+    found = explain_changes(run, limit=1)
+    assert found.gradients == ""
+    assert [note.split(":")[0] for note in found.notes] == [
+        "No gradients of the original",
+        "No gradients of the new model",
+    ]
+    assert found.rows[0].before_gradients is None
+    assert "the runtime `scikit_learn` gives none" in render_attribution(found)
 
 
 def test_the_page_opens_without_an_error(run: Path, tmp_path: Path) -> None:

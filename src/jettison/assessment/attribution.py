@@ -17,12 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from jettison.assessment.attribution_gradients import with_gradients
 from jettison.assessment.attribution_parts import Parted, Row, layout_of, take_apart
 from jettison.assessment.attribution_rows import Pair, pair_of, row_of
-from jettison.domain.attribution import AttributedRow, Attribution, Layout, Shares
+from jettison.domain.attribution import AttributedRow, Attribution, Contest, Layout, Shares
 from jettison.domain.jobs import SessionJob, Variant
 from jettison.domain.rows import LENGTHS, Array, Rows
-from jettison.numerics.predictions import class_probabilities, predicted_classes
+from jettison.numerics.predictions import (
+    class_probabilities,
+    holds_probabilities,
+    predicted_classes,
+)
 from jettison.worker_client import WorkerSession
 
 BACKGROUNDS = 5
@@ -98,7 +103,19 @@ def explain_changes(
         chosen = sorted(changed.tolist(), key=lambda row: (-abs(float(moved[row])), row))[:limit]
         layout = layout_of(pair.record.model, tuple(pair.rows.pad))
         cases, variants = _variants(pair, layout, chosen, seed)
-        explained: tuple[AttributedRow, ...] = ()
+        found = Attribution(
+            source=pair.record.configuration.model.source,
+            recipe=next(
+                str(t.recipe) for t in pair.record.trials if t.recipe.digest == pair.candidate.name
+            ),
+            layout=layout,
+            method=_method(layout, cases),
+            limits=LIMITS,
+            rows=(),
+            changed=len(changed),
+            n=pair.rows.n,
+            seed=seed,
+        )
         if cases:
             asked = _written(variants, pair.rows, place / "variants")
             answers = [
@@ -106,20 +123,32 @@ def explain_changes(
                 for i, one in enumerate((pair.original, pair.candidate))
             ]
             told = _Told(before, (answers[0], answers[1]), old, new, labels, pair.right)
-            explained = tuple(_explained(case, told) for case in cases)
-    return Attribution(
-        source=pair.record.configuration.model.source,
-        recipe=next(
-            str(t.recipe) for t in pair.record.trials if t.recipe.digest == pair.candidate.name
-        ),
-        layout=layout,
-        method=_method(layout, cases),
-        limits=LIMITS,
-        rows=explained,
-        changed=len(changed),
-        n=pair.rows.n,
-        seed=seed,
-    )
+            rows = tuple(_explained(case, told) for case in cases)
+            found = with_gradients(
+                dataclasses.replace(found, rows=rows),
+                (pair.original, pair.candidate),
+                [case.parted for case in cases],
+                _contests(cases, told),
+                (asked, pair.record.configuration.serving, place / "gradients"),
+            )
+    return found
+
+
+def _contests(cases: Sequence[_Case], told: _Told) -> list[Contest]:
+    """What gradients are asked of; nothing where the original gives labels only."""
+    if told.reference.dtype.kind != "f":
+        return []
+    known = holds_probabilities(told.reference)
+    return [
+        Contest(
+            case.start,
+            tuple(range(case.start + 1, case.start + 1 + case.copies)),
+            int(told.old[case.number]),
+            int(told.new[case.number]),
+            known,
+        )
+        for case in cases
+    ]
 
 
 def _method(layout: Layout, cases: Sequence[_Case]) -> str:

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from jettison.domain.model import Model
+from jettison.domain.rows import Array, Rows
 
 Layout = Literal["text", "table", "image", "sequence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What gradients are asked of: the way of one row from its stand-ins to itself.
+
+    Attributes:
+        row: number of the row among the rows at hand.
+        stand_ins: numbers of the rows in which every part is replaced; the mean over them counts.
+        old, new: the two classes of the contest.
+        probabilities: whether scores are probabilities; else logits.
+    """
+
+    row: int
+    stand_ins: tuple[int, ...]
+    old: int
+    new: int
+    probabilities: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +66,8 @@ class AttributedRow:
         before, after: of the original and of the new model.
         grid: rows and columns of patches, for an image.
         picture: the image as a PNG in base64, as the model got it; empty for anything else.
+        before_gradients, after_gradients: the same parts by integrated gradients; `None` where the
+            model has no gradients that could be asked for.
     """
 
     row: int
@@ -55,6 +79,8 @@ class AttributedRow:
     after: Shares
     grid: tuple[int, int] | None = None
     picture: str = ""
+    before_gradients: Shares | None = None
+    after_gradients: Shares | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +97,8 @@ class Attribution:
         changed: rows whose class changed, of which `rows` are at most the number asked for.
         n: selection rows.
         seed: of every random choice.
+        notes: what could not be had, one sentence each.
+        gradients: how the shares by gradients were found; empty where there are none.
     """
 
     source: str
@@ -83,3 +111,25 @@ class Attribution:
     n: int
     seed: int
     notes: tuple[str, ...] = field(default_factory=tuple)
+    gradients: str = ""
+
+
+@runtime_checkable
+class TellsGradients(Protocol):
+    """What a runtime may have besides: it can tell by gradients what moved an answer."""
+
+    def attributions(
+        self, model: Model, native: Any, rows: Rows, contests: Sequence[Contest]
+    ) -> Mapping[str, Array]:
+        """Attributes each contest to the values of the inputs that differ from its stand-ins.
+
+        Runs in a worker process.
+
+        Returns:
+            For each such input an array of one row a contest, shape (contests, ...) of the input.
+
+        Raises:
+            CandidateFailed: if it can't be had for this model or these rows; says why.
+            MissingDependency: if a package is missing.
+        """
+        ...

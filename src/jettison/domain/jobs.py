@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from jettison.domain.attribution import Contest
 from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
 from jettison.domain.profile import LayerCost, LayerLosses, StageCost
@@ -114,6 +115,39 @@ class ProfileAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeJob:
+    """Find by gradients what moved some answers. Answer: `AttributeAnswer`.
+
+    Attributes:
+        rows: all rows that the contests speak of.
+        folder: where the attributions go, one `.npy` an input.
+    """
+
+    model: Model
+    runtime: Step
+    serving: ServingProfile
+    rows: Rows
+    contests: tuple[Contest, ...]
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeAnswer:
+    """Attributions of each value of each input that moved, one row a contest (see `output_file`).
+
+    Attributes:
+        inputs: that moved; a file of each has shape (contests, ...) of the input.
+    """
+
+    folder: str
+    inputs: tuple[str, ...]
+
+    def file(self, name: str) -> Path:
+        """Where the attributions of one input lie."""
+        return output_file(Path(self.folder), name)
+
+
+@dataclass(frozen=True, slots=True)
 class RatesJob:
     """Measure how fast this machine reads and multiplies with so many threads. Answer: `Rates`."""
 
@@ -182,7 +216,7 @@ class Scored:
 
 
 def output_file(folder: Path, output: str) -> Path:
-    """The `.npy` file of an output; always in the folder, whatever the model calls the output.
+    """The `.npy` file of an output or input; always in the folder, whatever the model calls the output.
 
     >>> output_file(Path("outputs"), "../StatefulCall:0").name
     '..%2FStatefulCall%3A0.npy'

@@ -66,21 +66,38 @@ def class_probabilities(output: Array, reference: Array) -> Array:
             "the model's output holds class labels and no probabilities, so no log-likelihood can "
             "be found; require `accuracy` or `agreement`, or let the model give its scores"
         )
-    scores, original = _scores(output), _scores(reference)
+    scores = _scores(output)
     scores = np.where(np.isfinite(scores).all(axis=1, keepdims=True), scores, np.nan)
     if scores.shape[1] == 1:
         chance = (
-            scores if _threshold(original) == 0.5 else 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
+            scores
+            if holds_probabilities(reference)
+            else 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
         )
         return np.hstack([1 - chance, chance])
-    known = original[np.all(np.isfinite(original), axis=1)]
-    adds_up = np.abs(known.sum(axis=1) - 1.0) <= _SUM_TOLERANCE
-    if len(known) and bool(np.all(known >= 0)) and bool(np.all(adds_up)):
+    if holds_probabilities(reference):
         return scores
     with np.errstate(invalid="ignore", over="ignore"):
         raised = np.exp(scores - scores.max(axis=1, keepdims=True))
         made: Array = raised / raised.sum(axis=1, keepdims=True)
     return made
+
+
+def holds_probabilities(reference: Array) -> bool:
+    """Whether scores are probabilities: nowhere negative and adding up to 1, or one from 0 to 1.
+
+    Args:
+        reference: scores of the original, shape (n, k), (n, 1) or (n,).
+
+    Raises:
+        DataError: if these are no scores.
+    """
+    scores = _scores(reference)
+    if scores.shape[1] == 1:
+        return _threshold(scores) == 0.5
+    known = scores[np.all(np.isfinite(scores), axis=1)]
+    adds_up = np.abs(known.sum(axis=1) - 1.0) <= _SUM_TOLERANCE
+    return bool(len(known) and np.all(known >= 0) and np.all(adds_up))
 
 
 def class_targets(evidence: Evidence, name: str) -> Array:

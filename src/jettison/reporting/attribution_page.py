@@ -81,11 +81,24 @@ def render_attribution(found: Attribution) -> str:
     return page
 
 
-def _views(row: AttributedRow) -> tuple[View, View]:
-    largest = max((abs(s) for view in (row.before, row.after) for s in view.parts), default=0.0)
+def _views(row: AttributedRow) -> tuple[View, ...]:
+    """Both models by replacement, then those that have gradients; one scale for each method."""
     return (
-        _view("Original", row.original_class, row, row.before, largest),
-        _view("New model", row.new_class, row, row.after, largest),
+        *_pair(row, (row.before, row.after), ""),
+        *_pair(row, (row.before_gradients, row.after_gradients), ", by gradients"),
+    )
+
+
+def _pair(
+    row: AttributedRow, shares: tuple[Shares | None, Shares | None], method: str
+) -> tuple[View, ...]:
+    known = [one for one in shares if one is not None]
+    largest = max((abs(s) for one in known for s in one.parts), default=0.0)
+    named = (("Original", row.original_class), ("New model", row.new_class))
+    return tuple(
+        _view(f"{name}{method}", answer, row, one, largest)
+        for (name, answer), one in zip(named, shares, strict=True)
+        if one is not None
     )
 
 

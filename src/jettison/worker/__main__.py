@@ -7,9 +7,11 @@ from pathlib import Path
 
 from jettison.worker.channel import Channel
 
-USAGE = "usage: python -m jettison.worker load|apply|profile|rates JOB ANSWER, or session JOB"
+USAGE = (
+    "usage: python -m jettison.worker load|apply|profile|attribute|rates JOB ANSWER, or session JOB"
+)
 
-JOBS = frozenset({"load", "apply", "profile", "rates"})
+JOBS = frozenset({"load", "apply", "profile", "attribute", "rates"})
 
 
 def main(arguments: list[str]) -> int:

@@ -14,12 +14,21 @@ from typing import Any
 from jettison import machine, registry
 from jettison.domain.extension_points import Applied, Source, Technique
 from jettison.domain.files import write_atomically
-from jettison.domain.jobs import ApplyAnswer, ApplyJob, Failure, LoadJob, ProfileJob, RatesJob
+from jettison.domain.jobs import (
+    ApplyAnswer,
+    ApplyJob,
+    AttributeJob,
+    Failure,
+    LoadJob,
+    ProfileJob,
+    RatesJob,
+)
 from jettison.domain.model import Artifact, Model
 from jettison.domain.record import from_json, to_json
 from jettison.domain.running_time import counted
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.worker.attributing import attribute
 from jettison.worker.equality import check_same_answers
 from jettison.worker.profiling import profile
 from jettison.worker.rates import measure
@@ -38,6 +47,7 @@ def answer_job(kind: str, job: Path, answer: Path) -> None:
         "apply": lambda text: apply(from_json(ApplyJob, text)),
         "profile": lambda text: profile(from_json(ProfileJob, text)),
         "rates": lambda text: measure(from_json(RatesJob, text)),
+        "attribute": lambda text: attribute(from_json(AttributeJob, text)),
     }
     try:
         result = handlers[kind](job.read_bytes())
