@@ -298,6 +298,7 @@ def ratio_of(figures: ColumnFigures, wishes: Wishes) -> ImpactRatio | None:
         one.n,
         one.threshold,
         one.verdict,
+        tuple(names[group] for group in _dropped(favoured, wishes.smallest)),
     )
 
 

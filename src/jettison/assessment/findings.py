@@ -15,7 +15,7 @@ from jettison.assessment.figures import (
 )
 from jettison.assessment.people import People
 from jettison.domain.assessment import AssessedModel, Finding, GroupGap, ImpactRatio
-from jettison.reporting.quantities import percent
+from jettison.reporting.quantities import listed, percent
 from jettison.statistics.group_rates import ERROR, FALSE_POSITIVE, TRUE_POSITIVE
 from jettison.statistics.group_values import CONFIDENCE, GroupValues, difference_bounds
 
@@ -172,8 +172,16 @@ def ratio_sentence(ratio: ImpactRatio, wishes: Wishes) -> str:
     }
     return (
         f"{ratio.lowest} is {what} {ratio.value:.2f} times as often as {ratio.highest} "
-        f"({ratio.low:.2f} to {ratio.high:.2f}, n = {ratio.n:,}): {words[ratio.verdict]}."
+        f"({ratio.low:.2f} to {ratio.high:.2f}, n = {ratio.n:,}): {words[ratio.verdict]}"
+        f"{_without(ratio, wishes)}."
     )
+
+
+def _without(ratio: ImpactRatio, wishes: Wishes) -> str:
+    """The groups that a verdict says nothing about."""
+    if not ratio.left_out:
+        return ""
+    return f"; of {listed(ratio.left_out)} nothing is said (fewer than {wishes.smallest} rows)"
 
 
 def _nothing_shown(people: People, model: AssessedModel, wishes: Wishes) -> str:

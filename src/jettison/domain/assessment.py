@@ -47,7 +47,12 @@ class GroupGap:
 
 @dataclass(frozen=True, slots=True)
 class ImpactRatio:
-    """The lowest rate of the favourable answer over the highest, with one of three verdicts."""
+    """The lowest rate of the favourable answer over the highest, with one of three verdicts.
+
+    Attributes:
+        left_out: groups of the column with too few rows to be compared; the verdict does not hold
+            for them.
+    """
 
     column: str
     value: float
@@ -58,6 +63,7 @@ class ImpactRatio:
     n: int
     threshold: float
     verdict: RatioVerdict
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from jettison.domain.assessment import Assessment
 from jettison.reporting import page_parts
 from jettison.reporting.assessment_plots import group_plots, reliability_plot
-from jettison.reporting.assessment_tables import all_tables
+from jettison.reporting.assessment_tables import all_tables, ratio_verdict
 from jettison.reporting.glossary import FAIRNESS
-from jettison.reporting.quantities import percent
+from jettison.reporting.quantities import listed, percent
 from jettison.reporting.tiles import Tile
 
 _KINDS: Mapping[str, str] = {
@@ -18,7 +18,6 @@ _KINDS: Mapping[str, str] = {
     "measurement": "Measurement: is everyone measured alike?",
     "aggregation": "Aggregation: does one model fit all?",
 }
-_RATIO_KINDS = {"below": "bad", "not below": "good", "undecided": "open"}
 
 
 def render_assessment(record: Assessment) -> str:
@@ -80,12 +79,14 @@ def _tiles(record: Assessment) -> tuple[Tile, ...]:
     if ratios:
         worst = ratios[0]
         note = f"{worst.verdict} at {worst.threshold:g}; {worst.low:.2f} to {worst.high:.2f}"
+        if worst.left_out:
+            note += f"; not compared: {listed(worst.left_out)}"
         tiles.append(
             Tile(
                 f"Disparate-impact ratio by {worst.column}",
                 f"{worst.value:.2f}",
                 note,
-                _RATIO_KINDS[worst.verdict],
+                ratio_verdict(worst, record.smallest).kind,
             )
         )
     return tuple(tiles)

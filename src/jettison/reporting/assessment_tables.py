@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jettison.domain.assessment import AssessedModel, Assessment, GroupGap
+from jettison.domain.assessment import AssessedModel, Assessment, GroupGap, ImpactRatio
 from jettison.domain.measurement import OVERALL, Estimate
-from jettison.reporting.quantities import MISSING, change, percent, significant
+from jettison.reporting.quantities import MISSING, change, listed, percent, significant
 from jettison.reporting.tables import Cell, Column, Table
 
 MOST_GROUPS = 60
@@ -193,7 +193,7 @@ def ratio_table(record: Assessment) -> Table:
         (
             Cell(f"{model.name}: {ratio.column}" if len(record.models) > 1 else ratio.column),
             Cell(f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"),
-            Cell(_ratio_words(ratio.verdict, ratio.threshold), kind=_VERDICTS[ratio.verdict]),
+            ratio_verdict(ratio, record.smallest),
             Cell(f"{ratio.lowest}; {ratio.highest}"),
             Cell(f"{ratio.n:,}"),
         )
@@ -204,10 +204,19 @@ def ratio_table(record: Assessment) -> Table:
     return Table(f"Disparate-impact ratio of {what}: lowest rate over highest", heads, rows)
 
 
-def _ratio_words(verdict: str, threshold: float) -> str:
-    if verdict == "undecided":
-        return f"undecided at {threshold:g}"
-    return f"{verdict} {threshold:g}"
+def ratio_verdict(ratio: ImpactRatio, smallest: int) -> Cell:
+    """The verdict, with the groups that it says nothing about; then it acquits nobody."""
+    words = f"{ratio.verdict} {ratio.threshold:g}"
+    if ratio.verdict == "undecided":
+        words = f"undecided at {ratio.threshold:g}"
+    if not ratio.left_out:
+        return Cell(words, kind=_VERDICTS[ratio.verdict])
+    open_ = ratio.verdict == "not below"
+    return Cell(
+        f"{words}, of those compared",
+        f"without {listed(ratio.left_out)}: fewer than {smallest} rows",
+        "open" if open_ else _VERDICTS[ratio.verdict],
+    )
 
 
 def change_table(record: Assessment) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jettison.domain.measurement import Estimate
 
 MISSING = "–"
@@ -11,6 +13,16 @@ _TIME_SUFFIXES = ("_ms", "_s", "_us")
 _UNIT_SUFFIXES = ("_ms", "_us", "_bytes", "_per_s", "_s", "_j")
 UNBOUNDED = 1e9
 """Stored in place of an infinite bound."""
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are.
+
+    >>> listed("abcdefgh"), listed(["a"])
+    ('a, b, c, d, e and 3 more', 'a')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def significant(value: float, digits: int = 3) -> str:

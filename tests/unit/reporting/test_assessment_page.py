@@ -15,7 +15,12 @@ from jettison.assessment.assessing import Told, assess
 from jettison.assessment.figures import Wishes
 from jettison.assessment.people import People, group_columns
 from jettison.reporting.assessment_page import render_assessment
-from jettison.reporting.assessment_tables import gap_table, group_tables, own_name
+from jettison.reporting.assessment_tables import (
+    gap_table,
+    group_tables,
+    own_name,
+    ratio_verdict,
+)
 from jettison.reporting.assessment_terminal import assessment_summary
 
 HOSTILE = "<script>hostile=1</script>"
@@ -104,3 +109,24 @@ def test_square_brackets_of_the_data_are_no_markup():
     assert "[/INST]" in caught.get()
     assert "[red]c" in caught.get()
     assert "[/b] m.onnx" in caught.get()
+
+
+def test_a_verdict_names_the_groups_that_it_leaves_out():
+    """«Not below» among those compared acquits nobody of a group of 12 rows."""
+    r = np.random.default_rng(1)
+    codes = np.r_[r.integers(0, 2, 4000), np.full(12, 2)]
+    targets = r.integers(0, 2, len(codes))
+    columns = group_columns({"g": np.array(["a", "b", "few"])[codes]}, (), "rows")
+    people = People("binary", len(codes), columns, targets, ("no", "yes"))
+    answers = ModelAnswers("original", np.where(codes == 2, 0, targets), None)
+    made = assess(people, [answers], Wishes(), Told("m.onnx", "made-up rows"))
+    (ratio,) = made.leading.ratios
+    assert (ratio.verdict, ratio.left_out) == ("not below", ("g=few",))
+    cell = ratio_verdict(ratio, made.smallest)
+    assert cell.text == "not below 0.8, of those compared"
+    assert cell.note == "without g=few: fewer than 20 rows"
+    assert cell.kind == "open"
+    page = render_assessment(made)
+    assert "not compared: g=few" in page
+    whole = ratio_verdict(dataclasses.replace(ratio, left_out=()), made.smallest)
+    assert (whole.text, whole.kind) == ("not below 0.8", "good")
