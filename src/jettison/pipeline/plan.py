@@ -160,7 +160,8 @@ def _potentials(
     for name, technique in techniques.items():
         start = _last_for(technique, starts)
         if start is None:
-            lacking = sorted(technique.requires - starts[-1].model.traits)
+            # Of all formats, what is told is the one that comes nearest.
+            lacking = min((sorted(technique.requires - s.model.traits) for s in starts), key=len)
             told = "; ".join(f"`{trait}` ({TRAITS[trait]})" for trait in lacking)
             refused[name] = f"this model lacks what it needs: {told}"
             continue

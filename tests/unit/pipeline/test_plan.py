@@ -149,6 +149,21 @@ def test_each_technique_is_asked_about_the_layers_of_its_own_format(
     assert doors["eight"].asked == [(layer("MatMul"),)]
 
 
+def test_a_refusal_names_what_the_nearest_format_lacks(doors: dict[str, Made]) -> None:
+    """An ONNX technique that needs `trees` lacks them alone, though other formats lack `onnx` too."""
+    doors["trees"] = Made("trees onnx")
+    doors["trees"].name = "trees"
+    space = planned(doors)
+    told = next(r.reason for r in space.refused if r.name == "trees")
+    assert "`trees`" in told
+    assert "`onnx`" not in told
+    doors["masked"] = Made("torch sparse trees", "", "")
+    doors["masked"].name = "masked"
+    told = next(r.reason for r in planned(doors).refused if r.name == "masked")
+    assert "`torch`" not in told  # The untouched model has it; the last conversion has not.
+    assert "`trees`" in told
+
+
 def test_a_setting_that_is_not_read_is_not_open(
     doors: dict[str, Made], monkeypatch: pytest.MonkeyPatch
 ) -> None:
