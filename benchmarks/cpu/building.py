@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import random
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.cpu import peers_onnx, peers_openvino, peers_torch
 from benchmarks.cpu.choosing import chosen
 from benchmarks.cpu.judging import judged
-from benchmarks.cpu.records import Built, State, Subject, keep, kept
+from benchmarks.cpu.records import Built, State, Subject, cpu_seconds, keep, kept
 from benchmarks.cpu.subjects import SUBJECTS
 from jettison import registry
 from jettison.domain.jobs import Variant
@@ -35,10 +34,13 @@ def build(name: str) -> State:
     subject = state.subject if state is not None else SUBJECTS[name]()
     original = Variant(ORIGINAL, subject.model, Step("onnx_runtime"), _single(subject))
     built = [Built(ORIGINAL, "original", original, 0.0, "")]
-    keep(State(subject))
+    done = {b.name: b for b in state.built if b.variant is not None} if state is not None else {}
     for title, maker in makers(subject).items():
-        built.append(made(subject, title, maker))
-    built += chosen(subject)
+        built.append(done.get(title) or made(subject, title, maker))
+        keep(State(subject, tuple(built)))
+    earlier = [b for b in done.values() if b.owner == "jettison"]
+    built += earlier or chosen(subject)
+    keep(State(subject, tuple(built)))
     verdicts, usable = judged(subject, tuple(built))
     state = State(subject, usable, verdicts)
     keep(state)
@@ -63,15 +65,15 @@ def made(subject: Subject, title: str, maker: Maker) -> Built:
     place = subject.folder / "peers" / title.replace(" ", "-").replace(",", "")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    begun = time.monotonic()
+    begun = cpu_seconds()
     owner = "float" if title in {"openvino float", "torch eager"} else "peer"
     try:
         variant = dataclasses.replace(maker(subject, place), name=title)
     except Exception as error:  # noqa: BLE001
         note = f"{type(error).__name__}: {' '.join(str(error).split())[:240]}"
         print(f"  {title}: {note}", flush=True)
-        return Built(title, owner, None, time.monotonic() - begun, note)
-    seconds = time.monotonic() - begun
+        return Built(title, owner, None, cpu_seconds() - begun, note)
+    seconds = cpu_seconds() - begun
     print(f"  {title}: built in {seconds:.0f} s", flush=True)
     return Built(
         title, owner, dataclasses.replace(variant, one_by_one=_single(subject)), seconds, ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import jettison
 from benchmarks.comparison import Lines
 from benchmarks.cpu.margins import MARGINS, MINUTES, TRIALS
-from benchmarks.cpu.records import Built, Subject, answers
+from benchmarks.cpu.records import Built, Subject, answers, cpu_seconds
 from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL
 from jettison.domain.recipe import Step
@@ -31,11 +30,11 @@ def chosen(subject: Subject) -> list[Built]:
     The second to fourth results are the next trials of the same run by speed, within the margin on
     the selection rows; they are no choice of jettison's, and are named so.
     """
-    begun = time.monotonic()
+    begun = cpu_seconds()
     folder = subject.folder / "run"
     shutil.rmtree(folder, ignore_errors=True)
     record = _optimized(subject, folder)
-    seconds = time.monotonic() - begun
+    seconds = cpu_seconds() - begun
     print(" ", record.answer, flush=True)
     ordered = _by_speed(record)
     first = record.trial_of(record.shipped)

@@ -48,23 +48,23 @@ def controlled(subject: Subject, place: Path) -> Variant:
 
     model = converted(subject)
     rows = dataclasses.replace(subject.selection, n=min(VALIDATION, subject.selection.n))
-    float_answers = _answers(_compiled(_read(model)), rows.batches(1), model.prediction)
-    targets = answers(rows)[: rows.n] if subject.metric != "cosine" else None
+    numbered = list(enumerate(rows.batches(1)))
+    before = _answers(_compiled(_read(model)), (b for _, b in numbered), model.prediction)
+    targets = answers(rows) if subject.metric != "cosine" else None
 
     def validate(compiled: Any, data: Iterable[Any]) -> tuple[float, list[float]]:
-        got = _answers(compiled, data, model.prediction)
-        part = slice(0, len(got))
-        held = None if targets is None else targets[part]
-        if len(got) != len(float_answers):
-            # It may ask for some of the rows only; their place is not told, so each is found.
-            return float(np.mean(quality_of(subject.metric, got, got, held))), []
-        each = quality_of(subject.metric, got, float_answers, held)
+        # It asks for all rows, or for some of them.
+        some = list(data)
+        places = [place for place, _ in some]
+        got = _answers(compiled, (batch for _, batch in some), model.prediction)
+        held = None if targets is None else targets[places]
+        each = quality_of(subject.metric, got, before[places], held)
         return float(each.mean()), [float(v) for v in each]
 
     made = nncf.quantize_with_accuracy_control(
         _read(model),
         nncf.Dataset(list(subject.fitting.rows.batches(1))),
-        nncf.Dataset(list(rows.batches(1))),
+        nncf.Dataset(numbered, lambda one: one[1]),
         validate,
         max_drop=MARGINS[subject.name],
         **_kind(subject),

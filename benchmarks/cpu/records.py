@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from jettison.domain.record import from_json, to_json
 from jettison.domain.rows import Array, Rows
 from jettison.domain.splits import FittingData
 
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 WORK = Path(".bench/cpu").absolute()
 
 
@@ -59,7 +61,7 @@ class Built:
 
     Attributes:
         owner: `original`, `float`, `peer` or `jettison`.
-        seconds: to get there, on a machine with other work.
+        seconds: of CPU time to get there, children included: others use the machine as well.
         note: what was done, or why it failed.
     """
 
@@ -147,6 +149,12 @@ def rows_in(folder: Path, arrays: Mapping[str, Array], labels: Array | None = No
         np.save(folder / "_answers.npy", labels)
     n = len(next(iter(arrays.values())))
     return Rows(str(folder), tuple(arrays), n, digest=f"{folder.parent.name}-{folder.name}-{n}")
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of its children that ended."""
+    own, children = (resource.getrusage(who) for who in WHO)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def answers(rows: Rows) -> Array:

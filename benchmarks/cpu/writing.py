@@ -25,7 +25,7 @@ def store() -> None:
         f"Margins, fixed before the first run: {dict(MARGINS)}; speed and size only: "
         f"{', '.join(SPEED_ONLY)}. 1 thread.",
         f"Budget of jettison's searches: {TRIALS} trials, {MINUTES:g} minutes, beside other work. "
-        "Minutes to get there are wall time on a machine that others used as well.",
+        "Minutes to get there are CPU time, for others used the machine as well.",
         "Rows without ms were ranked in one launch (5 rounds, beside other work): enough to tell "
         "that they are not the best, never to quote.",
     ]
@@ -54,7 +54,7 @@ def _built_rows(model: str, built: Built, state: State, title: str) -> Iterator[
     if built.variant is None:
         yield row("built", None, "", 0, built.note)
         return
-    yield row("minutes to get there", built.seconds / 60, "min", 1, built.note)
+    yield row("CPU minutes to get there", built.seconds / 60, "min", 1, built.note)
     yield row("size_bytes", float(built.variant.model.artifact.size_bytes), "B", 1)
     judged = state.judged.get(built.name)
     if judged is not None:

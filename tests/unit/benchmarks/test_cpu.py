@@ -127,7 +127,7 @@ def test_rows_hold_losers_failures_and_the_ratio() -> None:
     assert told["float", "speed over the original (one launch)"].value == 1.1
     assert ("jettison", "speed over the original (one launch)") not in told
     assert told["jettison", writing.RATIO].note == f"best: {ORIGINAL}; faster"
-    assert told["jettison", "minutes to get there"].value == 1.0
+    assert told["jettison", "CPU minutes to get there"].value == 1.0
     (mean,) = writing.summary(rows)
     assert mean.value == pytest.approx(2.0)
     assert mean.n == 1
