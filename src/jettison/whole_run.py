@@ -34,7 +34,7 @@ from jettison.reporting.terminal import certification_plan
 from jettison.search import shortlist as shortlisting
 from jettison.search.conclusion import Facts, Finalist, conclude
 from jettison.search.finalists import Timed, time_finalists
-from jettison.search.loop import SearchResult, search
+from jettison.search.loop import SearchResult, Watch, search
 from jettison.search.trial import SANITY_ROWS, Bench
 from jettison.trust.audit import AUDIT
 from jettison.trust.audit_record import RunAudit, open_trail
@@ -77,7 +77,8 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     audit.required(configuration)
     with watch.stage("search"):
         identity = _identity(prepared)
-        found = search(bench, prepared.space, configuration.search, identity, progress)
+        witness = Watch(progress, audit.tried)
+        found = search(bench, prepared.space, configuration.search, identity, witness)
         progress.say(f"The search ended: {found.ended}.")
         audit.searched(found.trials, found.front, found.ended)
     with watch.stage("time finalists"):

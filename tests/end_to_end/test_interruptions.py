@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jettison.trust.audit import AUDIT, last_run, read_trail
 from tests.end_to_end.conftest import Command, Given, looks, options, prepared, record_of
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,10 @@ pytestmark = pytest.mark.slow
 def test_kill_loses_at_most_the_running_trial(
     small: Given, jettison: Command, tmp_path: Path
 ) -> None:
-    """After kill -9 in the search the same command goes on; finished trials are not repeated."""
+    """After kill -9 in the search the same command goes on; finished trials are not repeated.
+
+    What was tried before the kill stands in the audit trail already, and the chain goes on from it.
+    """
     words = options(small, tmp_path / "ledger", "--trials", "4", "--no-certify")
     process = subprocess.Popen(
         [sys.executable, "-m", "jettison", *words],
@@ -30,13 +34,17 @@ def test_kill_loses_at_most_the_running_trial(
     )
     trials = tmp_path / "jettison-run/work/search/trials"
     deadline = time.monotonic() + 400
-    while len(list(trials.glob("*.json"))) < 2 and time.monotonic() < deadline:
+    trail = tmp_path / "jettison-run" / AUDIT
+    while (
+        not trail.exists() or trail.read_text().count('"kind":"trial"') < 2
+    ) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.1)
     process.kill()
     process.wait()
     kept = {path.name: path.read_bytes() for path in trials.glob("*.json")}
     assert len(kept) >= 2
+    before = read_trail(trail)
     done = jettison(*words)
     assert done.returncode == 4, done.stderr[-3000:]
     for name, content in kept.items():
@@ -44,6 +52,11 @@ def test_kill_loses_at_most_the_running_trial(
     recipes = [str(t.recipe) for t in record_of(tmp_path / "jettison-run").trials]
     assert len(recipes) == 4
     assert len(set(recipes)) == 4
+    events = read_trail(trail)
+    assert events[: len(before)] == before
+    told = [e.facts["stored"] for e in last_run(events) if e.kind == "trial"]
+    assert told == [True] * len(kept) + [False] * (4 - len(kept))
+    assert [e.kind for e in before].count("trial") in (len(kept), len(kept) - 1)
 
 
 def test_interrupt_ends_tidily_and_keeps_the_seal(small: Given, tmp_path: Path) -> None:

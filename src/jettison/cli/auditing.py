@@ -52,3 +52,4 @@ def approve(
     for line in story([event]):
         print(line)
     print(f"written to {approvals.approvals_path(bundle)}")
+    print(f"for people to read: {approvals.sheet_path(bundle)}")

@@ -17,6 +17,7 @@ from jettison.domain.record import digest, from_json, to_plain
 from jettison.domain.run import RunRecord
 from jettison.errors import CandidateFailed, CheckFailed, ModelError
 from jettison.trust import bundle_layout as layout
+from jettison.trust.approvals import approval_problems
 from jettison.trust.audit import AUDIT
 from jettison.trust.audit_check import trail_problems
 from jettison.trust.judging import conclude
@@ -80,6 +81,9 @@ def verify(folder: Path, expect: str = "", ledger: str = "") -> Verification:
         told, problem = trail_problems(folder / AUDIT, record)
         checks += told
         problems += problem
+    told, problem = approval_problems(folder, manifest.digest)
+    checks += told
+    problems += problem
     away, problem = _ledger(certificate, manifest.digest, ledger)
     problems += problem
     elsewhere = _elsewhere(certificate)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from jettison.domain.configuration import SearchSection
 from jettison.domain.progress import Progress
@@ -15,6 +16,22 @@ from jettison.pipeline.measure import Sessions
 from jettison.search.pareto import pareto_front
 from jettison.search.study import Study
 from jettison.search.trial import Bench, objectives, run_trial
+
+
+class Tried(Protocol):
+    """Is told of trials that are stored and over."""
+
+    def __call__(self, trials: Sequence[Trial], *, stored: bool) -> None:
+        """Takes trials; `stored` ones were made by an earlier run that was ended in this search."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told about trials: a person, and the audit trail."""
+
+    progress: Progress
+    tried: Tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +56,7 @@ def search(
     space: SearchSpace,
     limits: SearchSection,
     identity: Mapping[str, str],
-    progress: Progress,
+    watch: Watch,
 ) -> SearchResult:
     """Tries recipes one at a time and keeps what was learned on disk.
 
@@ -48,18 +65,19 @@ def search(
         space: what may be tried.
         limits: `trials` and `max_minutes`, whichever ends first; `seed`.
         identity: digests that stored trials depend on; a resumed folder must match.
-        progress: told about each trial.
+        watch: told about each trial as soon as it is stored.
     """
     quality = tuple(r.metric for r in bench.requirements) if bench.selection is not None else ()
     study = Study(bench.folder / "search", space, (*bench.costs, *quality), limits.seed, identity)
-    progress.stage("search", limits.trials)
+    watch.progress.stage("search", limits.trials)
+    watch.tried(tuple(study.trials), stored=True)
     for trial in study.trials:
-        progress.advance(_line(trial))
+        watch.progress.advance(_line(trial))
     deadline = time.monotonic() + 60 * limits.max_minutes
     interrupted = False
     try:
         with Sessions(bench.fitting.rows, bench.serving, bench.folder / "workers") as workers:
-            ended = _until_spent(study, bench, workers, limits, deadline, progress)
+            ended = _until_spent(study, bench, workers, limits, deadline, watch)
     except KeyboardInterrupt:
         interrupted, ended = True, "you interrupted it"
     return SearchResult(tuple(study.trials), _front(bench, study.trials), interrupted, ended)
@@ -71,7 +89,7 @@ def _until_spent(
     workers: Sessions,
     limits: SearchSection,
     deadline: float,
-    progress: Progress,
+    watch: Watch,
 ) -> str:
     """Tries recipes until something is spent; says what. A trial that is cut short is forgotten."""
     since = time.monotonic()
@@ -90,7 +108,8 @@ def _until_spent(
         since = time.monotonic()
         trial = _charged(trial, waited)
         study.learn(proposal, trial, objectives(bench, trial))
-        progress.advance(_line(trial))
+        watch.tried((trial,), stored=False)
+        watch.progress.advance(_line(trial))
     return f"{limits.trials} trials were made"
 
 

@@ -1,7 +1,8 @@
 """Sign-off of a bundle by a named person: signed lines in a file beside it, chained as a trail is.
 
 The bundle itself does not change: its name is the digest of its manifest, and that is what is
-signed. The file `NAME.approvals.jsonl` lies beside the folder `NAME` and goes where the bundle goes.
+signed. The file `NAME.approvals.jsonl` lies beside the folder `NAME` and goes where the bundle goes;
+`NAME.approvals.md`, which card and report lead to, says the same for people.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jettison.domain.certificate import Certificate
-from jettison.domain.files import exclusive_lock
+from jettison.domain.files import exclusive_lock, write_atomically
 from jettison.domain.record import from_json
 from jettison.errors import CheckFailed, UsageError
+from jettison.reporting.approval_sheet import Word, render_sheet, standing
 from jettison.trust import bundle_layout as layout
 from jettison.trust.audit import AUDIT, Event, Trail, read_trail
 from jettison.trust.signing import Signer
@@ -24,6 +26,56 @@ def approvals_path(bundle: Path) -> Path:
     """The file of approvals of the bundle that lies in a folder."""
     folder = bundle.resolve()
     return folder.with_name(f"{folder.name}.approvals.jsonl")
+
+
+def sheet_path(bundle: Path) -> Path:
+    """The sheet of approvals for people, beside the signed lines."""
+    return approvals_path(bundle).with_suffix(".md")
+
+
+def words_about(events: Sequence[Event], digest: str) -> tuple[Word, ...]:
+    """What signed lines say about one bundle."""
+    return tuple(
+        Word(
+            name=event.who,
+            key=event.key,
+            time=event.time,
+            status=str(event.facts.get("status", "")),
+            reason=str(event.facts.get("reason", "")),
+            approves=event.kind == APPROVED,
+        )
+        for event in events
+        if event.facts.get("bundle") == digest and event.key
+    )
+
+
+def approval_problems(bundle: Path, digest: str) -> tuple[list[str], list[str]]:
+    """Checks the approvals beside a bundle and their sheet; checks, and what is wrong.
+
+    Args:
+        bundle: its folder.
+        digest: its name.
+    """
+    path, sheet = approvals_path(bundle), sheet_path(bundle)
+    if not path.exists():
+        lost = [f"{sheet.name} tells of approvals, but {path.name} is not there"]
+        return [], lost if sheet.exists() else []
+    try:
+        events = read_trail(path)
+    except CheckFailed as error:
+        return [], [str(error)]
+    unsigned = [event.number for event in events if not event.key]
+    if unsigned:
+        return [], [f"line {unsigned[0]} of {path.name} is not signed, so it approves nothing"]
+    names = {str(event.facts.get("bundle")) for event in events} | {digest}
+    about = {n: render_sheet(n, path.name, words_about(events, n)) for n in names}
+    shown = sheet.read_text(encoding="utf-8") if sheet.exists() else about[digest]
+    if shown not in about.values():
+        return [], [f"{sheet.name} does not say what the signed lines of {path.name} say"]
+    other = "" if shown == about[digest] else f" ({sheet.name} is about another bundle)"
+    kept = standing(words_about(events, digest))
+    named = ", ".join(f"{word.name} (key {word.key[:12]})" for word in kept)
+    return [f"approvals beside it are whole; that stand: {named or 'none'}{other}"], []
 
 
 def approve(
@@ -126,7 +178,11 @@ def _named(name: str) -> str:
 def _write(bundle: Path, trail: Trail, kind: str, facts: dict[str, str]) -> Event:
     try:
         with exclusive_lock(trail.path, f"another approval of {bundle} is being written"):
-            return trail.append(kind, facts)
+            event = trail.append(kind, facts)
+            words = words_about(read_trail(trail.path), facts["bundle"])
+            sheet = render_sheet(facts["bundle"], trail.path.name, words)
+            write_atomically(sheet_path(bundle), sheet)
+            return event
     except OSError as error:
         raise UsageError(
             f"{trail.path} can't be written ({error}); make the folder of the bundle writable"

@@ -174,6 +174,12 @@ def read_trail(path: Path) -> tuple[Event, ...]:
     return tuple(events)
 
 
+def last_run(events: Sequence[Event]) -> Sequence[Event]:
+    """The lines of the run that began last; all lines where none says that it began."""
+    starts = [place for place, event in enumerate(events) if event.kind == "run_started"]
+    return events[starts[-1] :] if starts else events
+
+
 def head_of(path: Path) -> Path:
     """The file beside a trail that tells its last line."""
     return path.with_name(f"{path.stem}.head.json")

@@ -12,7 +12,7 @@ from jettison.domain.run import RunRecord
 from jettison.errors import CheckFailed, UsageError
 from jettison.trust import bundle_layout as layout
 from jettison.trust.approvals import approvals_path
-from jettison.trust.audit import AUDIT, Event, read_trail, signers_of
+from jettison.trust.audit import AUDIT, Event, last_run, read_trail, signers_of
 
 
 def trail_problems(path: Path, record: RunRecord) -> tuple[list[str], list[str]]:
@@ -21,7 +21,7 @@ def trail_problems(path: Path, record: RunRecord) -> tuple[list[str], list[str]]
         events = read_trail(path)
     except CheckFailed as error:
         return [], [str(error)]
-    run = _last_run(events)
+    run = last_run(events)
     certificate = record.certificate
     told = {kind: [e.facts for e in run if e.kind == kind] for kind in {e.kind for e in run}}
     position = certificate.ledger
@@ -134,11 +134,6 @@ def _approvals(
     if len(told) > len(ours):
         notes.append(f"{len(told) - len(ours)} lines in {path.name} are about another bundle")
     return ours, tuple(checked), tuple(notes)
-
-
-def _last_run(events: Sequence[Event]) -> Sequence[Event]:
-    starts = [place for place, event in enumerate(events) if event.kind == "run_started"]
-    return events[starts[-1] :] if starts else events
 
 
 def _last(told: Mapping[str, Sequence[Mapping[str, Any]]], kind: str, name: str) -> Any:

@@ -17,7 +17,7 @@ from jettison.domain.recipe import SearchSpace
 from jettison.domain.record import digest
 from jettison.domain.run import Trial
 from jettison.domain.splits import Splits
-from jettison.trust.audit import AUDIT, Trail, read_trail
+from jettison.trust.audit import AUDIT, Trail, last_run, read_trail
 from jettison.trust.signing import read_signer
 
 
@@ -93,9 +93,14 @@ class RunAudit:
         ]
         self._tell("required", {"configuration": digest(configuration), "requirements": asked})
 
-    def searched(self, trials: Sequence[Trial], front: Sequence[str], ended: str) -> None:
-        """Each trial on a line of its own, and why the search ended."""
-        lines: list[tuple[str, Mapping[str, Any]]] = [
+    def tried(self, trials: Sequence[Trial], *, stored: bool) -> None:
+        """Each trial on a line of its own, as soon as it is over.
+
+        Args:
+            trials: that are over.
+            stored: made by an earlier run that was ended in this search; its own lines stand above.
+        """
+        lines = [
             (
                 "trial",
                 {
@@ -104,12 +109,19 @@ class RunAudit:
                     "title": str(trial.recipe),
                     "state": trial.state,
                     "reason": trial.reason,
+                    "stored": stored,
                 },
             )
             for trial in trials
         ]
-        ending = {"trials": len(trials), "front": list(front), "ended": ended}
-        self._tell_all([*lines, ("searched", ending)])
+        self._tell_all(lines)
+
+    def searched(self, trials: Sequence[Trial], front: Sequence[str], ended: str) -> None:
+        """Why the search ended, and any trial that an interrupt kept from its line."""
+        events = last_run(read_trail(self.trail.path))
+        told = sum(event.kind == "trial" for event in events)
+        self.tried(trials[told:], stored=False)
+        self._tell("searched", {"trials": len(trials), "front": list(front), "ended": ended})
 
     def shortlisted(self, order: Sequence[tuple[Trial, str]], *, opens: bool) -> None:
         """The order of testing, fixed before any seal opens, with the verdicts about the cost."""
@@ -162,5 +174,7 @@ class RunAudit:
         self._tell_all([(kind, facts)])
 
     def _tell_all(self, happened: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        if not happened:
+            return
         with named(self.trail.path):
             self.trail.extend(happened)

@@ -68,7 +68,8 @@ def _required(facts: Facts) -> str:
 
 def _trial(facts: Facts) -> str:
     why = f": {facts['reason']}" if facts.get("reason") else ""
-    return f"tried {facts.get('number')}: {facts.get('title')} ({facts.get('state')}{why})"
+    did = "took over from the run before" if facts.get("stored") else "tried"
+    return f"{did} {facts.get('number')}: {facts.get('title')} ({facts.get('state')}{why})"
 
 
 def _searched(facts: Facts) -> str:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from jettison.errors import CheckFailed, UsageError
+from jettison.pipeline.verify import verify
 from jettison.trust.approvals import (
+    approval_problems,
     approvals,
     approvals_path,
     approve,
     require_approval,
+    sheet_path,
     withdraw,
 )
 from jettison.trust.bundle_layout import read_manifest
@@ -88,3 +91,31 @@ def test_an_uncertified_bundle_is_approved_on_purpose_only(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="can't be printed"):
         approve(bundle, "Ada\n   2  Eve", signer, uncertified=True)
     assert approve(bundle, "Ada", signer, uncertified=True).facts["status"] == "uncertified"
+
+
+def test_the_sheet_says_what_the_signed_lines_say(bundle: Path, tmp_path: Path) -> None:
+    """Each approval and withdrawal renews it; a changed or orphaned sheet is a fault of the bundle."""
+    ada, eve = (read_signer(make_keys(tmp_path / who)[0]) for who in ("ada", "eve"))
+    digest = read_manifest(bundle).digest
+    assert approval_problems(bundle, digest) == ([], [])
+    approve(bundle, "Ada <b>", ada, "read | it")
+    sheet = sheet_path(bundle)
+    told = sheet.read_text()
+    assert "Approved by **Ada &lt;b&gt;**." in told
+    assert "read \\| it" in told
+    assert sheet.name in (bundle / "README.md").read_text()
+    approve(bundle, "Eve", eve)
+    withdraw(bundle, "Ada", ada)
+    assert "Approved by **Eve**." in sheet.read_text()
+    assert "took the approval back" in sheet.read_text()
+    checks, problems = approval_problems(bundle, digest)
+    assert not problems
+    assert f"that stand: Eve (key {eve.public[:12]})" in checks[0]
+    # Signed lines about another bundle don't make its sheet a fault of this one.
+    assert "is about another bundle" in approval_problems(bundle, "0" * 64)[0][0]
+    sheet.write_text(sheet.read_text().replace("Eve", "Bob"))
+    assert "does not say what the signed lines" in approval_problems(bundle, digest)[1][0]
+    with pytest.raises(CheckFailed, match="does not say what the signed lines"):
+        verify(bundle)
+    approvals_path(bundle).unlink()
+    assert "is not there" in approval_problems(bundle, digest)[1][0]
