@@ -2,7 +2,11 @@
 
 A membership attack by a threshold on the loss (Yeom et al. 2018): rows on which a model does well
 are guessed to be members. It is the weakest attack of all, so a figure near 0.5 is no proof of
-privacy; what is compared is the same attack on both models, on the same rows.
+privacy; what is compared is the same attack on both models, on the same rows. Where reference models
+are at hand, each row is judged by how much better than they the model does on it: the offline
+likelihood-ratio attack with one variance for all rows (Carlini et al. 2022, "Membership Inference
+Attacks From First Principles", sections 5.2 and 6.3: with few reference models one variance is better
+than one a row, and then it orders nothing).
 """
 
 from __future__ import annotations
@@ -15,14 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
+from jettison import registry
 from jettison.assessment.model_rows import encode_file
 from jettison.assessment.subjects import RELEASE, SHIPPED, hidden_of, original_of, roles_of
-from jettison.domain.configuration import DataSection
+from jettison.domain.configuration import DataSection, ModelSection
 from jettison.domain.jobs import Variant
+from jettison.domain.recipe import Step
 from jettison.domain.rows import Array, Rows
 from jettison.errors import DataError, UsageError
 from jettison.numerics.predictions import class_probabilities
 from jettison.pipeline import measure
+from jettison.pipeline.load import load_model
 from jettison.pipeline.split.labelling import label_rows
 from jettison.pipeline.verify import open_for_serving
 from jettison.statistics.intervals import Interval, clopper_pearson_interval
@@ -61,6 +68,8 @@ class Leak:
         original, shipped: the attacks.
         difference: of the areas, shipped minus original.
         notes: rows that were left out, and why.
+        calibrated: the stronger attack against reference models, on the same rows; `None` without.
+        references: models that it compares with.
     """
 
     members: int
@@ -69,6 +78,8 @@ class Leak:
     shipped: Attack
     difference: Area
     notes: tuple[str, ...] = ()
+    calibrated: Leak | None = None
+    references: int = 0
 
     @property
     def verdict(self) -> str:
@@ -80,7 +91,13 @@ class Leak:
         return "No difference in what the two tell about membership is shown."
 
 
-def leak(folder: Path, members: Path, non_members: Path, data: DataSection) -> Leak:
+def leak(
+    folder: Path,
+    members: Path,
+    non_members: Path,
+    data: DataSection,
+    references: Sequence[Path] = (),
+) -> Leak:
     """Attacks the original and what ships of a run, on rows that the user knows to be (non-)members.
 
     Args:
@@ -88,9 +105,10 @@ def leak(folder: Path, members: Path, non_members: Path, data: DataSection) -> L
         members: rows that the original was trained on.
         non_members: rows of the same kind that it was not trained on.
         data: roles of the columns; those of the run where it names none.
+        references: models of the same task and inputs that saw neither members nor non-members.
 
     Raises:
-        UsageError: if nothing shipped, or the original is gone.
+        UsageError: if nothing shipped, the original is gone, or a reference has other inputs.
         DataError: for rows without labels, or too few of them.
         CheckFailed: if the bundle is not what it says.
     """
@@ -106,8 +124,13 @@ def leak(folder: Path, members: Path, non_members: Path, data: DataSection) -> L
     roles = roles_of(opened.record.configuration.data, data)
     hidden, unknown = hidden_of(bundle, opened.record)
     losses: list[Array] = []
+    compared_with: list[Array] = []
     told: list[str] = [*unknown]
     with tempfile.TemporaryDirectory(prefix="jettison-leak-") as place:
+        others = [
+            _reference(path, variants, Path(place) / f"reference-{number}")
+            for number, path in enumerate(references)
+        ]
         for name, file in (("members", members), ("non-members", non_members)):
             work = Path(place) / name
             section = dataclasses.replace(roles, source=str(file), groups=(), unit="", weight="")
@@ -117,9 +140,72 @@ def leak(folder: Path, members: Path, non_members: Path, data: DataSection) -> L
             if targets is None:
                 raise DataError("a loss needs right answers: name their column with --target")
             with measure.Sessions(encoded.rows, served.serving, work / "workers") as workers:
-                outputs = [_output(v, encoded.rows, workers, work / v.name) for v in variants]
-            losses.append(losses_of(outputs, targets, original.model.task))
-    return compared(losses[0], losses[1], tuple(told))
+                outputs = [
+                    _output(v, encoded.rows, workers, work / v.name) for v in (*variants, *others)
+                ]
+            task = original.model.task
+            losses.append(losses_of(outputs[:2], targets, task))
+            compared_with.append(_stacked([losses_of([o], targets, task) for o in outputs[2:]]))
+    found = compared(losses[0], losses[1], tuple(told))
+    if not others:
+        return found
+    scores = [
+        calibrated(own, those, original.model.task) for own, those in zip(losses, compared_with)
+    ]
+    return dataclasses.replace(
+        found, calibrated=compared(-scores[0], -scores[1]), references=len(others)
+    )
+
+
+def _stacked(losses: Sequence[Array]) -> Array:
+    return np.concatenate(losses) if losses else np.zeros((0, 0))
+
+
+def _reference(path: Path, variants: Sequence[Variant], folder: Path) -> Variant:
+    """Loads a reference model, and checks that it answers the same question."""
+    original = variants[0].model
+    model = load_model(ModelSection(str(path), task=original.task), folder)
+    if any(model.artifact.digest == one.model.artifact.digest for one in variants):
+        raise UsageError(f"the reference {path} is one of the models that are attacked")
+    for name in ("inputs", "outputs"):
+        wanted, there = (
+            [(spec.name, spec.dtype, spec.shape[1:]) for spec in getattr(one, name)]
+            for one in (original, model)
+        )
+        if wanted != there:
+            raise UsageError(
+                f"the reference {path} has the {name} {there}; the original has {wanted}: a reference is "
+                "trained as the original was, on other rows"
+            )
+    runtime = Step(registry.home_runtime(model.traits).name)
+    return Variant(folder.name, model, runtime, "fixed-batch" in model.traits)
+
+
+def calibrated(losses: Array, references: Array, task: str) -> Array:
+    """How much surer of the right answer a model is than the reference models are, row by row.
+
+    Args:
+        losses: of the models that are attacked, shape (models, n).
+        references: of models that did not see these rows, shape (references, n).
+        task: `classification` (log odds of the right class) or `regression` (minus the error).
+
+    Returns:
+        Shape (models, n); the larger, the likelier a member.
+    """
+    surer: Array = confidence_of(losses, task) - confidence_of(references, task).mean(axis=0)
+    return surer
+
+
+def confidence_of(losses: Array, task: str) -> Array:
+    """A quantity whose spread over models is about normal: the log odds of the right class.
+
+    Carlini et al. 2022, equation 6; of values, minus the root of the squared error.
+    """
+    if task == "regression":
+        return -np.sqrt(losses)
+    kept = np.maximum(losses, SMALLEST)
+    odds: Array = -kept - np.log(-np.expm1(-kept))
+    return odds
 
 
 def compared(members: Array, non_members: Array, notes: tuple[str, ...] = ()) -> Leak:

@@ -22,6 +22,7 @@ from jettison.cli import (
     privacy,
     runs,
 )
+from jettison.cli.asking import Command
 from jettison.errors import InternalError, JettisonError
 from jettison.serving.cli import serve
 
@@ -60,6 +61,7 @@ COMMANDS = (
     claiming.claims,
     claiming.explain,
     explaining.explain_changes,
+    guarding.ask_rails,
     guarding.certify_guardrail,
     guarding.redteam,
     guarding.fit_guardrail,
@@ -67,7 +69,7 @@ COMMANDS = (
     installation.doctor,
 )
 for _command in COMMANDS:
-    app.command(name=_command.__name__.rstrip("_").replace("_", "-"))(_command)
+    app.command(name=_command.__name__.rstrip("_").replace("_", "-"), cls=Command)(_command)
 
 
 @app.callback(invoke_without_command=True)

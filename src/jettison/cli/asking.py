@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from jettison.errors import UsageError
 
 if TYPE_CHECKING:
     from jettison.domain.configuration import Configuration
@@ -43,8 +47,64 @@ TrustPickle = Annotated[
 Output = Annotated[str, typer.Option(help="Folder of the run.")]
 
 
-def configure(source: Path, asked: dict[str, Any]) -> Configuration:
-    """A configuration from a .toml file alone, or from a model and the options."""
+GIVEN: ContextVar[tuple[str, ...]] = ContextVar("GIVEN", default=())
+"""Options of the running command that were typed, as `--help` shows them."""
+
+
+class Command(TyperCommand):
+    """A command that remembers which options were typed, even where a value is the default."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        typed = (
+            max(parameter.opts, key=len)
+            for parameter in self.params
+            if parameter.param_type_name == "option"
+            and parameter.name is not None
+            and _typed(ctx.get_parameter_source(parameter.name))
+        )
+        token = GIVEN.set(tuple(typed))
+        try:
+            return super().invoke(ctx)
+        finally:
+            GIVEN.reset(token)
+
+
+def _typed(source: Any) -> bool:
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def configure(source: Path, asked: dict[str, Any], beside: tuple[str, ...] = ()) -> Configuration:
+    """A configuration from a .toml file alone, or from a model and the options.
+
+    Args:
+        source: the file or the model.
+        asked: tables that the options stand for; a .toml file says all of it itself.
+        beside: options that say nothing that stands in a file, so that they go with one.
+
+    Raises:
+        UsageError: if options were typed that a .toml file leaves no place for.
+        ConfigError: with every mistake in the file or the options.
+    """
+    given = [option for option in GIVEN.get() if option not in beside]
+    if source.suffix == ".toml" and given:
+        listed = ", ".join(f"`{option}`" for option in given)
+        raise UsageError(
+            f"{listed} can't be given with {source}, which says it itself: change the file, or leave "
+            f"it out and name the model{_also(beside)}"
+        )
+    return configured(source, asked)
+
+
+def _also(beside: tuple[str, ...]) -> str:
+    """Which options go with a file."""
+    return f" (only {', '.join(f'`{option}`' for option in beside)} goes with a file)" * bool(
+        beside
+    )
+
+
+def configured(source: Path, asked: dict[str, Any]) -> Configuration:
+    """As `configure`, for a command that lays what was typed over the file by itself."""
     from jettison import config, registry
 
     known = registry.all_names()

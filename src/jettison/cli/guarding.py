@@ -1,4 +1,4 @@
-"""Commands about guardrails and attacks: certify-guardrail, redteam, fit-guardrail."""
+"""Commands about guardrails and attacks: ask-rails, certify-guardrail, redteam, fit-guardrail."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from jettison.errors import UsageError
 
 if TYPE_CHECKING:
     from jettison.domain.paired_files import PairedCertificate
@@ -52,6 +54,34 @@ def certify_guardrail(
     _finish(
         guard_judging.certify_guardrail(requests, tuple(group or ()), margins, out, ledger), out
     )
+
+
+def ask_rails(
+    requests: Annotated[
+        Path, typer.Argument(help="Table: request, and whatever certify-guardrail needs besides.")
+    ],
+    before: Annotated[Path, typer.Option(help="Folder of NeMo rails (config.yml) now.")],
+    after: Annotated[Path, typer.Option(help="Folder of NeMo rails after the change.")],
+    kind: Annotated[str, typer.Option(help="Rails to ask: input, or output (column answer).")] = (
+        "input"
+    ),
+    python: Annotated[str, typer.Option(help="Interpreter that has nemoguardrails.")] = "",
+    out: Annotated[Path, typer.Option(help="Table to write, for certify-guardrail.")] = Path(
+        "decisions.csv"
+    ),
+) -> None:
+    """Ask NeMo Guardrails what it blocks, before and after, and write the file that is certified."""
+    from jettison.assessment import rails
+
+    if kind not in ("input", "output"):
+        raise UsageError(f"--kind must be input or output; got {kind}")
+    asked: rails.Kind = "input" if kind == "input" else "output"
+    found = rails.ask_rails(requests, (before, after), asked, python, out)
+    for side, decided in zip(rails.SIDES, found, strict=True):
+        by = ", ".join(f"{name}: {count:,}" for name, count in decided.rails.items())
+        named = f" ({by})" if by else ""
+        print(f"{side}: {sum(decided.blocked):,} of {len(decided.blocked):,} blocked{named}")
+    print(f"wrote {out}; certify it with: jettison certify-guardrail {out}")
 
 
 def redteam(

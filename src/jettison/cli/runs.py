@@ -106,6 +106,7 @@ def optimize(
             "ledger": ledger,
             "audit": {"key": sign_key},
         },
+        beside=("--no-certify",),
     )
     from jettison import preparation, whole_run
 

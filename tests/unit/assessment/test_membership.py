@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jettison.assessment.membership import SMALLEST, compared, losses_of
+from jettison.assessment.membership import (
+    SMALLEST,
+    calibrated,
+    compared,
+    confidence_of,
+    losses_of,
+)
 from jettison.errors import DataError
 
 
@@ -64,3 +70,62 @@ def test_too_few_rows_are_refused() -> None:
     """Below 30 of a kind no attack says anything."""
     with pytest.raises(DataError, match="at least 30 members"):
         compared(np.ones((2, 29)), np.ones((2, 100)))
+
+
+def trained(kind: str, rows: np.ndarray, x: np.ndarray, y: np.ndarray, seed: int):
+    """A tree that learns its rows by heart, or a linear model that can't."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.tree import DecisionTreeClassifier
+
+    made = {
+        "by heart": DecisionTreeClassifier(min_samples_leaf=2, random_state=seed),
+        "clean": LogisticRegression(C=0.01),
+    }[kind]
+    return made.fit(x[rows], y[rows])
+
+
+@pytest.mark.parametrize("kind", ["by heart", "clean"])
+def test_reference_models_catch_what_the_loss_alone_misses(kind: str) -> None:
+    """Rows differ in how hard they are; against references a memorising model is caught far better.
+
+    Half of the rows are easy and have labels without noise, half are coins: a small loss alone says
+    little of membership. A model of few weights is caught by neither attack.
+    """
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3600, 4))
+    easy = rng.random(3600) < 0.5
+    y = np.where(easy, x[:, 0] > 0, rng.random(3600) < 0.5).astype(int)
+    x[easy, 1] += 4
+    members, others, pool = np.split(np.arange(3600), [600, 1200])
+    attacked = trained(kind, members, x, y, 0)
+    references = [
+        trained(kind, rng.choice(pool, 600, replace=False), x, y, seed) for seed in range(1, 17)
+    ]
+
+    def losses(models: list, rows: np.ndarray) -> np.ndarray:
+        outputs = [np.clip(m.predict_proba(x[rows]), 0.02, 0.98) for m in models]
+        return np.concatenate([losses_of([o], y[rows], "classification") for o in outputs])
+
+    own = [losses([attacked, attacked], rows) for rows in (members, others)]
+    scores = [
+        calibrated(one, losses(references, rows), "classification")
+        for one, rows in zip(own, (members, others))
+    ]
+    by_loss, against = compared(*own), compared(-scores[0], -scores[1])
+    if kind == "clean":
+        assert against.original.area.low < 0.5 < against.original.area.high
+        assert against.original.caught.low < 0.02
+    else:
+        assert against.original.area.low > by_loss.original.area.value
+        assert against.original.caught.low > by_loss.original.caught.high
+    assert against.difference.value == 0
+
+
+def test_log_odds_are_finite_and_fall_with_the_loss() -> None:
+    """From a probability of nearly 1 to one of nearly 0; of values, minus the error."""
+    losses = np.array([0.0, 1e-9, 0.1, np.log(2), 5.0, -np.log(SMALLEST)])
+    odds = confidence_of(losses, "classification")
+    assert np.isfinite(odds).all()
+    assert (np.diff(odds) < 0).all()
+    assert odds[3] == pytest.approx(0.0, abs=1e-12)
+    assert confidence_of(np.array([4.0]), "regression").tolist() == [-2.0]

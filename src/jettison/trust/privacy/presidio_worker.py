@@ -1,0 +1,91 @@
+"""Counts what looks personal in texts with Microsoft Presidio: a program of its own.
+
+Run as a file by the Python that has `presidio-analyzer`, which may be that of another environment,
+so it imports nothing of jettison. One JSON object a line comes in on the standard input: first the
+settings (`language`, `model`, `least_score`), then `{"text": ...}` for each row. One JSON object goes
+out: kinds by recogniser with rows and places, and the words of no text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from typing import IO, Any
+
+# The e-mail recogniser asks the network for the list of public suffixes, unless told that there is
+# nowhere to ask; the list that lies in the package is used then.
+os.environ["TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS"] = ""
+
+NAMES = "SpacyRecognizer"
+"""The recogniser that reads what a language model found; it needs a model."""
+
+
+def analyzer(language: str, model: str) -> Any:
+    """An analyzer that fetches nothing: pattern recognisers, and names where there is a model.
+
+    Raises:
+        OSError: if spaCy finds no such model.
+    """
+    import spacy
+    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+
+    engine = SpacyNlpEngine(models=[{"lang_code": language, "model_name": model or "blank"}])
+    # `load` would fetch a missing model; so the pipeline is put in by hand.
+    pipeline: Any = engine
+    pipeline.nlp = {language: spacy.load(model) if model else spacy.blank(language)}
+    registry = RecognizerRegistry(supported_languages=[language])
+    registry.load_predefined_recognizers(languages=[language], nlp_engine=engine)
+    if not model:
+        registry.remove_recognizer(NAMES)
+    return AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=[language])
+
+
+def count(lines: IO[str]) -> dict[str, object]:
+    """Reads settings and texts; gives the counts."""
+    asked = json.loads(next(lines))
+    engine = analyzer(asked["language"], asked["model"])
+    places: Counter[tuple[str, str]] = Counter()
+    rows: Counter[tuple[str, str]] = Counter()
+    personal = read = 0
+    for line in lines:
+        text = json.loads(line)["text"]
+        read += 1
+        found = engine.analyze(
+            text=text, language=asked["language"], score_threshold=asked["least_score"]
+        )
+        kinds = [(one.entity_type, recogniser_of(one)) for one in found]
+        places.update(kinds)
+        rows.update(set(kinds))
+        personal += bool(kinds)
+    recognisers = sorted(r.name for r in engine.registry.recognizers)
+    return {
+        "rows": read,
+        "personal": personal,
+        "found": [[kind, who, rows[kind, who], places[kind, who]] for kind, who in sorted(places)],
+        "recognisers": recognisers,
+        "kinds": sorted(engine.get_supported_entities(asked["language"])),
+    }
+
+
+def recogniser_of(result: Any) -> str:
+    """The recogniser that a result names."""
+    known = result.recognition_metadata or {}
+    return str(known.get("recognizer_name", "unknown"))
+
+
+def main() -> int:
+    """Counts, and writes either the counts or `{"missing": ...}` with what could not be had."""
+    answer: dict[str, object]
+    try:
+        answer = count(sys.stdin)
+    except (ImportError, OSError, ValueError) as error:
+        answer = {"missing": " ".join(str(error).split())}
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
