@@ -53,8 +53,9 @@ def test_a_masked_model_is_named_by_what_is_smaller(
         np.savez(tmp_path / "digits.npz", image=images, label=mnist["y_test"][:ROWS].astype(int))
     example = Path(__file__).parents[2] / "examples" / "mnist_mlp.py"
     weights = shared_data / "models" / "mlpnet-mnist-chita.safetensors"
-    (tmp_path / "jettison.toml").write_text(CONFIGURATION.format(example=example, weights=weights))
-    done = jettison("optimize", "jettison.toml", "--ledger", str(tmp_path / "ledger"))
+    written = CONFIGURATION.format(example=example, weights=weights)
+    (tmp_path / "jettison.toml").write_text(f'ledger = "ledger"\n{written}')
+    done = jettison("optimize", "jettison.toml")
     assert done.returncode in (0, 4), done.stdout[-3000:] + done.stderr[-3000:]
     record = record_of(tmp_path / "jettison-run")
     shipped = record.trial_of(record.shipped or record.trials[0].recipe.digest)

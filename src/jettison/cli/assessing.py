@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jettison.cli.asking import (
+    GIVEN,
     Data,
     Groups,
     Images,
@@ -25,7 +26,7 @@ from jettison.cli.asking import (
     Unit,
     Weight,
     Weights,
-    configure,
+    configured,
 )
 from jettison.cli.showing import show
 from jettison.errors import UsageError
@@ -33,7 +34,7 @@ from jettison.errors import UsageError
 if TYPE_CHECKING:
     from jettison.assessment.subjects import Request
     from jettison.domain.assessment import Assessment
-    from jettison.domain.configuration import DataSection
+    from jettison.domain.configuration import AssessSection, DataSection
 
 
 ROLES = ("source", "inputs", "target", "groups", "unit", "weight")
@@ -85,7 +86,7 @@ def assess(
     """Show by group what a model does: rates, errors, calibration. No seal is opened."""
     from jettison.assessment import subjects
     from jettison.assessment.figures import Wishes
-    from jettison.domain.configuration import DataSection
+    from jettison.domain.configuration import AssessSection, DataSection
 
     if (source is None) == (predictions is None):
         raise UsageError("give a model, run or bundle to assess, or --predictions FILE; not both")
@@ -93,11 +94,21 @@ def assess(
         raise UsageError(f"`--threshold` must be above 0 and at most 1; got {threshold:g}")
     if smallest < 1:
         raise UsageError(f"`--smallest` must be at least 1; got {smallest}")
-    request = subjects.Request(
-        Wishes(adverse, threshold, smallest, _pairs(max_gap or (), "=", "--max-gap")),
-        tuple(tuple(part.strip() for part in one.split("*")) for one in cross or ()),
+    typed = AssessSection(
+        tuple(cross or ()),
         positive,
+        adverse,
+        _pairs(max_gap or (), "=", "--max-gap"),
         _pairs(population or (), ":", "--population"),
+        threshold,
+        smallest,
+    )
+    asked = _laid_over(_section_of(source), typed)
+    request = subjects.Request(
+        Wishes(asked.adverse, asked.threshold, asked.smallest, asked.max_gap),
+        tuple(tuple(part.strip() for part in one.split("*")) for one in asked.cross),
+        asked.positive,
+        asked.population,
         shlex.join(["jettison", *sys.argv[1:]]),
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tuple(run or ()),
@@ -121,14 +132,14 @@ def assess(
     if predictions is None:
         _refuse("without --predictions", {"--score": score, "--decision": decision})
     if predictions is not None:
-        asked = {"--data": data, "--input": input_, "--run": run, **of_model}
-        _refuse("with --predictions, which holds rows and answers", asked)
+        refused = {"--data": data, "--input": input_, "--run": run, **of_model}
+        _refuse("with --predictions, which holds rows and answers", refused)
         record = _predictions(predictions, roles, (score, decision, task), request)
     elif source is not None and source.is_dir() and _holds_run(source):
         _refuse("for a run or a bundle, which says it itself", {"--task": task, **of_model})
         if not data:
-            asked = {**of_rows, "--input": input_, "--run": run}
-            _refuse("for the selection rows of a run; name own rows with --data", asked)
+            refused = {**of_rows, "--input": input_, "--run": run}
+            _refuse("for the selection rows of a run; name own rows with --data", refused)
         record = subjects.assess_run(source, roles if data else None, request)
     else:
         if source is not None and source.suffix == ".toml":
@@ -141,6 +152,34 @@ def assess(
         }
         record = _model(source or Path(), (model, image or ()), (roles, threads, output), request)
     _finish(record, Path(output))
+
+
+def _section_of(source: Path | None) -> AssessSection | None:
+    """The table `assess` of a configuration file, or of the one in the folder of a run."""
+    from jettison import config, registry
+
+    file = source
+    if source is not None and source.is_dir():
+        file = source / "jettison.toml"
+        if not (file.is_file() and _holds_run(source)):
+            return None
+    if file is None or file.suffix != ".toml":
+        return None
+    return config.read_configuration(file, registry.all_names()).assess
+
+
+def _laid_over(section: AssessSection | None, typed: AssessSection) -> AssessSection:
+    """What was typed goes before the file, one setting at a time; also a typed default."""
+    if section is None:
+        return typed
+    plain = type(typed)()
+    given = {
+        field.name: getattr(typed, field.name)
+        for field in dataclasses.fields(typed)
+        if f"--{field.name.replace('_', '-')}" in GIVEN.get()
+        or getattr(typed, field.name) != getattr(plain, field.name)
+    }
+    return dataclasses.replace(section, **given)
 
 
 def _refuse(where: str, asked: Mapping[str, object]) -> None:
@@ -187,7 +226,7 @@ def _model(
         "unit": roles.unit,
         "weight": roles.weight,
     }
-    configuration = configure(
+    configuration = configured(
         source,
         {
             "model": model,

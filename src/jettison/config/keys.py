@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from jettison.config.assess_keys import ASSESS_KEYS
 from jettison.config.card_keys import CARD_KEYS
 from jettison.config.context_keys import CONTEXT_KEYS
 from jettison.config.governance_keys import AUDIT_KEYS, GOVERNANCE_KEYS
@@ -112,6 +113,15 @@ SERVING_KEYS = (
         "true or false",
         _SERVING["spinning"],
         "Whether idle threads of the runtime spin (quicker calls, a busy processor).",
+    ),
+    Key(
+        "serving",
+        "lengths",
+        list[Annotated[int, Ge(1), Le(1_048_576)]],
+        "a list of whole numbers from 1 to 1048576",
+        _SERVING["lengths"],
+        "Lengths of texts (tokens) or other ragged rows at which the report shows the cost of the "
+        "finalists besides; none: those that a tenth, half and nine tenths of the rows reach.",
     ),
 )
 
@@ -239,6 +249,7 @@ KEYS: tuple[Key, ...] = (
     *REQUIRE_KEYS,
     *AUDIT_KEYS,
     *CARD_KEYS,
+    *ASSESS_KEYS,
 )
 
 SECTIONS: dict[str, str] = {
@@ -252,6 +263,7 @@ SECTIONS: dict[str, str] = {
     "audit": "Who answers for the run, and the key that signs its audit trail.",
     "require": "What must not get worse; one table `[[require]]` for each metric.",
     "card": "What you say about the model on its card; empty texts are shown as not stated.",
+    "assess": "How `jettison assess` looks at the model by group; options that are typed go before it.",
     "ranges": "Narrowed ranges of a technique or runtime, searched: "
     "`ranges.NAME.SETTING = [low, high]`, or a list of other values to choose from.",
     "settings": "Fixed values of a technique or runtime, not searched: "

@@ -25,6 +25,7 @@ from jettison.config.requirements import GROUP_FACTOR
 from jettison.config.toml_lines import KeyPath, key_lines
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import (
+    AssessSection,
     AuditSection,
     CardSection,
     Configuration,
@@ -38,7 +39,7 @@ from jettison.domain.device import ServingProfile
 from jettison.domain.function_source import ENDING, split_function
 from jettison.errors import ConfigError
 
-_TASKS = {"text-classification": "classification"}
+_TASKS = {"text-classification": "classification", "image-classification": "classification"}
 
 
 def read_configuration(path: Path, known: Known) -> Configuration:
@@ -109,6 +110,7 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
     audit = checked_table("audit", values.get("audit", {}), ("audit",), mistakes)
     serving = _serving(values.get("serving", {}), mistakes)
     card = checked_table("card", values.get("card", {}), ("card",), mistakes)
+    assess = checked_table("assess", values.get("assess", {}), ("assess",), mistakes)
     ranges = read_ranges(values.get("ranges", {}), values.get("settings", {}), mistakes)
     settings = read_settings(values.get("settings", {}), mistakes)
     check_spending(top, mistakes)
@@ -132,6 +134,7 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
         audit=AuditSection(**audit),
         contexts=contexts,
         card=CardSection(**card),
+        assess=AssessSection(**_frozen(assess)),
         **_frozen(top),
     )
 
@@ -176,7 +179,8 @@ def _serving(given: Any, mistakes: Mistakes) -> ServingProfile:
         whole = float(sum(weights))
         exact = abs(whole - 1.0) <= 1e-9
         shares = tuple(float(w) if exact else w / whole for w in weights)
-    return ServingProfile(tuple(sizes), shares, table["threads"], table["spinning"])
+    lengths = tuple(table["lengths"])
+    return ServingProfile(tuple(sizes), shares, table["threads"], table["spinning"], lengths)
 
 
 def _check_data(data: Mapping[str, Any], mistakes: Mistakes) -> None:

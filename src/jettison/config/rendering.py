@@ -27,7 +27,7 @@ def render_configuration(configuration: Configuration) -> str:
         "# Every key is here with its value; deleting a line gives its default.",
         *_table("", configuration),
     ]
-    for section in ("model", "image", "data", "search", "serving", "card", "audit"):
+    for section in ("model", "image", "data", "search", "serving", "card", "audit", "assess"):
         record = getattr(configuration, section)
         parts += ["", _comment(SECTIONS[section])]
         if record is None:

@@ -147,6 +147,29 @@ class CardSection:
 
 
 @dataclass(frozen=True, slots=True)
+class AssessSection:
+    """`assess` of jettison.toml: how `jettison assess` looks; no search and no certificate reads it.
+
+    Attributes:
+        cross: crossings of group columns, `sex*race`.
+        positive: class that is the selection; empty for the last.
+        adverse: whether being selected is a disadvantage.
+        max_gap: name of a gap -> the largest allowed.
+        population: group -> its share in the population.
+        threshold: of the disparate-impact ratio.
+        smallest: rows that a group needs to be compared.
+    """
+
+    cross: tuple[str, ...] = ()
+    positive: str = ""
+    adverse: bool = False
+    max_gap: Mapping[str, float] = field(default_factory=dict)
+    population: Mapping[str, float] = field(default_factory=dict)
+    threshold: float = 0.8
+    smallest: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything that a run depends on besides the files.
 
@@ -164,6 +187,7 @@ class Configuration:
         output: folder of the run; the bundle is `output/release`.
         ledger: folder of the ledger; empty for the user's state directory.
         audit: who answers for the run, and with which key.
+        assess: how `jettison assess` looks at the model.
     """
 
     model: ModelSection
@@ -183,3 +207,4 @@ class Configuration:
     audit: AuditSection = field(default_factory=AuditSection)
     card: CardSection = field(default_factory=CardSection)
     contexts: tuple[Context, ...] = ()
+    assess: AssessSection = field(default_factory=AssessSection)

@@ -124,3 +124,42 @@ def test_options_of_the_rows_go_before_a_configuration_file(tmp_path, monkeypatc
     assert (seen[0].source, seen[0].groups, seen[0].target) == ("other.csv", ("race",), "y")
     done = CliRunner().invoke(app, [*words, "--trust-pickle"])
     assert "`--trust-pickle` can't be given with" in str(done.exception)
+
+
+def test_the_table_assess_is_used_and_typed_options_go_before_it(tmp_path, monkeypatch):
+    """Each setting of the file counts until it is typed; a typed default counts too."""
+    from jettison.assessment import subjects
+
+    (tmp_path / "jettison.toml").write_text(
+        '[model]\nsource = "m.onnx"\n[data]\nsource = "rows.csv"\ngroups = ["sex", "race"]\n'
+        '[assess]\ncross = ["sex*race"]\nadverse = true\nthreshold = 0.7\nsmallest = 50\n'
+        'max_gap = { error_rate_difference = 0.05 }\npopulation = { "sex=f" = 0.51 }\n'
+    )
+    seen = []
+
+    def stop(configuration, request):
+        seen.append(request)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(subjects, "assess_model", stop)
+    words = ["assess", str(tmp_path / "jettison.toml")]
+    CliRunner().invoke(app, words)
+    CliRunner().invoke(app, [*words, "--threshold", "0.8", "--max-gap", "x=0.1"])
+    plain, typed = seen
+    assert plain.crossings == (("sex", "race"),)
+    assert (plain.wishes.adverse, plain.wishes.threshold, plain.wishes.smallest) == (True, 0.7, 50)
+    assert plain.wishes.limits == {"error_rate_difference": 0.05}
+    assert plain.population == {"sex=f": 0.51}
+    assert (typed.wishes.threshold, typed.wishes.smallest) == (0.8, 50)
+    assert typed.wishes.limits == {"x": 0.1}
+
+
+def test_a_wrong_table_assess_is_refused(tmp_path):
+    """A gap of 2 and a crossing that is no text are named with their lines."""
+    (tmp_path / "jettison.toml").write_text(
+        '[model]\nsource = "m.onnx"\n[assess]\nmax_gap = { x = 2.0 }\ncross = [1]\n'
+    )
+    told = str(CliRunner().invoke(app, ["assess", str(tmp_path / "jettison.toml")]).exception)
+    assert "`max_gap` in `assess` must be a table of numbers from 0 to 1" in told
+    assert "line 4" in told
+    assert "`cross` in `assess`" in told

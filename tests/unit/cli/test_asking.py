@@ -1,0 +1,53 @@
+"""Options beside a configuration file: refused by name, never dropped without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jettison.cli import app
+from jettison.errors import ConfigError, UsageError
+
+TAKES_A_FILE = {
+    "optimize": ["--output", "y", "--trials", "3", "--ledger", "l", "--group", "site"],
+    "advise": ["--data", "rows.csv", "--threads", "2"],
+    "profile": ["--task", "regression"],
+    "plan": ["--threads", "2"],
+    "init": ["--target", "label"],
+}
+
+
+def run(*words: str) -> BaseException | None:
+    return CliRunner().invoke(app, list(words)).exception
+
+
+@pytest.mark.parametrize("command", TAKES_A_FILE)
+def test_options_beside_a_file_are_refused_by_name(command: str, tmp_path: Path) -> None:
+    """One message names each option that was typed, before the file is read."""
+    words = TAKES_A_FILE[command]
+    error = run(command, str(tmp_path / "x.toml"), *words)
+    assert isinstance(error, UsageError)
+    assert not isinstance(error, ConfigError)
+    for option in words[::2]:
+        assert f"`{option}`" in str(error)
+
+
+def test_a_default_that_was_typed_counts(tmp_path: Path) -> None:
+    """`--trials 40` beside a file that says 10 would be dropped just as well."""
+    error = run("optimize", str(tmp_path / "x.toml"), "--trials", "40")
+    assert "`--trials` can't be given" in str(error)
+
+
+@pytest.mark.parametrize("words", [[], ["--no-certify"]])
+def test_what_stands_in_no_file_goes_with_one(words: list[str], tmp_path: Path) -> None:
+    """Without options, or with `--no-certify`, the file is read: here it is not there."""
+    assert isinstance(run("optimize", str(tmp_path / "x.toml"), *words), ConfigError)
+
+
+def test_options_go_with_a_model(tmp_path: Path) -> None:
+    """The same options beside a model are read; what is wrong with them is told."""
+    error = run("optimize", str(tmp_path / "m.onnx"), "--trials", "0")
+    assert isinstance(error, ConfigError)
+    assert "`trials` in `search`" in str(error)
