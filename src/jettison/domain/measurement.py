@@ -11,6 +11,17 @@ from jettison.domain.device import Device
 Better = Literal["higher", "lower"]
 OVERALL = "overall"
 
+FasterVerdict = Literal["faster", "slower", "no difference shown", "noisy"]
+
+
+def cell_group(batch_size: int, length: int = 0) -> str:
+    """The name of a batch size, or of a batch size and a length, as a group of an estimate.
+
+    >>> cell_group(8), cell_group(8, 64)
+    ('batch=8', 'batch=8,length=64')
+    """
+    return f"batch={batch_size},length={length}" if length else f"batch={batch_size}"
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -62,3 +73,22 @@ class Measurement:
             if estimate.metric == metric and estimate.group == group:
                 return estimate
         return None
+
+
+def faster_verdict(gain: Estimate | None, noise_floor: float) -> FasterVerdict:
+    """Says whether a gain is beyond what two copies of one model show on this machine.
+
+    Args:
+        gain: a `<cost>:gain` estimate with its interval; above 1 is better.
+        noise_floor: of the same `ClaimResult`, as a fraction.
+    """
+    if gain is not None and gain.state == "noisy":
+        return "noisy"
+    if gain is None or gain.low is None or gain.high is None:
+        return "no difference shown"
+    edge = 1.0 + noise_floor
+    if gain.low > edge:
+        return "faster"
+    if gain.high < 1.0 / edge:
+        return "slower"
+    return "no difference shown"

@@ -57,6 +57,24 @@ class Rows:
                 arrays[name] = arrays[name][:, :longest]
         return arrays
 
+    def of_length(self, index: Array, length: int) -> dict[str, Array]:
+        """Reads some rows, ragged inputs cut or filled up to one length."""
+        arrays = {name: np.asarray(self.column(name)[index]) for name in self.names}
+        for name, value in self.pad.items():
+            cut = arrays[name][:, :length]
+            missing = [(0, 0)] * cut.ndim
+            missing[1] = (0, length - cut.shape[1])
+            arrays[name] = np.pad(cut, missing, constant_values=cut.dtype.type(value))
+        return arrays
+
+    def nearest(self, length: int) -> Array:
+        """The rows in the order of how near their length is to this one."""
+        lengths = self.lengths()
+        if lengths is None:
+            return np.arange(self.n)
+        found: Array = np.argsort(np.abs(lengths[: self.n] - length), kind="stable")
+        return found
+
     def batches(self, size: int, limit: int | None = None) -> Iterator[dict[str, Array]]:
         """Reads the rows in order, `size` at a time; the last batch may be smaller."""
         n = self.n if limit is None else min(limit, self.n)

@@ -18,6 +18,7 @@ from jettison.reporting.roofline import roofline
 from jettison.reporting.roofline import sentence as roofline_sentence
 from jettison.reporting.roofline_plot import roofline_plot
 from jettison.reporting.sensitivity_views import sensitivity, sensitivity_plot
+from jettison.reporting.serving_cells import serving_cells, serving_cells_plot, turns
 from jettison.reporting.tiles import tiles
 
 _OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
@@ -39,7 +40,13 @@ def render_report(record: RunRecord) -> str:
     """
     environment = page_parts.environment()
     found = (pareto_quality(record), pareto_size(record), curve(record), layers(record))
-    every = (*found, roofline_plot(record), sensitivity_plot(record), forest(record))
+    every = (
+        *found,
+        serving_cells_plot(record),
+        roofline_plot(record),
+        sensitivity_plot(record),
+        forest(record),
+    )
     plots = {p.name: p for p in every if p is not None}
     library = page_parts.library() if plots else None
     script = page_parts.source(environment, "report.js")
@@ -56,6 +63,7 @@ def render_report(record: RunRecord) -> str:
         figures={name: page_parts.figure(plot) for name, plot in plots.items()},
         sentences=_sentences(record),
         notes=_notes(record),
+        turns=turns(record),
         glossary=GLOSSARY,
         library=library,
         style=page_parts.source(environment, "report.css"),
@@ -72,6 +80,7 @@ def _tables(record: RunRecord) -> Mapping[str, tables.Table]:
         tables.claims,
         contexts,
         tables.curve,
+        serving_cells,
         tables.costs,
         tables.stages,
         tables.layers,

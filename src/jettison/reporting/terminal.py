@@ -17,6 +17,7 @@ from jettison.reporting import cells
 from jettison.reporting.comparison import Row, compare
 from jettison.reporting.findings import claims_of
 from jettison.reporting.quantities import MISSING, margin_text, percent, seconds_text, times
+from jettison.reporting.serving_cells import turns
 from jettison.reporting.standing import Kind
 
 OUTCOME_WORDS: Mapping[Outcome, str] = {
@@ -72,6 +73,7 @@ def summary(record: RunRecord) -> RenderableType:
     parts: list[RenderableType] = [answer(record), Text(), comparison_table(record)]
     if claims_of(record):
         parts.extend((Text(), claims_table(record)))
+    parts.extend(Text(turn) for turn in turns(record))
     parts.append(stage_times(record.stage_seconds))
     return Group(*parts)
 

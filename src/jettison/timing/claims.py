@@ -9,15 +9,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from jettison import machine, registry
 from jettison.domain.device import ServingProfile
 from jettison.domain.extension_points import CostMetric
 from jettison.domain.jobs import SessionJob, Variant
-from jettison.domain.measurement import OVERALL, Estimate, Measurement
+from jettison.domain.measurement import (
+    OVERALL,
+    Estimate,
+    FasterVerdict,
+    Measurement,
+    faster_verdict,
+)
 from jettison.domain.rows import Rows
 from jettison.statistics.intervals import Interval, log_ratio_interval
+from jettison.timing.cells import cell_estimates, lengths_to_show
 from jettison.timing.estimates import (
     cost_estimates,
     gain_estimates,
@@ -27,12 +33,23 @@ from jettison.timing.launches import Launch, Setting, play_launch, run_launch
 from jettison.timing.sessions import Sessions
 from jettison.worker_client import WorkerSession
 
+__all__ = [
+    "CALLS",
+    "FEWEST_LAUNCHES",
+    "RANKING_ROUNDS",
+    "SECOND_COPY",
+    "ClaimPlan",
+    "ClaimResult",
+    "FasterVerdict",
+    "claim_costs",
+    "faster_verdict",
+    "ranking_costs",
+]
+
 SECOND_COPY = "a/a"
 RANKING_ROUNDS = 6
 CALLS = 5
 FEWEST_LAUNCHES = 2
-
-FasterVerdict = Literal["faster", "slower", "no difference shown", "noisy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +139,9 @@ def claim_costs(
         CandidateFailed: if a variant can't be loaded or run.
     """
     metrics = _metrics(costs)
+    lengths = lengths_to_show(rows, serving) if any(cost.timed for cost in metrics) else ()
     everyone = (*variants, dataclasses.replace(variants[0], name=SECOND_COPY))
-    setting = Setting(rows, serving, metrics, plan.rounds, plan.calls, folder)
+    setting = Setting(rows, serving, metrics, plan.rounds, plan.calls, folder, lengths)
     notes = {variant.name: _inspected(variant, setting) for variant in variants}
     launches, spoiled = _launch_until_quiet(everyone, setting, plan)
     # Chosen by what others did, never by what was measured.
@@ -138,25 +156,6 @@ def claim_costs(
         for variant in everyone
     }
     return ClaimResult(measurements, _noise_floor(variants[0].name, chosen, metrics), noisy)
-
-
-def faster_verdict(gain: Estimate | None, noise_floor: float) -> FasterVerdict:
-    """Says whether a gain is beyond what two copies of one model show on this machine.
-
-    Args:
-        gain: a `<cost>:gain` estimate with its interval; above 1 is better.
-        noise_floor: of the same `ClaimResult`, as a fraction.
-    """
-    if gain is not None and gain.state == "noisy":
-        return "noisy"
-    if gain is None or gain.low is None or gain.high is None:
-        return "no difference shown"
-    edge = 1.0 + noise_floor
-    if gain.low > edge:
-        return "faster"
-    if gain.high < 1.0 / edge:
-        return "slower"
-    return "no difference shown"
 
 
 def _metrics(costs: tuple[str, ...]) -> tuple[CostMetric, ...]:
@@ -245,6 +244,8 @@ def _measurement(
         estimates.extend(cost_estimates(variant.name, launches, cost, noisy))
         if variant.name != baseline.name:
             estimates.extend(gain_estimates(baseline.name, variant.name, launches, cost, noisy))
+    found = [launch.cells for launch in launches]
+    estimates.extend(cell_estimates(baseline.name, variant.name, found, noisy=noisy))
     estimates.extend(_start_up(variant.name, launches))
     original = variant.name in {baseline.name, SECOND_COPY}
     return Measurement(

@@ -7,15 +7,10 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from jettison.domain.extension_points import CostMetric, CostReading
-from jettison.domain.measurement import OVERALL, Estimate
+from jettison.domain.measurement import OVERALL, Estimate, cell_group
 from jettison.domain.run import GAIN
 from jettison.statistics.intervals import Interval, log_ratio_interval
 from jettison.timing.launches import Launch
-
-
-def batch_group(size: int) -> str:
-    """The name of one batch size as a group of an estimate."""
-    return f"batch={size}"
 
 
 def cost_estimates(
@@ -105,7 +100,7 @@ def _series(
         series.setdefault(OVERALL, []).append([reading.value for reading in readings])
         for size in readings[0].by_batch_size:
             values = [reading.by_batch_size[size] for reading in readings]
-            series.setdefault(batch_group(size), []).append(values)
+            series.setdefault(cell_group(size), []).append(values)
     return series
 
 

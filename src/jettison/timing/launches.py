@@ -13,6 +13,7 @@ from jettison.domain.extension_points import CostMetric, CostReading
 from jettison.domain.jobs import Burst, Ready, Resources, Variant
 from jettison.domain.rows import Rows
 from jettison.machine import Contention, ContentionMeter
+from jettison.timing.cells import CellReadings, play_cells
 from jettison.timing.sessions import Sessions
 from jettison.worker_client import WorkerSession
 
@@ -28,6 +29,7 @@ class Setting:
         rows: from which every variant draws the same batches.
         rounds, calls: turns of each variant in a launch, timed calls in a turn at most.
         folder: for the workers' logs while they run.
+        lengths: of ragged rows, at which the latency is read besides.
     """
 
     rows: Rows
@@ -36,6 +38,7 @@ class Setting:
     rounds: int
     calls: int
     folder: Path
+    lengths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Launch:
         ready: variant -> load and first-call times.
         contention: what others used meanwhile.
         busy: whether that was too much.
+        cells: variant -> (batch size, length) -> milliseconds per example, one for each round.
     """
 
     rounds: Mapping[str, Mapping[str, Sequence[CostReading]]]
@@ -55,6 +59,7 @@ class Launch:
     ready: Mapping[str, Ready]
     contention: Contention
     busy: bool
+    cells: Mapping[str, CellReadings] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -121,6 +126,7 @@ def play_launch(
     sessions = {v.name: workers.of(v) for v in order.sample(list(variants), len(variants))}
     meter = ContentionMeter(session.pid for session in sessions.values())
     rounds, calls, preempted = _play(variants, sessions, setting, order, timed, tick)
+    cells = play_cells(sessions, setting.serving.batch_sizes, setting.lengths, order)
     contention = meter.stop(calls, preempted)
     others = {
         variant.name: {
@@ -131,7 +137,7 @@ def play_launch(
     }
     ready = {name: session.ready for name, session in sessions.items()}
     busy = bool(timed) and machine.is_busy(contention, setting.serving.threads, machine.cores())
-    return Launch(rounds, others, ready, contention, busy)
+    return Launch(rounds, others, ready, contention, busy, cells)
 
 
 def _calls(

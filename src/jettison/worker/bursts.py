@@ -27,6 +27,12 @@ DECK_BATCHES = 40
 
 DECK_BYTES = 16_000_000
 
+LENGTH_BATCHES = 4
+"""Batches of one length: they only differ in what they say."""
+
+Shape = tuple[int, int]
+"""Rows of a call, and the length that they are brought to (0: as they come)."""
+
 Call = list[dict[str, Array]]
 """What one call runs: one batch, or its rows one by one."""
 
@@ -43,37 +49,43 @@ class Bursts:
         self._runner = runner
         self._rows = rows
         self._one_by_one = one_by_one
-        self._decks: dict[int, list[Call]] = {}
-        self._repeats: dict[int, int] = {}
-        self._place: dict[int, int] = {}
+        self._decks: dict[Shape, list[Call]] = {}
+        self._repeats: dict[Shape, int] = {}
+        self._place: dict[Shape, int] = {}
 
-    def run(self, batch_size: int, calls: int) -> Burst:
+    def run(self, batch_size: int, calls: int, length: int = 0) -> Burst:
         """One discarded call, then `calls` timed ones.
+
+        Args:
+            batch_size: rows of a call.
+            calls: timed ones.
+            length: that all rows are brought to; 0 takes them as they come.
 
         Returns:
             Seconds of each call of `batch_size` rows; CPU seconds of these calls together
             (repeats divided out); how many timed calls were preempted.
         """
-        if batch_size not in self._decks:
-            self._decks[batch_size] = self._deal(batch_size)
-            self._place[batch_size] = 0
-            self._repeats[batch_size] = self._warm_up(batch_size)
-        repeats = self._repeats[batch_size]
-        self._call(batch_size, self._place[batch_size], repeats)
+        shape = (batch_size, length)
+        if shape not in self._decks:
+            self._decks[shape] = self._deal_length(shape) if length else self._deal(batch_size)
+            self._place[shape] = 0
+            self._repeats[shape] = self._warm_up(shape)
+        repeats = self._repeats[shape]
+        self._call(shape, self._place[shape], repeats)
         seconds, cpu, preempted = [], 0.0, 0
         for _ in range(calls):
             switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
             cpu_before, before = time.process_time(), time.perf_counter()
-            self._call(batch_size, self._place[batch_size], repeats)
+            self._call(shape, self._place[shape], repeats)
             after, cpu_after = time.perf_counter(), time.process_time()
             preempted += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw > switches
             seconds.append((after - before) / repeats)
             cpu += (cpu_after - cpu_before) / repeats
-            self._place[batch_size] += 1
+            self._place[shape] += 1
         return Burst(tuple(seconds), cpu, preempted)
 
-    def _call(self, batch_size: int, place: int, repeats: int) -> None:
-        deck = self._decks[batch_size]
+    def _call(self, shape: Shape, place: int, repeats: int) -> None:
+        deck = self._decks[shape]
         stride = 0 if self._rows.pad else 1
         run = self._runner.run
         for repeat in range(repeats):
@@ -88,13 +100,24 @@ class Bursts:
         count = max(1, min(DECK_BATCHES, n // batch_size, DECK_BYTES // max(size, 1)))
         return [first] + [self._batch(place * n // count, batch_size) for place in range(1, count)]
 
+    def _deal_length(self, shape: Shape) -> list[Call]:
+        """Draws batches of the rows whose lengths are nearest to one length."""
+        size, length = shape
+        order = self._rows.nearest(length)
+        deck = []
+        for start in range(0, max(1, min(LENGTH_BATCHES, self._rows.n // size))):
+            index = order[(start * size + np.arange(size)) % self._rows.n]
+            pieces = [index[i : i + 1] for i in range(size)] if self._one_by_one else [index]
+            deck.append([self._rows.of_length(piece, length) for piece in pieces])
+        return deck
+
     def _batch(self, start: int, batch_size: int) -> Call:
         index = (start + np.arange(batch_size)) % self._rows.n
         if self._one_by_one:
             return [self._rows.batch(index[i : i + 1]) for i in range(batch_size)]
         return [self._rows.batch(index)]
 
-    def _warm_up(self, batch_size: int) -> int:
+    def _warm_up(self, shape: Shape) -> int:
         """Calls until two block medians agree; gives the repeats of a timed call."""
         begun = time.perf_counter()
         medians: list[float] = []
@@ -103,7 +126,7 @@ class Bursts:
             times = []
             for call in range(WARM_BLOCK_CALLS):
                 before = time.perf_counter()
-                self._call(batch_size, block * WARM_BLOCK_CALLS + call, repeats)
+                self._call(shape, block * WARM_BLOCK_CALLS + call, repeats)
                 times.append((time.perf_counter() - before) / repeats)
             medians.append(statistics.median(times))
             if block and abs(medians[-1] / medians[-2] - 1.0) <= WARM_AGREEMENT:

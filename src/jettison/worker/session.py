@@ -84,7 +84,8 @@ class Server:
         }
 
     def _burst(self, request: Request) -> object:
-        return self._bursts.run(int(request["batch_size"]), int(request["calls"]))
+        size, calls = int(request["batch_size"]), int(request["calls"])
+        return self._bursts.run(size, calls, int(request.get("length", 0)))
 
     def _score(self, request: Request) -> object:
         rows = from_json(Rows, json.dumps(request["rows"]))
