@@ -29,6 +29,7 @@ TECHNIQUE_ON = {
     "nncf_weight_only": "openvino",
     "low_rank": "classifier",
     "magnitude_pruning": "classifier",
+    "matmul_nbits": "transformer",
     "constraint_learner": "grouped_table",
     "group_thresholds": "grouped_graph",
     "reweighing": "grouped_table",
