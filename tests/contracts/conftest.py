@@ -98,6 +98,15 @@ def transformer(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def picture_graph(program: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The small convolutional network after its export to ONNX."""
+    recipe = Recipe((Step("export_onnx"),), Step("onnx_runtime"))
+    folder = tmp_path_factory.mktemp("picture_graph")
+    made = apply(program.model, recipe, program.fitting, folder, ServingProfile())
+    return Subject(made.model, program.fitting, program.profile)
+
+
+@pytest.fixture(scope="session")
 def pruned(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """The same network with half of its weights zero, and rows with labels."""
     folder = tmp_path_factory.mktemp("pruned")

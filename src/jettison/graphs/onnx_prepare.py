@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettison.domain.files import write_atomically
-from jettison.domain.rows import Array
+from jettison.domain.rows import Array, Batch
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_storage import (
     INLINE_LIMIT,
@@ -173,6 +173,23 @@ def run_session(session: Any, names: Sequence[str], feed: Mapping[str, Any]) -> 
     """
     with _explained("run this graph on the fitting rows"):
         return [np.asarray(values) for values in session.run(list(names), dict(feed))]
+
+
+def float_answers(graph: Path, batches: Sequence[Batch], output: str) -> Array:
+    """What the prepared graph itself answers to these rows, shape (n, values)."""
+    session = open_session(graph, light_options())
+    inputs = [entry.name for entry in session.get_inputs()]
+    rows: list[Array] = []
+    for batch in batches:
+        answer = run_session(session, [output], {name: batch[name] for name in inputs})[0]
+        rows.extend(answer.reshape(len(answer), -1))
+    return stacked(rows)
+
+
+def stacked(rows: Sequence[Array]) -> Array:
+    """Vectors as one matrix; shorter ones are filled with zeros (rows of several lengths)."""
+    longest = max(len(row) for row in rows)
+    return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
 
 
 @contextmanager

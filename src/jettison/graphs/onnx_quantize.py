@@ -29,6 +29,10 @@ INTEGER_OPERATORS: Mapping[str, str] = {
 """Operators that dynamic quantization leaves in a graph, and what they stood for."""
 
 
+SIGNS = ("u8s8", "u8u8", "s8s8")
+"""Unsigned or signed 8-bit integers, of activations and then of weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rounding:
     """How weights are rounded, and which operators keep their floats.
@@ -39,6 +43,7 @@ class Rounding:
         operators: operator types to quantize.
         spared: names of nodes that stay in float.
         float_outputs: operator types whose results are handed on as floats, without rounding.
+        signs: of activations and weights: `u8s8`, `u8u8` or `s8s8`. Static only.
     """
 
     per_channel: bool
@@ -46,12 +51,13 @@ class Rounding:
     operators: tuple[str, ...]
     spared: tuple[str, ...] = ()
     float_outputs: tuple[str, ...] = ()
+    signs: str = SIGNS[0]
 
 
 def quantize_static(
     graph: Path, ranges: Mapping[str, tuple[float, float]], rounding: Rounding
 ) -> Any:
-    """Inserts QuantizeLinear and DequantizeLinear pairs: unsigned activations, signed weights.
+    """Inserts QuantizeLinear and DequantizeLinear pairs.
 
     Args:
         graph: a prepared graph; read whole.
@@ -62,7 +68,7 @@ def quantize_static(
         An `onnx.ModelProto` with its weights in memory.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
     model = _load(graph)
@@ -82,16 +88,26 @@ def quantize_static(
             model,
             rounding.per_channel,
             rounding.reduce_range,
-            QuantType.QInt8,
-            QuantType.QUInt8,
+            _kind(rounding.signs[2:]),
+            _kind(rounding.signs[:2]),
             TensorsData(CalibrationMethod.MinMax, data),
             [],
             list(rounding.spared),
             list(rounding.operators),
-            {"OpTypesToExcludeOutputQuantization": list(rounding.float_outputs)},
+            {
+                "OpTypesToExcludeOutputQuantization": list(rounding.float_outputs),
+                # Kernels need one zero point for all channels, so unsigned weights have 128.
+                "WeightSymmetric": True,
+            },
         )
         quantizer.quantize_model()
     return _finish(quantizer)
+
+
+def _kind(integers: str) -> Any:
+    from onnxruntime.quantization import QuantType
+
+    return {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}[integers]
 
 
 def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
@@ -252,6 +268,9 @@ def describe_rounding(rounding: Rounding) -> str:
     """Says «one scale per channel, 7-bit weights, 2 layers left in float»."""
     words = ["one scale per channel" if rounding.per_channel else "one scale per tensor"]
     words.append("7-bit weights" if rounding.reduce_range else "8-bit weights")
+    if rounding.signs != SIGNS[0]:
+        words.append(rounding.signs)
     if rounding.spared:
-        words.append(f"the {len(rounding.spared)} most sensitive layers left in float")
+        layers = "layer" if len(rounding.spared) == 1 else "layers"
+        words.append(f"{len(rounding.spared)} {layers} left in float")
     return ", ".join(words)

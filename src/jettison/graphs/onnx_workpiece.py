@@ -15,22 +15,25 @@ from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import LayerLosses
 from jettison.domain.record import file_digest
-from jettison.domain.rows import Batch
+from jettison.domain.rows import Batch, column_file
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_kernels import Kernel, SavedGraph
 from jettison.graphs.onnx_layers import PLACES, Layer, quantizable_layers
-from jettison.graphs.onnx_prepare import prepare_graph
+from jettison.graphs.onnx_prepare import float_answers, prepare_graph
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_taps import fixed_batches
 from jettison.graphs.onnx_trials import LayerTrials
-from jettison.numerics.sensitivity import MEASURED, remembered
+from jettison.numerics.sensitivity import MEASURED, relative_distance, remembered
 
 BATCH_ROWS = 8
 """Rows that run together while activations are watched: as many whatever the serving profile is,
 because a recipe must give the same bytes for every one."""
 
 SENSITIVITY_ROWS = 8
+SAME = 1e-3
+"""Share of their size by which other rounding of float sums may move answers."""
+
 PER_CHANNEL = True
 """How weights are rounded where sensitivity is shown: as techniques round them at first."""
 
@@ -58,7 +61,7 @@ class Workpiece:
         rows = self.fitting.rows
         version = self.bench.device.versions.get("onnxruntime", "")
         contents = rows.digest or [
-            file_digest(Path(rows.folder) / f"{name}.npy") for name in rows.names
+            file_digest(column_file(rows.folder, name)) for name in rows.names
         ]
         whole = repr((self.model.artifact.digest, contents, rows.n, version, *parts))
         return self.bench.cache / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
@@ -66,6 +69,29 @@ class Workpiece:
     def batches(self, limit: int | None = None) -> Iterator[Batch]:
         """Fitting rows, a few at a time."""
         return pieces_of(self.model, self.fitting, limit)
+
+    def last_rows(self, count: int) -> list[Batch]:
+        """The last fitting rows, in batches that the model accepts."""
+        rows = self.fitting.rows
+        starts = range(rows.n - count, rows.n, BATCH_ROWS)
+        found = [rows.batch(slice(s, min(s + BATCH_ROWS, rows.n))) for s in starts]
+        size = fixed_size(self.model)
+        return list(fixed_batches(found, size)) if size else list[Batch](found)
+
+    def check_same(self, changed: Path) -> None:
+        """Checks that a graph that was only rescaled answers the first fitting rows as before.
+
+        Raises:
+            CandidateFailed: if it does not.
+        """
+        rows = list(self.batches(BATCH_ROWS))
+        before = float_answers(self.graph, rows, self.model.prediction)
+        moved = relative_distance(before, float_answers(changed, rows, self.model.prediction))
+        if not moved <= SAME:
+            raise CandidateFailed(
+                f"rescaling was to leave the answers alone, but moved them by {moved:.2g} of their "
+                "size on the fitting rows"
+            )
 
     def every_layer(self) -> tuple[Layer, ...]:
         """All layers that some technique could quantize, in the order of the graph."""
@@ -92,8 +118,14 @@ class Workpiece:
 def pieces_of(model: Model, fitting: FittingData, limit: int | None) -> Iterator[Batch]:
     """Fitting rows in batches that the model accepts."""
     pieces = fitting.rows.batches(BATCH_ROWS, limit)
-    size = model.inputs[0].shape[0] if "fixed-batch" in model.traits else ""
-    return fixed_batches(pieces, size) if isinstance(size, int) else pieces
+    size = fixed_size(model)
+    return fixed_batches(pieces, size) if size else pieces
+
+
+def fixed_size(model: Model) -> int:
+    """The one batch size that the model takes; 0 where it takes any."""
+    size = model.inputs[0].shape[0] if "fixed-batch" in model.traits else 0
+    return size if isinstance(size, int) else 0
 
 
 @contextmanager

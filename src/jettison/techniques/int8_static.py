@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
@@ -17,8 +17,9 @@ from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 
 if TYPE_CHECKING:
+    from jettison.graphs.onnx_layers import Layer
+    from jettison.graphs.onnx_quantize import Rounding
     from jettison.graphs.onnx_workpiece import Workpiece
-    from jettison.numerics.calibration import Calibrator
 
 PRODUCTS = ("Gemm", "MatMul")
 TABLES = ("Gather",)
@@ -41,11 +42,8 @@ ROUTED = (
 RUN_AS = ("FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv")
 """What the runtime calls products and convolutions that it merged with what follows."""
 
-CALIBRATORS = ("minmax", "percentile_99.9", "percentile_99.99", "percentile_99.999")
-"""How ranges are found: everything seen, or the middle part. One setting, not two: a percentage
-beside `minmax` would be tried again and again to no effect."""
-
-Span = tuple[float, float]
+CALIBRATORS = ("minmax", "held_out", "mse", "entropy", "percentile_99.9", "percentile_99.99")
+"""How ranges are found; `held_out` compares them all on rows that none of them saw."""
 
 
 class Int8Static:
@@ -70,7 +68,10 @@ class Int8Static:
                 (True, False), default=not profile.device.has_int8_dot_products
             ),
             "operators": Choices(operators, operators[0]),
-            "calibrator": Choices(CALIBRATORS, CALIBRATORS[0]),
+            "calibrator": Choices(CALIBRATORS, CALIBRATORS[0], others=True),
+            "bias_correction": Choices((False, True), default=False),
+            "signs": Choices(("u8s8",), "u8s8", others=True),
+            "keep_float": Choices(("",), "", others=True),
         }
         layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *CONVOLUTIONS, *RUN_AS)]
         most = min(8, len(layers) // 4) if layers else 4
@@ -107,36 +108,27 @@ class Int8Static:
             CandidateFailed: if the graph can't be prepared, watched or quantized; says why.
         """
         from jettison.graphs import onnx_layers, onnx_quantize
+        from jettison.graphs.onnx_ranges import find_ranges
+        from jettison.graphs.onnx_static import quantize
         from jettison.graphs.onnx_storage import read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
-        from jettison.numerics.sensitivity import spared_layers
 
-        choice = str(settings.get("operators", _operator_choices(model)[0]))
-        chosen = _operators(choice)
-        rounding = onnx_quantize.Rounding(
-            per_channel=bool(settings.get("per_channel", True)),
-            reduce_range=bool(settings.get("reduce_range", not bench.device.has_int8_dot_products)),
-            operators=chosen,
-            # What follows a product reads floats anyway, unless it is quantized too.
-            float_outputs=() if choice == "all" else PRODUCTS,
-        )
+        rounding = _rounding(model, settings, bench)
         with on_the_bench(model, fitting, bench) as piece:
-            layers = onnx_layers.quantizable_layers(piece.light, chosen)
+            layers = onnx_layers.quantizable_layers(piece.light, rounding.operators)
             if not layers:
                 raise NothingChanged(_why_nothing(piece.light))
-            spared = spared_layers(
-                int(settings.get("exclude_layers", 0)),
-                {layer.node for layer in onnx_layers.sparable(piece.light, layers)},
-                [layer.node for layer in piece.every_layer()],
-                piece.memory("sensitivity", rounding.per_channel),
-                lambda: piece.trials(per_channel=rounding.per_channel),
-            )
+            with running():
+                chosen = find_ranges(
+                    piece, rounding.operators, str(settings.get("calibrator", "minmax")), rounding
+                )
+            spared = _spared(piece, layers, settings, rounding)
             rounding = dataclasses.replace(rounding, spared=spared)
-            ranges = _ranges(piece, chosen, settings)
-            quantized = onnx_quantize.quantize_static(piece.graph, ranges, rounding)
+            correct = bool(settings.get("bias_correction", False))
+            made = quantize(piece, layers, chosen, rounding, correct)
             weights = onnx_layers.weight_count(piece.light, layers, spared)
             untouched = Counter(c.operator for c in piece.every_layer() if c not in layers)
-        saved = bench.save(quantized, "onnx_file", model)
+        saved = bench.save(made.model, "onnx_file", model)
         counts = onnx_quantize.count_quantized(read_light(saved.artifact.path), layers)
         if not sum(counts.values()):
             raise NothingChanged(
@@ -146,8 +138,9 @@ class Int8Static:
         others = ", ".join(f"{n} {kind}" for kind, n in sorted(untouched.items()))
         change = Change(
             f"{onnx_quantize.describe_counts(counts, Counter(layer.operator for layer in layers))} to int8, "
-            f"{onnx_quantize.describe_rounding(rounding)}, ranges by {_calibrator_name(settings)}"
+            f"{onnx_quantize.describe_rounding(rounding)}, {chosen}"
             f"{f'; {others} left in float' if others else ''}; "
+            f"{''.join(f'{note}; ' for note in made.notes)}"
             f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
             operators=sum(counts.values()),
             weights=weights,
@@ -161,6 +154,48 @@ def _operator_choices(model: Model) -> tuple[str, ...]:
     if conv and matmul:
         return ("conv+matmul", "conv", "matmul", "all")
     return ("conv", "all") if conv else ("matmul", "all")
+
+
+def _rounding(model: Model, settings: Settings, bench: Workbench) -> Rounding:
+    from jettison.graphs.onnx_quantize import SIGNS, Rounding
+
+    choice = str(settings.get("operators", _operator_choices(model)[0]))
+    signs = str(settings.get("signs", SIGNS[0]))
+    if signs not in SIGNS:
+        raise CandidateFailed(
+            f"`signs` of `int8_static` must be one of {', '.join(SIGNS)} (activations, then "
+            f"weights); got {signs!r}"
+        )
+    return Rounding(
+        per_channel=bool(settings.get("per_channel", True)),
+        reduce_range=bool(settings.get("reduce_range", not bench.device.has_int8_dot_products)),
+        operators=_operators(choice),
+        # What follows a product reads floats anyway, unless it is quantized too.
+        float_outputs=() if choice == "all" else PRODUCTS,
+        signs=signs,
+    )
+
+
+def _spared(
+    piece: Workpiece, layers: tuple[Layer, ...], settings: Settings, rounding: Rounding
+) -> tuple[str, ...]:
+    """Layers that stay in float: those that the user names, and those that lose most in 8 bits."""
+    from jettison.graphs.onnx_layers import sparable
+    from jettison.graphs.onnx_named_layers import named_layers
+    from jettison.numerics.sensitivity import spared_layers
+
+    named = named_layers(
+        str(settings.get("keep_float", "")), layers, Path(piece.model.artifact.path)
+    )
+    among = {layer.node for layer in sparable(piece.light, layers)} - set(named)
+    worst = spared_layers(
+        int(settings.get("exclude_layers", 0)),
+        among,
+        [layer.node for layer in piece.every_layer()],
+        piece.memory("sensitivity", rounding.per_channel),
+        lambda: piece.trials(per_channel=rounding.per_channel),
+    )
+    return (*named, *worst)
 
 
 def _operators(choice: str) -> tuple[str, ...]:
@@ -177,56 +212,6 @@ def _operators(choice: str) -> tuple[str, ...]:
             f"`operators` of `int8_static` must be one of {', '.join(groups)}; got {choice!r}"
         )
     return tuple(sorted(groups[choice]))
-
-
-def _ranges(piece: Workpiece, chosen: tuple[str, ...], settings: Settings) -> Mapping[str, Span]:
-    """The range of every activation around the chosen operators."""
-    from jettison.graphs.onnx_taps import Taps
-    from jettison.numerics.calibration import Histogram, remembered, watch
-
-    calibrator = _calibrator(settings)
-
-    def find() -> dict[str, Histogram]:
-        stored = {tensor.name for tensor in piece.light.graph.initializer}
-        around = {
-            name
-            for node in piece.light.graph.node
-            if node.op_type in chosen
-            for name in (*node.input, *node.output)
-            if name and name not in stored
-        }
-        taps = Taps(piece.graph, around, threads=1)
-        return watch(taps.names, piece.batches(), taps.run)
-
-    with running():
-        seen = remembered(piece.memory("ranges", chosen), find)
-    return {name: calibrator.range(histogram) for name, histogram in seen.items()}
-
-
-def _calibrator(settings: Settings) -> Calibrator:
-    from jettison.numerics.calibration import MinMax, Percentile
-
-    choice = _calibrator_name(settings)
-    kind, _, percentage = choice.partition("_")
-    if choice == "minmax":
-        return MinMax()
-    if kind == "percentile" and _is_percentage(percentage):
-        return Percentile(float(percentage))
-    raise CandidateFailed(
-        f"`calibrator` of `int8_static` must be `minmax`, or `percentile_` and a number above 50 "
-        f"and at most 100, such as `{CALIBRATORS[1]}`; got {choice!r}"
-    )
-
-
-def _is_percentage(text: str) -> bool:
-    try:
-        return 50.0 < float(text) <= 100.0
-    except ValueError:
-        return False
-
-
-def _calibrator_name(settings: Settings) -> str:
-    return str(settings.get("calibrator", CALIBRATORS[0]))
 
 
 def _why_nothing(light: Any) -> str:

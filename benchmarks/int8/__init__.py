@@ -1,0 +1,1 @@
+"""Models with rows on which ways to int8 are compared."""
