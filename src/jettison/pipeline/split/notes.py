@@ -11,6 +11,7 @@ from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.domain.splits import CertificationSet, Labels
+from jettison.numerics.ragged_columns import holds_arrays
 from jettison.pipeline.split.division import Division
 from jettison.pipeline.split.labelling import group_columns, missing_rows, text_of
 
@@ -21,9 +22,15 @@ MANY_GROUPS = 50
 
 _ID_LIKE = re.compile(
     r"(^|[_\s-])(id|uuid|guid|user|author|patient|customer|client|session|speaker|subject|"
-    r"device|account|person|student|employee)([_\s-]?(id|no|nr|number|key|name))?$",
+    r"device|account|person|student|employee|document|doc|file|url|household|family|recording|"
+    r"encounter|visit|batch|case)([_\s-]?(id|no|nr|number|key|name))?$",
     re.IGNORECASE,
 )
+_CODE = re.compile(r"(?=.*\d)[A-Za-z0-9_.:/#-]{4,}")
+"""A value such as `doc-0012`, a hash or a path: text without blanks that holds a digit."""
+
+FEWEST_CODES = 20
+"""Values below which a column of codes is rather a category (`A11` to `A14` of a questionnaire)."""
 
 
 def notes_about(
@@ -107,10 +114,10 @@ def _undeclared_units(section: DataSection, tables: Mapping[str, Example]) -> It
         grouped = group_columns(section.groups, table.columns)
         known = {section.target, section.weight, *grouped, *section.inputs}
         for name, column in table.columns.items():
-            if name in known or use == "fitting" or not _ID_LIKE.search(name):
+            if name in known or use == "fitting":
                 continue
             repeats = _repeats(column)
-            if repeats:
+            if repeats and (_ID_LIKE.search(name) or _of_codes(column)):
                 yield (
                     f"The column `{name}` of `{use}` looks like it says whom a row comes from, "
                     f"and {repeats} rows repeat an earlier value; rows of one unit are not "
@@ -118,9 +125,22 @@ def _undeclared_units(section: DataSection, tables: Mapping[str, Example]) -> It
                 )
 
 
+def _of_codes(column: Array) -> bool:
+    """Whether the values of a column look like names of something, whatever the column is called."""
+    if column.dtype.kind != "O":
+        return False
+    values = {str(value) for value in column.tolist()}
+    return len(values) >= FEWEST_CODES and all(map(_CODE.fullmatch, values))
+
+
 def _repeats(column: Array) -> int:
     """Rows that repeat an earlier value of an id-like column; 0 where it is no identifier."""
-    if column.ndim != 1 or column.dtype.kind not in "iuO" or len(missing_rows(column)):
+    if (
+        column.ndim != 1
+        or column.dtype.kind not in "iuO"
+        or holds_arrays(column)
+        or len(missing_rows(column))
+    ):
         return 0
     values = text_of(column)
     return len(values) - len(set(values.tolist()))
