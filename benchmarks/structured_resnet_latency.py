@@ -4,8 +4,8 @@
     python -m benchmarks.structured_resnet_latency        # times, on a quiet machine
 
 Networks are narrowed here, from few images and without training: that settles their widths, and
-time does not depend on the values of weights. Another folder with `structured_weights.npz` can be
-named instead. All variants of a network take turns in one process with one thread; each round
+time does not depend on the values of weights. Other folders with `structured_weights.npz` (what the
+accelerator trained) can be named instead. All variants of a network take turns in one process with one thread; each round
 gives one ratio, and the interval is over rounds.
 """
 
@@ -81,6 +81,7 @@ def variants(network: str, weights: Mapping[str, Any]) -> dict[str, nn.Module]:
         if parts[0] == network and parts[1] != "original":
             method = " ".join(parts[1 : parts.index("refit") + 1])
             rounded = " in steps of 8" if "round" in parts else ""
+            rounded += ", trained" if "epochs," in parts else ""
             made[f"{method}{rounded}"] = cifar.narrowed_network(network, state)
     return made
 
@@ -196,8 +197,8 @@ def main() -> None:
     if sys.argv[1:] == ["make"]:
         make(STORED)
         return
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else STORED
-    weights = stored(folder)
+    folders = [Path(word) for word in sys.argv[1:]] or [STORED]
+    weights = {title: state for folder in folders for title, state in stored(folder).items()}
     rows = []
     for network in ("resnet20", "resnet56"):
         for row in rows_of(network, variants(network, weights)):
