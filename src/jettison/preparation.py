@@ -23,7 +23,7 @@ from jettison.domain.recipe import Recipe, Refusal, SearchSpace, Step
 from jettison.domain.splits import Splits
 from jettison.errors import CandidateFailed, UsageError
 from jettison.pipeline import apply as applying
-from jettison.pipeline import load, plan, split
+from jettison.pipeline import emit, load, plan, split
 from jettison.pipeline import profile as profiling
 from jettison.trust.audit_record import open_trail
 from jettison.trust.labelling import labelling_obstacle
@@ -96,6 +96,8 @@ def prepare(
     watch = Stopwatch()
     work = Path(configuration.output) / "work"
     work.mkdir(parents=True, exist_ok=True)
+    # A bundle that has no place must not be found out after hours and a look at sealed rows.
+    emit.check_place(work.parent / emit.RELEASE)
     progress = Journal(progress, work.parent / LOG)
     with watch.stage("load"):
         progress.stage("load")

@@ -48,9 +48,6 @@ from jettison.trust.labelling import (
 )
 from jettison.trust.privacy.statement import privacy_notes
 
-RELEASE = "release"
-"""The folder of the bundle in the output folder."""
-
 
 def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunRecord:
     """Searches, times the finalists, certifies, and writes bundle and report.
@@ -64,8 +61,6 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     folder = Path(prepared.configuration.output)
     work = folder / "work"
-    # A bundle that has no place must not be found out after hours and a look at sealed rows.
-    emit.check_place(folder / RELEASE)
     progress = Journal(progress, folder / LOG)
     audit = RunAudit(open_trail(prepared.configuration))
     audit.started(prepared.configuration, prepared.profile)
@@ -141,7 +136,7 @@ def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) ->
     audit = RunAudit(open_trail(old.configuration))
     # The certificate is made once, so whatever would stop its bundle must show before.
     audit.trail.check()
-    emit.check_place(Path(old.configuration.output) / RELEASE)
+    emit.check_place(Path(old.configuration.output) / emit.RELEASE)
     finalists = _finalists(old, pending)
     result = conclude_labelling(labelling, answers)
     audit.certified(result.certificate)
@@ -375,6 +370,6 @@ def _write(
     if trial is None or trial.candidate is None:
         return None
     cargo = emit.Cargo(trial.candidate, probes, outcomes, folder / LOG, folder / AUDIT)
-    bundle = emit.emit(record, cargo, folder / RELEASE, record.configuration.ledger)
+    bundle = emit.emit(record, cargo, folder / emit.RELEASE, record.configuration.ledger)
     progress.say(f"bundle: {bundle.folder}\nits name (digest): {bundle.manifest.digest}")
     return bundle

@@ -33,6 +33,10 @@ from jettison.trust.sketch import Sketch, make_sketch, write_sketch
 from jettison.trust.wording import BATCH_ONE
 
 
+RELEASE = "release"
+"""The folder of the bundle in the output folder of a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cargo:
     """What goes into a bundle beside the record of the run.
