@@ -71,7 +71,9 @@ def prepare_graph(source: Path, folder: Path) -> Path:
         _optimise(source, target, heavy=True)
     prepared = read_light(target)
     ensure_node_names(prepared)
-    inputs = graph_inputs(prepared)
+    # Old graphs list a weight as an input too; where folding took the weight away, it is none.
+    given = {value.name for value in graph_inputs(model)}
+    inputs = [value for value in graph_inputs(prepared) if value.name in given]
     del prepared.graph.input[:]
     prepared.graph.input.extend(inputs)
     prepared.ir_version = max(prepared.ir_version, OLDEST_IR)
@@ -150,6 +152,17 @@ def light_options(threads: int = 1) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def serving_options(threads: int) -> Any:
+    """Options of a session that runs as a served one does: all rewrites, weights packed."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = LOG_ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
     return options
 
 

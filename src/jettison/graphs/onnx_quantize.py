@@ -155,7 +155,23 @@ def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
         # to infer shapes. Both are done: afterwards only the running of it is dynamic.
         quantizer.static = False
         quantizer.quantize_model()
+    _type_casts(quantizer.model.model)
     return _finish(quantizer)
+
+
+def _type_casts(model: Any) -> None:
+    """Lets sums of integers inside branches become floats, as they do outside.
+
+    The quantizer looks for the type of what a branch computes in the graph around it, finds none,
+    and writes 0, which the runtime refuses to load.
+    """
+    import onnx
+
+    for node in nodes_of(model):
+        if node.op_type == "Cast":
+            for attribute in node.attribute:
+                if attribute.name == "to" and attribute.i == onnx.TensorProto.UNDEFINED:
+                    attribute.i = onnx.TensorProto.FLOAT
 
 
 def _flatten_biases(model: Any) -> None:

@@ -72,6 +72,62 @@ def test_branches(
         assert error(answer(done.model, bench, batch), answer(model, bench, batch)) < 0.03
 
 
+def test_a_product_in_the_middle_of_a_branch(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Dynamic int8 of a product whose result stays inside its branch loads and answers well.
+
+    openWakeWord's hey_jarvis is such a graph: no type of the result is written in it.
+    """
+
+    def branch(name: str, seed: int) -> Any:
+        tensor = numpy_helper.from_array(weights(16, 8, seed=seed), f"w_{name}")
+        nodes = [
+            helper.make_node("MatMul", ["x", f"w_{name}"], [f"h_{name}"], name=name),
+            helper.make_node("Relu", [f"h_{name}"], [f"y_{name}"], name=f"relu_{name}"),
+        ]
+        out = helper.make_tensor_value_info(f"y_{name}", TensorProto.FLOAT, None)
+        return helper.make_graph(nodes, name, [], [out], [tensor])
+
+    nodes = [
+        ("ReduceSum", ["x"], ["sum"], {"keepdims": 0}),
+        ("Greater", ["sum", "zero"], ["flag"]),
+        ("If", ["flag"], ["y"], {"then_branch": branch("p", 3), "else_branch": branch("n", 4)}),
+    ]
+    model = load_graph(build_graph(nodes, {"zero": np.zeros((), dtype=np.float32)}))
+    bench, x = bench_in("a"), inputs()
+    done = Int8Dynamic().apply(model, {}, fitting_of(x), bench)
+    assert "2 of 2 MatMul" in done.changes[0].what
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.03
+
+
+@pytest.mark.parametrize("technique", [Int8Static(), Int8Dynamic()], ids=lambda t: t.name)
+def test_a_shape_that_is_listed_as_an_input(
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    technique: Int8Static | Int8Dynamic,
+) -> None:
+    """A stored shape that folding takes away does not become an input that nobody can fill.
+
+    Old exporters list every stored tensor among the inputs, as the light test graphs of the
+    package `onnx` do.
+    """
+    nodes = [
+        ("ConstantOfShape", ["shape"], ["bias"]),
+        ("MatMul", ["x", "w"], ["h"]),
+        ("Add", ["h", "bias"], ["y"]),
+    ]
+    path = build_graph(nodes, {"w": weights(16, 8), "shape": np.array([8], dtype=np.int64)})
+    listed = onnx.load(path)
+    listed.graph.input.append(helper.make_tensor_value_info("shape", TensorProto.INT64, [1]))
+    onnx.save(listed, path)
+    model, bench, x = load_graph(path), bench_in("a"), inputs()
+    done = technique.apply(model, {}, fitting_of(x), bench)
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.03
+
+
 def test_embedding_table_is_stored_in_8_bits(
     build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
 ) -> None:
