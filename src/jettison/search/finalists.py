@@ -20,6 +20,9 @@ LONGEST_MINUTES, SHORTEST_MINUTES, SHARE = 6.0, 1.5, 0.25
 """Timing repeats disturbed launches for at most this share of the search's own minutes, and for the
 shortest time where the cost is not a time: then times only inform."""
 
+PATIENCE = 2
+"""Disturbed launches after which no more are awaited, where times only inform."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timed:
@@ -57,12 +60,14 @@ def time_finalists(
     variants = [variant_of(t.candidate) for t in chosen if t.candidate is not None]
     progress.stage("time finalists")
     cost = bench.costs[0]
-    longest = LONGEST_MINUTES if registry.get("costs", cost).timed else SHORTEST_MINUTES
+    timed = registry.get("costs", cost).timed
+    longest = LONGEST_MINUTES if timed else SHORTEST_MINUTES
     minutes = min(longest, max(SHORTEST_MINUTES, SHARE * search_minutes))
     plan = measure.ClaimPlan(
         # Without a candidate there is nothing to claim: two launches tell what the baseline costs.
         launches=5 if variants else 2,
         max_seconds=60 * minutes if variants else 0.0,
+        max_disturbed=None if timed else PATIENCE,
         tick=lambda done, expected: _tick(progress, done, expected),
     )
     result = measure.claim_costs(
@@ -77,7 +82,7 @@ def time_finalists(
         _finalist(trial, result.measurements[trial.recipe.digest], cost, result.noise_floor)
         for trial in shortlist
     )
-    noisy = result.noisy and registry.get("costs", cost).timed
+    noisy = result.noisy and timed
     return Timed(finalists, result.measurements, result.noise_floor, noisy)
 
 

@@ -61,6 +61,8 @@ class ClaimPlan:
         rounds, calls: turns in a launch, timed calls in a turn (fewer where calls are long).
         max_seconds: no launch starts after that, except the first two: launches that others
             disturbed are repeated within it.
+        max_disturbed: after so many disturbed launches no more are awaited, as where times only
+            inform; `None` sets no limit but the time.
         seed: of the order of turns.
         tick: called after each round with rounds done and rounds expected.
     """
@@ -69,6 +71,7 @@ class ClaimPlan:
     rounds: int = 8
     calls: int = CALLS
     max_seconds: float = 600.0
+    max_disturbed: int | None = None
     seed: int = 0
     tick: Callable[[int, int], None] | None = None
 
@@ -191,6 +194,7 @@ def _launch_until_quiet(
 
     while len(quiet) < plan.launches:
         late = time.monotonic() - begun > plan.max_seconds
+        late |= plan.max_disturbed is not None and len(disturbed) >= plan.max_disturbed
         if late and len(quiet) + len(disturbed) >= FEWEST_LAUNCHES:
             break
         launch = run_launch(variants, setting, order, count)
@@ -227,7 +231,7 @@ def _conditions(launches: Sequence[Launch], disturbed: int, noisy: bool) -> tupl
     if disturbed:
         notes.append(f"{disturbed} launches were disturbed by other work on this machine.")
     if noisy:
-        notes.append("The time ran out before enough launches were quiet: the timing is noisy.")
+        notes.append("Too few launches were quiet: the timing is noisy.")
     return tuple(notes)
 
 

@@ -143,6 +143,24 @@ def test_disturbed_launches_are_repeated_while_time_is_left(
     assert any("1 launch" in note for note in result.measurements["baseline"].notes)
 
 
+def test_where_times_only_inform_a_busy_machine_is_not_waited_for(
+    network: Model, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After two disturbed launches no more are tried, though time is left."""
+    monkeypatch.setattr(machine, "is_busy", lambda *_: True)
+    result = claim_costs(
+        [Variant("baseline", network, ORT)],
+        rows,
+        ServingProfile(),
+        ("size_bytes", "latency_ms"),
+        dataclasses.replace(SHORT, max_seconds=300.0, max_disturbed=2),
+        tmp_path,
+    )
+    latency = result.measurements["baseline"].get("latency_ms")
+    assert latency is not None
+    assert (latency.state, latency.n) == ("noisy", 2)
+
+
 def test_a_ranking_gives_gains_only(
     make_network: Callable[..., Model], rows: Rows, serving: ServingProfile, tmp_path: Path
 ) -> None:
