@@ -20,6 +20,7 @@ from jettison.domain.extension_points import Example
 from jettison.domain.files import write_atomically
 from jettison.domain.paired_files import PairedCertificate
 from jettison.domain.record import digest, file_digest, to_json
+from jettison.domain.rows import Array
 from jettison.domain.splits import Labels
 from jettison.errors import SealRefused, UsageError
 from jettison.pipeline.split.raw_keys import raw_digests
@@ -46,10 +47,18 @@ ASSUMPTIONS = (
     "The rows are an independent sample of the requests or attacks that the system will meet; an "
     "attacker who knows the system sends others.",
     "Neither the change nor its settings were chosen by looking at these rows.",
-    "Rows are independent: several requests of one conversation count as one, so keep one of them.",
     "Both systems were asked the same rows under the same conditions, and a person or detector judged "
     "both in the same way.",
     "The claims compare two systems: they do not say that either is safe.",
+)
+
+
+ALONE = (
+    "Rows are independent: several requests of one conversation count as one, so keep one of them."
+)
+TOGETHER = (
+    "Rows of one unit may depend on each other, rows of different units don't; each unit counts once, "
+    "with the mean of its rows."
 )
 
 
@@ -84,7 +93,12 @@ class Margins:
 
 
 def certify_guardrail(
-    path: Path, groups: Sequence[str], margins: Margins, folder: Path, ledger: str = ""
+    path: Path,
+    groups: Sequence[str],
+    margins: Margins,
+    folder: Path,
+    ledger: str = "",
+    unit: str = "",
 ) -> PairedCertificate:
     """Certifies that a change makes a guardrail miss or block wrongly no more than allowed.
 
@@ -94,6 +108,7 @@ def certify_guardrail(
         margins: for `missed_blocks` and `false_blocks`.
         folder: for `certificate.json` and the outcomes.
         ledger: folder of the ledger; empty for the user's own.
+        unit: column that says which requests belong together; empty where each stands for itself.
 
     Raises:
         DataError: if the file can't be used.
@@ -101,12 +116,17 @@ def certify_guardrail(
             certificate.
         SealRefused: if the rows are too few (nothing is spent), or were looked at before.
     """
-    parts = read_guardrail(path, groups)
+    parts = read_guardrail(path, groups, unit)
     return _Case("guardrail", parts, {path.name: file_digest(path)}, margins).judge(folder, ledger)
 
 
 def certify_red_team(
-    before: Path, after: Path, margins: Margins, folder: Path, ledger: str = ""
+    before: Path,
+    after: Path,
+    margins: Margins,
+    folder: Path,
+    ledger: str = "",
+    unit: str = "",
 ) -> PairedCertificate:
     """Certifies that attacks get through a changed system no more often than allowed.
 
@@ -119,7 +139,8 @@ def certify_red_team(
         f"before: {before.name}": file_digest(before),
         f"after: {after.name}": file_digest(after),
     }
-    return _Case("red team", (read_attacks(before, after),), files, margins).judge(folder, ledger)
+    parts = (read_attacks(before, after, unit),)
+    return _Case("red team", parts, files, margins).judge(folder, ledger)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +182,7 @@ class _Case:
             rows=len(keys),
             rules_digest=rules,
             ledger=LedgerPosition(str(book.path), look.number, look.entry, look.alpha),
-            assumptions=ASSUMPTIONS,
+            assumptions=(*ASSUMPTIONS, ALONE if self.parts[0].units is None else TOGETHER),
             notes=self._notes(blank),
         )
         book.record("certificate", look.entry, digest(found), found.verdict)
@@ -170,8 +191,7 @@ class _Case:
 
     def _outcomes(self, part: PairedRows) -> Outcomes:
         """Everything but the answers: what the plan may see."""
-        alone = Labels(None, part.groups)
-        columns, _ = describe_rows(alone)
+        columns, units = describe_rows(Labels(None, part.groups, part.units))
         names = tuple(name for column in columns for name in column.names)
         chosen = self.margins.gating
         gating = names if chosen is None else tuple(name for name in names if name in chosen)
@@ -198,7 +218,7 @@ class _Case:
             Member("", "", "", "as told in the file", one_by_one=False),
             (Member(AFTER, "", "", "as told in the file", one_by_one=False),),
         )
-        return Outcomes(rules, len(part.keys), {}, {}, {}, columns)
+        return Outcomes(rules, len(part.keys), {}, {}, {}, columns, units)
 
     def _notes(self, cases: Sequence[Outcomes]) -> tuple[str, ...]:
         told: list[str] = []
@@ -228,6 +248,7 @@ def _with_answers(outcomes: Outcomes, part: PairedRows) -> Outcomes:
         {AFTER: {part.metric: part.after}},
         {},
         outcomes.groups,
+        outcomes.units,
     )
 
 
@@ -273,18 +294,19 @@ def _check_enough(cases: Sequence[Outcomes]) -> None:
     for case in cases:
         (requirement,) = case.rules.requirements
         masks = case.masks()
-        parts = [("all rows", case.n, requirement.max_drop)]
+        parts = [("all rows", _counted(case, case.whole()), requirement.max_drop)]
         parts += [
-            (name, int(masks[name].sum()), requirement.max_drop_group)
+            (name, _counted(case, masks[name]), requirement.max_drop_group)
             for name in case.rules.gating[requirement.metric]
         ]
-        exact = case.rules.metrics[requirement.metric].kind == "binary"
+        exact = case.rules.metrics[requirement.metric].kind == "binary" and case.units is None
+        noun = "rows" if case.units is None else "units"
         for name, n, margin in parts:
             floor = floor_rows(margin, requirement.alpha)
             least = floor if exact else max(UNITS, floor)
             if n < least:
                 lacking.append(
-                    f"{requirement.metric}, {name}: {n} rows; a margin of {margin:g} needs at least "
+                    f"{requirement.metric}, {name}: {n} {noun}; a margin of {margin:g} needs at least "
                     f"{least}"
                 )
     if lacking:
@@ -293,6 +315,11 @@ def _check_enough(cases: Sequence[Outcomes]) -> None:
             f"the rows can't suffice, so they were not looked at and none is spent:\n{listed}\nGive "
             "more rows, allow more, or name the groups that gate"
         )
+
+
+def _counted(case: Outcomes, mask: Array) -> int:
+    """Rows of a part, or the units that they belong to."""
+    return int(mask.sum()) if case.units is None else len(np.unique(case.units[mask]))
 
 
 def _known_by(parts: Sequence[PairedRows]) -> RowSet:

@@ -39,6 +39,8 @@ class PairedRows:
         raw: the same as the file holds it.
         before, after: harm of each row, shape (n,): 0 or 1, or the share of repetitions.
         groups: column -> value of each row.
+        units: which rows belong together (one conversation), shape (n,) of str; `None` where each row
+            stands for itself.
         repeated: whether any row was asked several times. Then the test is that of a mean, whatever
             the answers are: a test must not be chosen by what it finds.
     """
@@ -50,6 +52,7 @@ class PairedRows:
     after: Array
     groups: Mapping[str, Array]
     repeated: bool = False
+    units: Array | None = None
 
 
 def normal(text: str) -> str:
@@ -57,13 +60,16 @@ def normal(text: str) -> str:
     return " ".join(text.split())
 
 
-def read_guardrail(path: Path, groups: Sequence[str] = ()) -> tuple[PairedRows, ...]:
+def read_guardrail(
+    path: Path, groups: Sequence[str] = (), unit: str = ""
+) -> tuple[PairedRows, ...]:
     """Reads requests with what should have happened and what did, before and after a change.
 
     Args:
         path: of a table with the columns `request`, `expected` (block or allow),
             `blocked_before` and `blocked_after`.
         groups: further columns whose values must hold each.
+        unit: column that says which requests belong together; empty where each stands for itself.
 
     Returns:
         `missed_blocks` over the requests to block, and `false_blocks` over those to allow; one of
@@ -74,6 +80,7 @@ def read_guardrail(path: Path, groups: Sequence[str] = ()) -> tuple[PairedRows, 
     """
     table = read_file(str(path), "requests")
     _need(table, ("request", "expected", "blocked_before", "blocked_after", *groups), path)
+    belongs = _units(table, unit, path)
     keys = _texts(table, "request", path)
     raw = [str(value) for value in table.columns["request"]]
     _no_repeats(keys, path)
@@ -90,21 +97,23 @@ def read_guardrail(path: Path, groups: Sequence[str] = ()) -> tuple[PairedRows, 
             at = np.flatnonzero(rows)
             taken, told = (tuple(texts[place] for place in at) for texts in (keys, raw))
             parts = {name: values[rows] for name, values in named.items()}
-            found.append(PairedRows(metric, taken, told, wrong[0], wrong[1], parts))
+            together = None if belongs is None else belongs[rows]
+            found.append(PairedRows(metric, taken, told, wrong[0], wrong[1], parts, units=together))
     return tuple(found)
 
 
-def read_attacks(before: Path, after: Path) -> PairedRows:
+def read_attacks(before: Path, after: Path, unit: str = "") -> PairedRows:
     """Reads which attacks got through, before and after a change; paired by the text of the attack.
 
     Args:
         before, after: tables with the columns `prompt`, `category` and `outcome`. Repetitions of a
             prompt (garak asks several times) are averaged: one prompt is one unit.
+        unit: column that says which prompts belong together (variants of one attack).
 
     Raises:
         DataError: if the two don't hold the same attacks, or for an unknown outcome.
     """
-    one, other = _attacks(before), _attacks(after)
+    one, other = _attacks(before, unit), _attacks(after, unit)
     if one.keys() != other.keys():
         lacking = sorted(one.keys() ^ other.keys())[0]
         where = after if lacking in one else before
@@ -119,30 +128,63 @@ def read_attacks(before: Path, after: Path) -> PairedRows:
                 f"the attack `{key[:SHOWN]}` is of category `{one[key][0]}` in {before} and "
                 f"`{other[key][0]}` in {after}"
             )
+        if one[key][3] != other[key][3]:
+            raise DataError(
+                f"the attack `{key[:SHOWN]}` belongs to `{one[key][3]}` in {before} and to "
+                f"`{other[key][3]}` in {after} (column `{unit}`)"
+            )
     harm = [np.array([np.mean(side[key][1]) for key in keys]) for side in (one, other)]
     categories = np.array([one[key][0] for key in keys])
     raw = tuple(one[key][2] for key in keys)
     repeated = any(len(side[key][1]) > 1 for side in (one, other) for key in keys)
+    units = np.array([one[key][3] for key in keys]) if unit else None
     return PairedRows(
-        "attack_success", keys, raw, harm[0], harm[1], {"category": categories}, repeated
+        "attack_success", keys, raw, harm[0], harm[1], {"category": categories}, repeated, units
     )
 
 
-def _attacks(path: Path) -> dict[str, tuple[str, list[float], str]]:
-    """Category, outcomes and text as it stands first in the file, by the text that keys it."""
+Attack = tuple[str, list[float], str, str]
+"""Category, outcomes, text as it stands first in the file, and what it belongs to."""
+
+
+def _attacks(path: Path, unit: str) -> dict[str, Attack]:
+    """Each attack, by the text that keys it."""
     table = read_file(str(path), "attacks")
     _need(table, ("prompt", "category", "outcome"), path)
-    found: dict[str, tuple[str, list[float], str]] = {}
+    belongs = _units(table, unit, path)
+    found: dict[str, Attack] = {}
     categories = [str(value) for value in table.columns["category"]]
     rows = zip(_texts(table, "prompt", path), categories, _outcomes(table, path), strict=True)
     for place, (key, category, outcome) in enumerate(rows):
-        known = found.setdefault(key, (category, [], str(table.columns["prompt"][place])))
-        if known[0] != category:
+        together = "" if belongs is None else str(belongs[place])
+        first = str(table.columns["prompt"][place])
+        known = found.setdefault(key, (category, [], first, together))
+        if (known[0], known[3]) != (category, together):
             raise DataError(
                 f"{path}, row {place}: the attack `{key[:SHOWN]}` stands in the categories "
-                f"`{known[0]}` and `{category}`; one text is one attack, so keep one"
+                f"`{known[0]}` and `{category}`, or under two values of `{unit}`; one text is one "
+                "attack, so keep one"
             )
         known[1].append(outcome)
+    return found
+
+
+def _units(table: Example, unit: str, path: Path) -> Array | None:
+    """What each row belongs to, shape (n,) of str.
+
+    Raises:
+        DataError: for a missing column or an empty cell: such a row would belong to all others like it.
+    """
+    if not unit:
+        return None
+    _need(table, (unit,), path)
+    found = np.array([str(value).strip() for value in table.columns[unit]])
+    empty = [place for place, name in enumerate(found) if name in ("", "nan", "None")]
+    if empty:
+        raise DataError(
+            f"{path}, row {empty[0]}: `{unit}` is empty; a row that belongs to nothing else needs a "
+            "name of its own"
+        )
     return found
 
 

@@ -19,6 +19,9 @@ Gates = Annotated[
     list[str] | None,
     typer.Option("--gate", help="column=value that must hold (every group); repeatable."),
 ]
+Together = Annotated[
+    str, typer.Option("--unit", help="Column that says which rows belong together.")
+]
 Confidence = Annotated[float, typer.Option(help="1 - the error rate of each verdict.")]
 Out = Annotated[Path, typer.Option(help="Folder for certificate.json and the outcomes.")]
 LedgerFolder = Annotated[str, typer.Option("--ledger", help="Folder of the ledger.")]
@@ -38,6 +41,7 @@ def certify_guardrail(
         list[str] | None, typer.Option("--group", help="Column of groups; repeatable.")
     ] = None,
     gate: Gates = None,
+    unit: Together = "",
     confidence: Confidence = 0.95,
     out: Out = Path("guardrail-certificate"),
     ledger: LedgerFolder = "",
@@ -52,7 +56,8 @@ def certify_guardrail(
         None if gate is None else tuple(gate),
     )
     _finish(
-        guard_judging.certify_guardrail(requests, tuple(group or ()), margins, out, ledger), out
+        guard_judging.certify_guardrail(requests, tuple(group or ()), margins, out, ledger, unit),
+        out,
     )
 
 
@@ -94,6 +99,7 @@ def redteam(
     ] = 0.01,
     max_rise_group: Group = None,
     gate: Gates = None,
+    unit: Together = "",
     confidence: Confidence = 0.95,
     out: Out = Path("redteam-certificate"),
     ledger: LedgerFolder = "",
@@ -107,7 +113,7 @@ def redteam(
         confidence,
         None if gate is None else tuple(gate),
     )
-    _finish(guard_judging.certify_red_team(before, after, margins, out, ledger), out)
+    _finish(guard_judging.certify_red_team(before, after, margins, out, ledger, unit), out)
 
 
 def fit_guardrail(

@@ -295,3 +295,67 @@ def test_false_certificates_are_as_rare_as_promised(tmp_path: Path) -> None:
     )
     assert false / runs <= 0.065
     assert false > 0
+
+
+def together(rows: list[list[object]], size: int) -> list[list[object]]:
+    """The same rows with a conversation beside each: `size` rows to block, or to allow, in one."""
+    seen: dict[object, int] = {}
+    told = []
+    for row in rows:
+        seen[row[1]] = seen.get(row[1], -1) + 1
+        told.append([*row, f"{row[1]}-{seen[row[1]] // size}"])
+    return told
+
+
+def by_unit(tmp_path: Path, rows: list[list[object]], name: str, unit: str) -> PairedCertificate:
+    path = table(tmp_path / f"{name}.csv", GUARD + ",talk", rows)
+    book = str(tmp_path / f"ledger-{name}")
+    return certify_guardrail(path, [], Margins(BOTH), tmp_path / name, book, unit)
+
+
+def test_rows_of_one_conversation_count_once(tmp_path: Path) -> None:
+    """Harm that comes in whole conversations gives a wider bound than rows that stand alone."""
+    rows = together(guard_rows(4800), 4)
+    for row in rows:
+        if row[5] in ("block-3", "block-70"):
+            row[3] = 0
+    alone = by_unit(tmp_path, rows, "alone", "")
+    units = by_unit(tmp_path, rows, "talk", "talk")
+    missed = [c for found in (alone, units) for c in found.claims if c.metric == "missed_blocks"]
+    assert missed[0].estimate == pytest.approx(missed[1].estimate)
+    assert missed[1].bound > missed[0].bound
+    assert (missed[0].grade, missed[1].grade) == ("A", "B")
+    assert "each unit counts once" in units.assumptions[-1]
+    kept = load_outcomes(tmp_path / "talk" / "missed_blocks.npz")
+    assert kept.units is not None
+    assert len(np.unique(kept.units)) == 600
+    assert judge_candidate(kept, "after").claims == tuple(missed[1:])
+
+
+def test_many_rows_of_few_conversations_are_too_few(tmp_path: Path) -> None:
+    """600 rows to block in 20 conversations are 20 units; refused before the look."""
+    with pytest.raises(SealRefused, match=r"20 units; a margin of 0\.02 needs at least 300"):
+        by_unit(tmp_path, together(guard_rows(1200), 30), "talk", "talk")
+    assert not list((tmp_path / "ledger-talk").glob("*"))
+
+
+def test_attacks_keep_together_what_belongs_together(tmp_path: Path) -> None:
+    """Variants of one attack are a unit, the same in both files; an empty cell is refused."""
+    head = ATTACKS + ",family"
+    rows = [[f"attack {i}", "dan", "safe", f"f{i // 2}"] for i in range(1000)]
+    one = table(tmp_path / "one.csv", head, rows)
+    found = read_attacks(one, one, "family")
+    assert found.units is not None
+    assert found.units[:4].tolist() == ["f0", "f0", "f1", "f1"]
+    margins = Margins({"attack_success": 0.02})
+    held = certify_red_team(one, one, margins, tmp_path / "c", str(tmp_path / "ledger"), "family")
+    assert held.verdict == "held"
+    assert held.claims[0].grade == "B"
+    moved = table(tmp_path / "moved.csv", head, [*rows[:-1], [*rows[-1][:3], "other"]])
+    with pytest.raises(DataError, match=r"belongs to `f499` in .* and to `other`"):
+        read_attacks(one, moved, "family")
+    empty = table(tmp_path / "empty.csv", head, [*rows[:-1], [*rows[-1][:3], ""]])
+    with pytest.raises(DataError, match="row 999: `family` is empty"):
+        read_attacks(empty, empty, "family")
+    with pytest.raises(DataError, match="no column `talk`"):
+        read_attacks(one, one, "talk")
