@@ -19,6 +19,9 @@ from jettison.reporting.plotly_figure import (
     middle,
 )
 
+REACH = 4.0
+"""Margins that are drawn: a group of 20 rows excludes nothing, and would press all others flat."""
+
 _FOREST_LOOKS = {
     "held": ("--plot-green", "circle"),
     "broken": ("--plot-orange", "x"),
@@ -62,6 +65,9 @@ def forest(record: RunRecord) -> Plot | None:
     y = {**GRID, "automargin": True, "type": "category"}
     y["categoryorder"], y["categoryarray"] = "array", list(names.values())
     x = axis(f"change in {claims[0].metric}, {words}")
+    if (shown := _range(claims, scale)) is not None:
+        x["range"] = shown
+        rest += " Bars that run out of the picture reach further than is worth drawing."
     x.update(zeroline=True, zerolinewidth=2)
     return Plot(
         "forest",
@@ -72,6 +78,17 @@ def forest(record: RunRecord) -> Plot | None:
         {"data": traces, "layout": layout_of(x, y)},
         150 + 24 * len(claims),
     )
+
+
+def _range(claims: Sequence[Claim], scale: float) -> list[float] | None:
+    """The stretch to draw where a worst case would press all else flat; `None` where none does."""
+    margin = max(claim.margin for claim in claims)
+    drops = [claim.estimate or 0.0 for claim in claims]
+    farthest = max((claim.bound or 0.0 for claim in claims), default=0.0)
+    reach = max(REACH * margin, 1.2 * max(drops))
+    if farthest <= reach:
+        return None
+    return [-reach * scale, max(0.2 * margin, -1.2 * min(drops)) * scale]
 
 
 def _forest_trace(

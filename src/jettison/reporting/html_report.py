@@ -107,7 +107,7 @@ def _sentences(record: RunRecord) -> Mapping[str, str]:
         "bound": f"However fast the model gets, the whole can get at most "
         f"{times(record.profile.bound)} faster.{rest}",
         "noise": f"Two copies of the original differ by up to {percent(record.noise_floor)} here; "
-        "smaller differences in cost mean nothing.",
+        "smaller differences in time mean nothing.",
         "times": f"{parts}; together {seconds_text(whole)}." if parts else "",
         "float": _float_sentence(record),
         "roofline": roofline_sentence(record.profile),

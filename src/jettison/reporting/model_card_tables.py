@@ -73,7 +73,7 @@ def by_group(record: RunRecord, sources: Sources) -> tables.Table:
             tables.Cell(cells.claim_margin(record, claim)),
             tables.Cell(f"{claim.n:,}"),
             tables.Cell(cells.claim_words(claim)),
-            tables.Cell(f"{tables.p_text(claim.p_value)}, {claim.grade}"),
+            tables.Cell(f"{tables.claim_p_text(claim)}, {claim.grade}"),
             tables.Cell(sources.claim(claim, place)),
         )
         for claim, place in claims_with_places(record)

@@ -18,9 +18,10 @@ from jettison.reporting.plotly_figure import (
     escaped,
     layout_of,
 )
-from jettison.reporting.quantities import bytes_text
+from jettison.reporting.quantities import bytes_text, is_time
 from jettison.reporting.tables import gain_axis
 
+FILES = "size_bytes"
 _TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -70,14 +71,19 @@ def pareto_quality(record: RunRecord) -> Plot | None:
         "Cost against quality",
         "To the right is cheaper, up is better. Bars across are 95 % intervals of claims; a bar "
         "down reaches the certified worst case. Hollow marks are no claims. "
-        "The grey band is the noise floor, the dashed line the drop allowed.",
+        f"{'The grey band is the noise floor, the' if _noise_band(record) else 'The'} dashed line "
+        "is the drop allowed.",
         {"data": _traces(record, points, 0.0), "layout": layout},
         420,
     )
 
 
 def pareto_size(record: RunRecord) -> Plot | None:
-    """The cost against the size of the saved files; `None` where nothing was saved."""
+    """The cost against the size of the saved files; `None` where nothing was saved, or where that
+    is the cost.
+    """
+    if the_cost(record) == FILES:
+        return None
     points: dict[str, _Point] = {}
     titles = {row.digest: row.title for row in every_trial(record)}
     for trial in record.trials:
@@ -190,6 +196,8 @@ def _gain_axis(record: RunRecord, points: Mapping[str, _Point]) -> dict[str, Any
 
 def _noise_band(record: RunRecord) -> list[dict[str, Any]]:
     floor = record.noise_floor
+    if not is_time(the_cost(record)):
+        return []
     return [
         {
             "type": "rect",

@@ -117,6 +117,7 @@ def claims(record: RunRecord) -> Table:
     )
 
 
+SMALL_P = 0.05
 CLAIM_KINDS = {"held": "good", "broken": "bad", "undecided": "open"}
 
 
@@ -131,8 +132,18 @@ def _claim(record: RunRecord, claim: Claim) -> tuple[Cell, ...]:
         Cell(cells.claim_margin(record, claim)),
         Cell(f"{claim.n:,}"),
         Cell(cells.claim_rows(claim)),
-        Cell(f"{p_text(claim.p_value)}, {claim.grade}", claim.method),
+        Cell(f"{claim_p_text(claim)}, {claim.grade}", claim.method),
     )
+
+
+def claim_p_text(claim: Claim) -> str:
+    """The p-value of a claim; a dash where its test does not apply (too few rows for it).
+
+    A small p-value beside «undecided» would read as evidence, and is none below the floor.
+    """
+    applies = claim.verdict != "undecided" or claim.bound is None or claim.bound < claim.margin
+    small = claim.p_value is not None and claim.p_value < SMALL_P
+    return MISSING if small and not applies else p_text(claim.p_value)
 
 
 def p_text(value: float | None) -> str:

@@ -49,7 +49,8 @@ def tiles(record: RunRecord) -> tuple[Tile, ...]:
 
 
 def _figures(record: RunRecord, row: Row) -> tuple[Tile, ...]:
-    return (_gain(record, row), _size(record, row), _quality(row))
+    size = () if the_cost(record) == "size_bytes" else (_size(record, row),)
+    return (_gain(record, row), *size, _quality(row))
 
 
 def _gain(record: RunRecord, row: Row) -> Tile:

@@ -17,6 +17,7 @@ import records
 
 from jettison.domain.record import to_plain
 from jettison.domain.run import RunRecord
+from jettison.reporting import tables
 from jettison.reporting.comparison import every_trial
 from jettison.reporting.html_report import render_report
 
@@ -300,3 +301,12 @@ def test_links_inside_the_page_lead_somewhere() -> None:
     links = {a["href"][1:] for t, a in page.tags if t == "a"}
     assert links
     assert links <= ids
+
+
+def test_no_p_value_stands_beside_too_few_rows() -> None:
+    """Below the floor a small p-value is no evidence; an honest doubt keeps its own."""
+    found = records.improved().certificate.claims[0]
+    few = dataclasses.replace(found, verdict="undecided", bound=1.0, p_value=1e-9)
+    assert tables.claim_p_text(few) == "–"
+    assert tables.claim_p_text(dataclasses.replace(few, p_value=0.3)) == "0.3000"
+    assert tables.claim_p_text(dataclasses.replace(found, p_value=1e-9)) == "< 0.0001"
