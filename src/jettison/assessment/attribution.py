@@ -22,7 +22,7 @@ from jettison.assessment.attribution_parts import Parted, Row, layout_of, take_a
 from jettison.assessment.attribution_rows import Pair, pair_of, row_of
 from jettison.domain.attribution import AttributedRow, Attribution, Contest, Layout, Shares
 from jettison.domain.jobs import SessionJob, Variant
-from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.numerics.predictions import (
     class_probabilities,
     holds_probabilities,
@@ -246,7 +246,7 @@ def _written(variants: Sequence[Row], like: Rows, folder: Path) -> Rows:
                 )
                 for value in column
             ]
-        np.save(folder / f"{name}.npy", np.stack(column), allow_pickle=False)
+        np.save(column_file(folder, name), np.stack(column), allow_pickle=False)
     return Rows(str(folder), like.names, len(variants), like.pad)
 
 

@@ -16,7 +16,7 @@ from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
 from jettison.domain.raw_examples import read_raw
 from jettison.domain.recipe import Step
-from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.domain.run import RunRecord, Trial
 from jettison.errors import DataError, UsageError
 
@@ -100,7 +100,7 @@ def encoded_rows(model: Model, data: Path, use: str) -> Rows:
     folder = data / use
     names = tuple(spec.name for spec in model.inputs)
     try:
-        n = len(np.load(folder / f"{names[0]}.npy", mmap_mode="r", allow_pickle=False))
+        n = len(np.load(column_file(folder, names[0]), mmap_mode="r", allow_pickle=False))
     except OSError as error:
         raise DataError(
             f"the {use} rows in {folder} can't be read ({error}); run `jettison optimize` again"

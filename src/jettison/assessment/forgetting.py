@@ -23,7 +23,7 @@ from jettison.domain.disk_faults import explained
 from jettison.domain.extension_points import Encoded, Example
 from jettison.domain.files import exclusive_lock
 from jettison.domain.record import from_json
-from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.domain.run import RunRecord
 from jettison.errors import CheckFailed, DataError, UsageError
 from jettison.pipeline.split.binding import bind_encoder, fed_columns
@@ -178,9 +178,9 @@ def _keys(record: RunRecord, tables: Mapping[str, Example]) -> RowSet:
 
 def _copies(folder: Path, names: Sequence[str], keys: RowSet) -> int:
     """How many of the encoded rows in a folder are among these."""
-    if not all((folder / f"{name}.npy").exists() for name in names):
+    if not all(column_file(folder, name).exists() for name in names):
         return 0
-    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in names}
+    arrays = {name: np.load(column_file(folder, name), allow_pickle=False) for name in names}
     path = folder / f"{LENGTHS}.npy"
     return _known(arrays, np.load(path) if path.exists() else None, names, keys)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -133,7 +134,7 @@ def _place(trial: Trial, work: Path) -> Path:
 def _outputs(folder: Path, n: int) -> Mapping[str, Array]:
     """Outputs of the rows as they came; copies in contexts stand behind them."""
     found: dict[str, Array] = {
-        path.stem: np.load(path, mmap_mode="r", allow_pickle=False)[:n]
+        unquote(path.stem): np.load(path, mmap_mode="r", allow_pickle=False)[:n]
         for path in sorted(folder.glob("*.npy"))
     }
     if not found:

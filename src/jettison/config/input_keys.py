@@ -34,9 +34,18 @@ MODEL_KEYS = (
         "model",
         "task",
         Literal[
-            "", "classification", "regression", "embedding", "transcription", "text-classification"
+            "",
+            "classification",
+            "regression",
+            "embedding",
+            "transcription",
+            "token-classification",
+            "feature-extraction",
+            "text-classification",
+            "image-classification",
         ],
-        '"classification", "regression", "embedding", "transcription", or empty to find out',
+        '"classification", "regression", "embedding", "transcription", "token-classification", '
+        '"feature-extraction", or empty to find out',
         _MODEL["task"],
         "What the model does. Empty: found out from its files (not: transcription, texts or scores of "
         "letters over time).",
@@ -211,6 +220,7 @@ DATA_KEYS = (
         "a whole number from 1 to 10000000",
         _DATA["fitting_rows"],
         "Most rows that techniques fit on. Calibration needs no more than the default; pruning "
-        "and fine-tuning gain from thousands. The surplus of one source is sealed.",
+        "and fine-tuning gain from thousands. The surplus is left out: a lower cap seals no row that "
+        "was fitted on.",
     ),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +18,37 @@ Batch = Mapping[str, Array]
 
 LENGTHS = "_lengths"
 
+_IN_NAMES = " !\"#$&'()*+,-.:;<=>?@[]^_`{|}~"
+"""Characters besides letters and digits that stand in the name of a file as they are."""
+
+_LONGEST = 180
+"""Characters of a file name that is not shortened; file systems end at 255 bytes."""
+
+
+def column_file(folder: str | Path, name: str) -> Path:
+    """The `.npy` file of an input: always in the folder, and another for every name.
+
+    Names come from models, so they may hold slashes, and may be long. A name that begins with `_`
+    is written otherwise, because the files beside the inputs do.
+
+    >>> column_file("rows", "serving/../input:0").name, column_file("rows", "X").name
+    ('serving%2F..%2Finput:0.npy', 'X.npy')
+    >>> column_file("rows", "_targets").name, column_file("rows", LENGTHS).name
+    ('%5Ftargets.npy', '_lengths.npy')
+    """
+    written = quote(name, safe=_IN_NAMES, errors="surrogatepass")
+    if written.startswith("_") and name != LENGTHS:
+        written = f"%5F{written[1:]}"
+    if len(written) > _LONGEST:
+        # No quoted name holds `%_`.
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        written = f"{written[: _LONGEST // 2]}%_{digest}"
+    return Path(folder) / f"{written}.npy"
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Encoded examples on disk, one file `<name>.npy` of shape (n, ...) per model input.
+    """Encoded examples on disk, one file of shape (n, ...) per model input (`column_file`).
 
     Attributes:
         folder: absolute path of the files.
@@ -38,9 +67,7 @@ class Rows:
 
     def column(self, name: str) -> Array:
         """Opens one input, memory-mapped, shape (n, ...)."""
-        column: Array = np.load(
-            Path(self.folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False
-        )
+        column: Array = np.load(column_file(self.folder, name), mmap_mode="r", allow_pickle=False)
         return column
 
     def lengths(self) -> Array | None:

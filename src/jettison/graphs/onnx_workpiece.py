@@ -48,6 +48,7 @@ class Workpiece:
         light: the same without external data; not to be changed.
         fitting: calibration rows.
         bench: of the step.
+        marks: what was done to the graph since it was prepared.
     """
 
     model: Model
@@ -55,6 +56,7 @@ class Workpiece:
     light: Any
     fitting: FittingData
     bench: Workbench
+    marks: tuple[object, ...] = ()
 
     def memory(self, kind: str, *parts: object) -> Path:
         """The cache file of a fact that depends on the model, the fitting rows and `parts`."""
@@ -63,7 +65,7 @@ class Workpiece:
         contents = rows.digest or [
             file_digest(column_file(rows.folder, name)) for name in rows.names
         ]
-        whole = repr((self.model.artifact.digest, contents, rows.n, version, *parts))
+        whole = repr((self.model.artifact.digest, contents, rows.n, version, *self.marks, *parts))
         return self.bench.cache / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
 
     def batches(self, limit: int | None = None) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ import numpy as np
 from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
 from jettison.domain.record import file_digest
-from jettison.domain.rows import Array
+from jettison.domain.rows import Array, column_file
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 from jettison.graphs.openvino_ir import import_openvino
@@ -39,7 +39,7 @@ def spared(
     """
     names = [layer.name for layer in sparable(graph)]
     rows = fitting.rows
-    contents = rows.digest or [file_digest(f"{rows.folder}/{name}.npy") for name in rows.names]
+    contents = rows.digest or [file_digest(column_file(rows.folder, name)) for name in rows.names]
     version = bench.device.versions.get("openvino", "")
     whole = repr((model.artifact.digest, contents, rows.n, version))
     memory = bench.cache / f"openvino-sensitivity-{hashlib.sha256(whole.encode()).hexdigest()[:32]}"

@@ -13,7 +13,7 @@ from jettison.domain.model import Model
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Change, Choices, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
-from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.domain.splits import FittingData, Labels
 from jettison.errors import CandidateFailed
 
@@ -102,7 +102,7 @@ def _taken(fitting: FittingData, order: Array, folder: Path) -> FittingData:
     folder.mkdir(parents=True)
     rows = fitting.rows
     for name in (*rows.names, *((LENGTHS,) if rows.pad else ())):
-        np.save(folder / f"{name}.npy", np.asarray(rows.column(name))[order], allow_pickle=False)
+        np.save(column_file(folder, name), np.asarray(rows.column(name))[order], allow_pickle=False)
     told = hashlib.sha256(f"{rows.digest}\0".encode() + order.astype("<i8").tobytes()).hexdigest()
     taken = Rows(str(folder), rows.names, len(order), rows.pad, told)
     labels = fitting.labels

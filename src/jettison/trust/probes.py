@@ -21,7 +21,7 @@ from jettison.domain.files import write_atomically
 from jettison.domain.jobs import SessionJob
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
-from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.errors import CheckFailed
 from jettison.worker_client import WorkerSession
 
@@ -114,7 +114,7 @@ def probe_rows(arrays: Mapping[str, Array], folder: Path) -> Rows:
     names = tuple(str(name) for name in arrays["names"])
     pad = json.loads(str(arrays["pad"]))
     for name in (*names, LENGTHS) if pad else names:
-        np.save(folder / f"{name}.npy", arrays[f"input.{name}"], allow_pickle=False)
+        np.save(column_file(folder, name), arrays[f"input.{name}"], allow_pickle=False)
     return Rows(str(folder), names, len(arrays[f"input.{names[0]}"]), pad)
 
 

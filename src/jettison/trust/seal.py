@@ -16,7 +16,7 @@ import numpy as np
 from jettison.domain.contexts import CONTEXT
 from jettison.domain.files import replace_folder, write_atomically
 from jettison.domain.record import file_digest, from_json, to_json
-from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.domain.splits import CertificationSet, Labels
 from jettison.errors import CheckFailed, SealRefused
 from jettison.trust.ledger import Ledger, Look
@@ -56,11 +56,13 @@ def seal_rows(
     (temporary / _ROWS).mkdir(parents=True)
     names = (*rows.names, LENGTHS) if rows.pad else rows.names
     for name in names:
-        shutil.move(Path(rows.folder) / f"{name}.npy", temporary / _ROWS / f"{name}.npy")
+        file = column_file(rows.folder, name)
+        shutil.move(file, temporary / _ROWS / file.name)
     np.savez(temporary / _LABELS, **cast(Any, _arrays(labels)))
     known_by = row_set(row_digests, *more_digests)
     np.save(temporary / _ROW_SET, known_by, allow_pickle=False)
-    files = [f"{_ROWS}/{name}.npy" for name in names] + [_LABELS, _ROW_SET]
+    stored = [f"{_ROWS}/{column_file(_ROWS, name).name}" for name in names]
+    files = [*stored, _LABELS, _ROW_SET]
     contents = {
         "rows": json.loads(to_json(Rows(_ROWS, rows.names, rows.n, rows.pad, rows.digest))),
         "files": {name: file_digest(temporary / name) for name in files},

@@ -1,8 +1,8 @@
 """Rows that wait for a further declared look: nothing may be fitted or selected on them meanwhile.
 
 Another seed would deal the sealed rows of an unfinished plan of looks to fitting and selection, and
-the next look would certify what was chosen on its own rows. Rows are known by their encoded inputs,
-so the same rows under another encoder are not found here.
+the next look would certify what was chosen on its own rows. Rows are known as in the ledger: by
+their encoded inputs and by their raw values, so another encoder hides none that has enough of these.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from jettison.trust.row_sets import pack, row_set, unpack
 OPEN_ROWS = "open_rows.npy"
 
 
-def keep_open_rows(folder: Path, digests: Sequence[str]) -> None:
+def keep_open_rows(folder: Path, digests: Sequence[str], *more: Sequence[str]) -> None:
     """Writes which rows fitting and selection read.
 
     Args:
         folder: of the selection rows, in which it lies.
         digests: SHA-256 of each row's encoded inputs.
+        more: further digests of the same rows, in the same order: of raw values.
     """
-    write_atomically(folder / OPEN_ROWS, pack(row_set(digests)))
+    write_atomically(folder / OPEN_ROWS, pack(row_set(digests, *more)))
 
 
 def check_open_rows(folder: Path, ledger: Ledger) -> None:
@@ -52,8 +53,9 @@ def check_open_rows(folder: Path, ledger: Ledger) -> None:
             raise SealRefused(
                 f"some fitting or selection rows wait for further declared looks (line "
                 f"{look.number} of {ledger.path}, by the run in {look.facts.get('folder')}): use "
-                "the same files and the same `seed` as that run, or give the rows up with "
-                "`jettison reveal`"
+                "the same files and the same `seed` as that run; where the model reads rows in "
+                "another way, also name a `unit`, or one file per use, because rows are dealt by what "
+                "the model reads. Or give the rows up with `jettison reveal`"
             )
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from jettison.domain.rows import Array
 
+SPARE = 3
+"""The side of rows that serve nothing."""
+
 FITTING_SHARE = 0.05
 SELECTION_SHARE = 0.15
 
@@ -22,7 +25,7 @@ class Division:
         fitting, selection, certification: row numbers, shape (n_use,).
         copies: rows of certification that were left out as copies of another sealed row.
         leaks: rows left out because their inputs or unit lie on an earlier side.
-        cut: fitting rows beyond the cap that can't be sealed (one large unit, or a file of its own).
+        cut: fitting rows beyond the cap.
     """
 
     fitting: Array
@@ -40,16 +43,17 @@ def place(seed: int, key: str) -> float:
 
 
 def divide(units: Sequence[str], seed: int, most_fitting: int) -> Array:
-    """Assigns each row to fitting (0), selection (1) or certification (2).
+    """Assigns each row to fitting (0), selection (1), certification (2) or to nothing (3).
 
-    A unit stands at a fixed point: below 5 % it is fitting, below 20 % selection. Rows that are
-    added later move no unit from the search to the seal, except those beyond the cap of fitting.
+    A unit stands at a fixed point: below 5 % it is fitting, below 20 % selection. What is beyond the
+    cap of fitting serves nothing: sealed, it would have been fitted on by whoever had a higher cap
+    before. So neither the cap nor rows that are added later move a unit from the search to the seal.
     If no unit stands there, the nearest one is taken, so that neither use stays empty.
 
     Args:
         units: per row, the unit, or the digest of the row where it is its own unit.
         seed: of the places.
-        most_fitting: fitting rows beyond which whole units are worth more when sealed.
+        most_fitting: fitting rows beyond which whole units are left out.
 
     Returns:
         Array of shape (n,) of int8.
@@ -65,7 +69,7 @@ def divide(units: Sequence[str], seed: int, most_fitting: int) -> Array:
     selection = _first_below(rest, places, FITTING_SHARE + SELECTION_SHARE)
     within = np.cumsum(sizes[fitting]) <= most_fitting
     within[:1] = True
-    sides[fitting[within]] = 0
+    sides[fitting] = np.where(within, 0, SPARE)
     sides[selection] = 1
     return sides[inverse]
 
@@ -85,7 +89,7 @@ def settle(
     """Gives the rows of each use, without any that would be seen on two sides.
 
     Args:
-        sides: per row 0, 1 or 2, as from `divide`, or as the user's files say.
+        sides: per row 0 to 3, as from `divide`, or as the user's files say.
         digests: per row, of its encoded inputs.
         units: per row, or `None` when each row is its own unit.
         ranks: per row, a hash of seed and contents, which orders the rows.
@@ -109,7 +113,7 @@ def settle(
                 mine.append(row)
                 met.add(digests[row])
         if side == 0:
-            cut = max(0, len(mine) - most_fitting)
+            cut = max(0, len(mine) - most_fitting) + int(np.count_nonzero(sides == SPARE))
             mine = mine[:most_fitting]
         for row in mine:
             seen.update(_marks(row, digests, units))

@@ -14,7 +14,7 @@ from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Encoded, Example
 from jettison.domain.files import new_array
 from jettison.domain.model import Model
-from jettison.domain.rows import LENGTHS, Array, Rows
+from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.errors import DataError, InternalError
 
 CHUNK = 1024
@@ -44,9 +44,14 @@ class Pool:
     def piece(self, start: int, name: str) -> Array:
         """Opens the piece that begins with a row, memory-mapped."""
         piece: Array = np.load(
-            self.folder / f"{start}.{name}.npy", mmap_mode="r", allow_pickle=False
+            _piece_file(self.folder, start, name), mmap_mode="r", allow_pickle=False
         )
         return piece
+
+
+def _piece_file(folder: Path, start: int, name: str) -> Path:
+    file = column_file(folder, name)
+    return file.with_name(f"{start}.{file.name}")
 
 
 def encode_tables(
@@ -85,7 +90,7 @@ def extended(
             pad = encoded.pad
             lengths += [] if encoded.lengths is None else [encoded.lengths]
             for name in pool.names:
-                path = pool.folder / f"{len(digests)}.{name}.npy"
+                path = _piece_file(pool.folder, len(digests), name)
                 np.save(path, encoded.arrays[name], allow_pickle=False)
             digests += row_digests(encoded, pool.names)
     joined = np.concatenate(lengths) if lengths else None
@@ -112,7 +117,8 @@ def _pieces(encoder: Encoder, model: Model, table: Example, where: str) -> Itera
 def rows_of(table: Example, index: slice | Array) -> Example:
     """Takes some rows of a table."""
     columns = {name: column[index] for name, column in table.columns.items()}
-    return Example(columns, len(next(iter(columns.values()))))
+    files = tuple(np.asarray(table.files, dtype=object)[index]) if table.files else ()
+    return Example(columns, len(next(iter(columns.values()))), files)
 
 
 def row_digests(encoded: Encoded, names: Sequence[str]) -> list[str]:
@@ -160,7 +166,7 @@ def _take_input(pool: Pool, name: str, index: Array, folder: Path) -> None:
     ragged = name in pool.pad and pool.lengths is not None
     if ragged and pool.lengths is not None:
         shape = (max(1, int(pool.lengths[index].max(initial=0))), *shape[1:])
-    target = new_array(folder / f"{name}.npy", dtype, (len(index), *shape))
+    target = new_array(column_file(folder, name), dtype, (len(index), *shape))
     for start, piece in pieces.items():
         here = np.flatnonzero((index >= start) & (index < start + len(piece)))
         if not len(here):
@@ -179,7 +185,7 @@ def write_encoded(encoded: Encoded, names: tuple[str, ...], folder: Path) -> Row
     """Writes rows that were made up, in their order, as `Rows` in a folder."""
     folder.mkdir(parents=True)
     for name in names:
-        np.save(folder / f"{name}.npy", encoded.arrays[name], allow_pickle=False)
+        np.save(column_file(folder, name), encoded.arrays[name], allow_pickle=False)
     if encoded.lengths is not None:
         np.save(folder / f"{LENGTHS}.npy", encoded.lengths, allow_pickle=False)
     digests = row_digests(encoded, names)

@@ -42,8 +42,8 @@ from jettison.pipeline.split.labelling import (
 )
 from jettison.pipeline.split.notes import notes_about
 from jettison.pipeline.split.places import save_places
-from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file, read_object
+from jettison.pipeline.split.row_keys import read_keys, sealed_keys
 from jettison.trust.seal import seal_rows
 from jettison.trust.waiting_rows import keep_open_rows
 
@@ -106,7 +106,7 @@ def load_data(
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         fed = fed_columns(bound, columns)
         write_raw(Example({c: raw.columns[c] for c in fed}, raw.n), folder / "raw")
-        keys = _raw_keys(section, tables, fed, division.certification)
+        keys = sealed_keys(section, tables, fed, division.certification)
         unchanged = Unchanged(tables, pool, division, units, section.seed, labels.groups)
         spread = with_contexts(contexts, unchanged, Reader(bound, model, fed))
         taken = {use: without_names(_labels_of(labels, spread, use)) for use in USES}
@@ -114,6 +114,9 @@ def load_data(
             if not _answers_known(section, tables, use):
                 taken[use] = dataclasses.replace(taken[use], targets=None)
         splits = _write(spread, taken, ranks, keys, (section, folder))
+        read = np.concatenate([division.fitting, division.selection])
+        open_keys = read_keys(section, tables, fed, read, pool.digests)
+        keep_open_rows(folder / "selection", *open_keys)
         save_places(_locations(section, tables, live), tables, division, folder)
         known = _known_beside(section, tables, taken["fitting"])
         fitting = FittingData.of(splits.fitting.rows, section.seed, known.targets, known)
@@ -302,26 +305,6 @@ def _check_none_empty(division: Division, tables: Mapping[str, Example]) -> None
             )
 
 
-def _raw_keys(
-    section: DataSection, tables: Mapping[str, Example], fed: Sequence[str], sealed: Array
-) -> tuple[list[str], ...]:
-    """Digests of the sealed rows by their raw values: of what feeds the model, and of all columns
-    except target and weight, so that a model that reads other columns meets the same rows too.
-    """
-    use = "source" if "source" in tables else "certification"
-    if use not in tables:
-        return ()
-    before = 0
-    for name, other in tables.items():
-        if name == use:
-            break
-        before += other.n
-    table = tables[use]
-    # A digest of a target would tell it to whoever tries its few values.
-    known = [name for name in table.columns if name not in (section.target, section.weight)]
-    return tuple(raw_digests(table, columns, sealed - before) for columns in (fed, known))
-
-
 def _write(
     spread: Spread,
     taken: Mapping[str, Labels],
@@ -333,8 +316,6 @@ def _write(
     pool, division = spread.pool, spread.division
     fitting = take_rows(pool, division.fitting, folder / "fitting")
     selection = take_rows(pool, division.selection, folder / "selection")
-    read = (*division.fitting, *division.selection)
-    keep_open_rows(folder / "selection", [pool.digests[int(row)] for row in read])
     certification: CertificationSet | None = None
     if len(division.certification):
         index = division.certification

@@ -66,3 +66,39 @@ def test_spent_rows_may_serve_for_selection(tmp_path: Path, end: str) -> None:
     if end == "certified":
         ledger.record("certificate", look.entry, "1" * 64, "certified")
     check_open_rows(divided(tmp_path / "other", 4), ledger)
+
+
+def test_another_encoder_hides_no_waiting_row(tmp_path: Path) -> None:
+    """The same file through a model that reads other columns, in other types, is refused all the same.
+
+    With a `unit` rows are dealt by it, so the other model reads no waiting row and may go on.
+    """
+    ledger = Ledger.at(tmp_path / "ledger")
+    charged(tmp_path / "first", ledger, 2)
+    other = dataclasses.replace(SECTION, inputs=("b", "a"))
+    load(rows(), tmp_path / "other", other, model(width=2))
+    with pytest.raises(SealRefused, match="name a `unit`"):
+        check_open_rows(tmp_path / "other" / "selection", ledger)
+
+
+def test_units_keep_waiting_rows_apart_for_any_encoder(tmp_path: Path) -> None:
+    """Dealt by unit, the rows that wait stay sealed when another model reads the file."""
+    ledger = Ledger.at(tmp_path / "ledger")
+    given = {**rows(), "who": np.array([f"person {place}" for place in range(N)])}
+    section = dataclasses.replace(SECTION, unit="who")
+    splits = load(given, tmp_path / "first", section, model(width=4))
+    assert splits.certification is not None
+    sealed = sealed_row_set(splits.certification)
+    ledger.charge(Charge("c", splits.certification.digest, "o", 0.05, sealed, "", look_plan(2), 1))
+    other = dataclasses.replace(section, inputs=("b", "a"))
+    load(given, tmp_path / "other", other, model(width=2))
+    check_open_rows(tmp_path / "other" / "selection", ledger)
+
+
+def test_rows_that_tell_too_little_are_known_by_what_the_model_gets(tmp_path: Path) -> None:
+    """Zeros and ones stand in many files: such rows have no raw key, and don't refuse others."""
+    ledger = Ledger.at(tmp_path / "ledger")
+    charged(tmp_path / "first", ledger, 2)
+    few = {name: np.arange(N).astype(np.float32) // 3 for name in "abcd"}
+    load({**few, "y": rows()["y"]}, tmp_path / "other", SECTION, model(width=4))
+    check_open_rows(tmp_path / "other" / "selection", ledger)
