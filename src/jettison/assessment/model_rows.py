@@ -148,6 +148,11 @@ def people_of(wishes: RowWishes, model: Model, labels: Labels, groups: dict[str,
             "an embedding model makes no decision about anybody, so there is nothing to assess; "
             "assess what decides on its embeddings"
         )
+    if model.task == "token-classification":
+        raise UsageError(
+            "a token classifier decides about words, not about people or things, so rates by group "
+            "don't describe it; certify `token_agreement` by group (`optimize` with `groups`)"
+        )
     if model.task == "transcription":
         raise UsageError(
             "what a model heard is neither chosen nor refused, so rates by group don't describe it; "

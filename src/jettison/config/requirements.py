@@ -21,7 +21,8 @@ def default_metric(model: Model, *, labelled: bool) -> str:
     """The quality metric of a task: against labels where there are some, else the original.
 
     Cosine for embeddings; closeness to the original's value for a regression, because no
-    registered test certifies an unbounded error; word errors for a transcription.
+    registered test certifies an unbounded error; word errors for a transcription; agreement token
+    by token for a token classifier.
     """
     if model.task == "embedding":
         return "cosine"
@@ -29,6 +30,8 @@ def default_metric(model: Model, *, labelled: bool) -> str:
         return "within_1_percent"
     if model.task == "transcription":
         return "wer"
+    if model.task == "token-classification":
+        return "token_agreement"
     return "accuracy" if labelled else "agreement"
 
 

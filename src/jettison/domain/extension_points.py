@@ -34,7 +34,8 @@ class Source:
 
     Attributes:
         location: absolute path of a file or folder, or empty for a live object.
-        task: `classification`, `regression`, `embedding`, or empty to find out.
+        task: as in `Model`, or `feature-extraction` (an embedding of each token), or empty to
+            find out.
         options: plain values such as `trust_pickle` or `max_length`.
         live: a model object in this Python process, or `None`.
     """
@@ -138,10 +139,17 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Raw examples as columns, before encoding: column name -> sequence of n values."""
+    """Raw examples as columns, before encoding.
+
+    Attributes:
+        columns: column name -> n values; the rows of a ragged column are arrays of their own.
+        n: number of rows.
+        files: the file of each row where rows are files, for messages; else empty.
+    """
 
     columns: Mapping[str, Array]
     n: int
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ class Model:
         inputs: what a runner takes, first dimension the batch.
         outputs: what a runner gives.
         prediction: the output that quality metrics read (scores, label ids or embeddings).
-        task: `classification`, `regression`, `embedding` or `transcription`.
+        task: `classification`, `regression`, `embedding`, `transcription` or
+            `token-classification`.
         encoder: how a raw example becomes the inputs, and the names of the outputs.
     """
 

@@ -43,7 +43,9 @@ def write_raw(examples: Example, folder: Path) -> None:
 
 
 def _in_json(value: object) -> object:
-    """Bytes as base64 text, which is how an encoder gets them in a request too."""
+    """Bytes as base64 text, which is how an encoder gets them in a request too; arrays as lists."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
@@ -65,6 +67,7 @@ def read_raw(folder: Path) -> Example:
             columns[name] = numbers[str(place)]
     for name, values in stored["values"].items():
         column = np.empty(len(values), dtype=object)
-        column[:] = values
+        for row, value in enumerate(values):
+            column[row] = value
         columns[name] = column
     return Example(columns, stored["n"])

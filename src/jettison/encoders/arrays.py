@@ -1,8 +1,14 @@
-"""The encoder `arrays`: arrays that already are what the model takes, checked and cast safely."""
+"""The encoder `arrays`: arrays that already are what the model takes, checked and cast safely.
+
+Rows may differ in length where the second dimension of an input is free: they are padded on the
+right, and a mask or the lengths are made where the model takes them and the data has none.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +20,16 @@ from jettison.domain.rows import Array
 from jettison.errors import DataError
 from jettison.numerics.casting import cast_column, check_finite, check_shape
 from jettison.numerics.made_up_inputs import FREE_SIZE, made_up_inputs
+from jettison.numerics.ragged_columns import (
+    as_numbers,
+    cast_ragged,
+    column_of,
+    holds_arrays,
+    padded,
+)
+
+MADE = ("mask", "row_lengths")
+"""Settings that name an input which is made from the lengths of the rows."""
 
 
 class ArraysEncoder:
@@ -23,6 +39,9 @@ class ArraysEncoder:
         columns: the arrays or columns that feed the model, in order; set by `bind`.
         missing: inputs that take NaN as a missing value; elsewhere it is refused.
         free_size: size of free dimensions in made-up inputs.
+        padding: fills rows that are shorter than the longest of their batch (0).
+        mask: the input that is 1 where a row has entries and 0 where it is padded; set by `bind`.
+        row_lengths: the input that is the number of entries of each row; set by `bind`.
     """
 
     name: ClassVar[str] = "arrays"
@@ -31,15 +50,19 @@ class ArraysEncoder:
         """Settles which arrays feed the model.
 
         All inputs by name if the names are there. A single input takes the only column, or, when
-        it is a matrix as wide as the table, all columns in their order.
+        it is a matrix as wide as the table, all columns in their order. A mask, and lengths, that
+        the data has no column for are made from the lengths of the rows.
 
         Raises:
             DataError: if it can't be settled; says what is at hand and what the model takes.
         """
-        names = tuple(spec.name for spec in model.inputs)
+        made = _made_inputs(model, columns)
+        names = tuple(spec.name for spec in model.inputs if spec.name not in made.values())
         if set(names) <= set(columns):
             chosen = names
-        elif len(names) == 1 and (len(columns) == 1 or _is_as_wide(model.inputs[0], len(columns))):
+        elif len(names) == 1 and (
+            len(columns) == 1 or (not made and _is_as_wide(model.inputs[0], len(columns)))
+        ):
             chosen = columns
         else:
             wanted = "; ".join(f"`{s.name}` {s.dtype} {s.shape}" for s in model.inputs)
@@ -49,7 +72,7 @@ class ArraysEncoder:
                 "inputs, or say in `data.inputs` which columns to use (one input: one array, or as "
                 "many number columns as the input is wide)"
             )
-        settings = {**encoder.settings, "columns": list(chosen)}
+        settings = {**encoder.settings, "columns": list(chosen), **made}
         return Encoder.of(
             encoder.kind,
             settings,
@@ -59,10 +82,11 @@ class ArraysEncoder:
         )
 
     def encode(self, encoder: Encoder, model: Model, examples: Example) -> Encoded:
-        """Casts, shapes and checks the bound arrays.
+        """Casts, shapes and checks the bound arrays; pads rows of different lengths.
 
         Raises:
-            DataError: for wrong dtypes, shapes, NaN or infinite values; says row and column.
+            DataError: for wrong dtypes, shapes, NaN or infinite values, and rows without entries;
+                says row and column.
         """
         columns = _bound(encoder)
         for column in columns:
@@ -71,29 +95,108 @@ class ArraysEncoder:
                     f"the data lacks the column `{column}`, which feeds the model; it has "
                     f"{', '.join(f'`{c}`' for c in examples.columns)}"
                 )
+        made = {str(encoder.settings[key]): key for key in MADE if key in encoder.settings}
+        fed = [spec for spec in model.inputs if spec.name not in made]
         arrays: dict[str, Array] = {}
-        if len(columns) == len(model.inputs):
-            for spec, column in zip(model.inputs, columns, strict=True):
-                arrays[spec.name] = _one(examples, column, spec)
+        ragged: dict[str, list[Array]] = {}
+        if len(columns) == len(fed):
+            for spec, column in zip(fed, columns, strict=True):
+                if _is_ragged(spec) and holds_arrays(examples.columns[column]):
+                    where = f"column `{column}`"
+                    ragged[spec.name] = cast_ragged(examples.columns[column], spec, where)
+                else:
+                    arrays[spec.name] = _one(examples, column, spec)
         else:
             spec = model.inputs[0]
             flat = dataclasses.replace(spec, shape=spec.shape[:1])
             stacked = [_one(examples, column, flat) for column in columns]
             arrays[spec.name] = np.stack(stacked, axis=1)
+        return _Parts(arrays, ragged, made).encoded(encoder, model, examples.n)
+
+    def made_up(self, encoder: Encoder, model: Model, n: int, seed: int) -> Encoded:
+        """Makes up inputs: normal floats, integers 0 or 1; masks keep all, lengths are whole."""
+        size = encoder.settings.get("free_size", FREE_SIZE)
+        whole = size if isinstance(size, int) else FREE_SIZE
+        arrays = dict(made_up_inputs(model.inputs, n, seed, whole))
+        for spec in model.inputs:
+            if spec.name in (encoder.settings.get("mask"), encoder.settings.get("row_lengths")):
+                arrays[spec.name] = np.full(
+                    arrays[spec.name].shape, 1 if len(spec.shape) == 2 else whole, spec.dtype
+                )
+        return Encoded(arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What was read: whole arrays, rows of different lengths, and inputs that are made of these."""
+
+    arrays: dict[str, Array]
+    ragged: dict[str, list[Array]]
+    made: Mapping[str, str]
+
+    def encoded(self, encoder: Encoder, model: Model, n: int) -> Encoded:
+        """Pads what is ragged, makes masks and lengths, and checks every input."""
+        lengths = self._lengths(n)
+        padding = encoder.settings.get("padding", 0.0)
+        fill = float(padding) if isinstance(padding, int | float) else 0.0
+        arrays = {**self.arrays, **{name: padded(v, fill) for name, v in self.ragged.items()}}
+        pad = dict.fromkeys(self.ragged, fill)
+        for spec in model.inputs:
+            if self.made.get(spec.name) == "mask":
+                arrays[spec.name] = (np.arange(lengths.max()) < lengths[:, None]).astype(spec.dtype)
+                pad |= {spec.name: 0.0} if self.ragged else {}
+            elif spec.name in self.made:
+                arrays[spec.name] = lengths.astype(spec.dtype).reshape(n, *spec.shape[1:])
         missing = encoder.settings.get("missing")
         allowed = missing if isinstance(missing, list) else []
         for spec in model.inputs:
             where = f"input `{spec.name}`"
-            check_shape(arrays[spec.name], spec, examples.n, where)
+            check_shape(arrays[spec.name], spec, n, where)
             check_finite(arrays[spec.name], where, missing_allowed=spec.name in allowed)
-        return Encoded(arrays)
+            if not arrays[spec.name].size:
+                raise DataError(
+                    f"{where} has shape {arrays[spec.name].shape}: its rows hold nothing (length "
+                    "0), of which no model makes an answer; give rows with entries"
+                )
+        return Encoded(arrays, pad=pad, lengths=lengths if self.ragged else None)
 
-    def made_up(self, encoder: Encoder, model: Model, n: int, seed: int) -> Encoded:
-        """Makes up inputs: normal floats, integers 0 or 1."""
-        size = encoder.settings.get("free_size", FREE_SIZE)
-        return Encoded(
-            made_up_inputs(model.inputs, n, seed, size if isinstance(size, int) else FREE_SIZE)
-        )
+    def _lengths(self, n: int) -> Array:
+        """Entries of each row, shape (n,); inputs that are padded together have the same."""
+        first = next(iter(self.ragged), "")
+        if not first:
+            wide = next((v.shape[1] for v in self.arrays.values() if v.ndim > 1), 1)
+            return np.full(n, wide, dtype=np.int64)
+        lengths = np.array([len(values) for values in self.ragged[first]], dtype=np.int64)
+        for name, rows in self.ragged.items():
+            found = np.array([len(values) for values in rows], dtype=np.int64)
+            odd = np.flatnonzero(found != lengths)
+            if len(odd):
+                raise DataError(
+                    f"row {odd[0]} has {found[odd[0]]} entries for input `{name}` and "
+                    f"{lengths[odd[0]]} for `{first}`; inputs whose rows differ in length are "
+                    "padded together, so each row needs as many for both"
+                )
+        return lengths
+
+
+def _made_inputs(model: Model, columns: tuple[str, ...]) -> dict[str, str]:
+    """Inputs that the lengths of the rows tell, by what they are: `mask` or `row_lengths`."""
+    made: dict[str, str] = {}
+    if not any(_is_ragged(spec) and "mask" not in spec.name.lower() for spec in model.inputs):
+        return made
+    for spec in model.inputs:
+        name = spec.name.lower()
+        if spec.name in columns or spec.dtype == "str":
+            continue
+        if "mask" in name and len(spec.shape) == 2 and _is_ragged(spec):
+            made["mask"] = spec.name
+        elif "len" in name and "int" in spec.dtype and spec.shape[1:] in ((), (1,)):
+            made["row_lengths"] = spec.name
+    return made
+
+
+def _is_ragged(spec: TensorSpec) -> bool:
+    return len(spec.shape) > 1 and isinstance(spec.shape[1], str) and spec.dtype != "str"
 
 
 def _is_as_wide(spec: TensorSpec, count: int) -> bool:
@@ -108,7 +211,10 @@ def _bound(encoder: Encoder) -> list[str]:
 
 
 def _one(examples: Example, column: str, spec: TensorSpec) -> Array:
-    array = cast_column(examples.columns[column], spec, f"column `{column}`")
+    values = examples.columns[column]
+    if holds_arrays(values) and spec.dtype != "str":
+        values = column_of([as_numbers(value) for value in values.tolist()])
+    array = cast_column(values, spec, f"column `{column}`")
     if array.ndim == 1 and len(spec.shape) == 2 and spec.shape[1] in (1, *_free(spec)):
         return array.reshape(-1, 1)
     if array.ndim != len(spec.shape):

@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -46,8 +46,9 @@ class ImageEncoder:
     text (in JSON), or pixels as an array of whole numbers 0 to 255 of shape (h, w), (h, w, 1) or
     (h, w, 3). The input of the model is (batch, channels, h, w) or (batch, h, w, channels).
 
-    Settings: `size` (height and width; one number for both), `fit` (`stretch`, `crop`), `filter`,
-    `scale`, `mean`, `std`, `channels` (`rgb`, `bgr`, `grey`), `columns` (set by `bind`).
+    Settings: `size` (height and width; one number for both), `fit` (`stretch`, `crop`), `resize`
+    (before a crop: the shorter side, or height and width; empty for no more than the crop needs),
+    `filter`, `scale`, `mean`, `std`, `channels` (`rgb`, `bgr`, `grey`), `columns` (set by `bind`).
     """
 
     name: ClassVar[str] = "image"
@@ -94,7 +95,9 @@ class ImageEncoder:
         values = examples.columns[column]
         made = np.empty((examples.n, *layout.shape), dtype=layout.spec.dtype)
         for row in range(examples.n):
-            made[row] = layout.arrange(_pixels(values[row], layout, f"row {row} of `{column}`"))
+            file = f" ({examples.files[row]})" if examples.files else ""
+            where = f"row {row} of `{column}`{file}"
+            made[row] = layout.arrange(_pixels(values[row], layout, where))
         return Encoded({layout.spec.name: made})
 
     def made_up(self, encoder: Encoder, model: Model, n: int, seed: int) -> Encoded:
@@ -192,21 +195,37 @@ def _pixels(value: Any, layout: _Layout, where: str) -> Array:
     image = _of_array(value, where) if isinstance(value, np.ndarray) else _decoded(value, where)
     height, width = (int(size) for size in layout.size)
     image = image.convert(MODES[str(layout.settings.get("channels", "rgb"))])
-    if image.size != (width, height):
-        chosen = Image.Resampling[str(layout.settings.get("filter", "bilinear")).upper()]
-        if layout.settings.get("fit") == "crop":
-            image = _middle(image, width, height, chosen)
-        else:
-            image = image.resize((width, height), chosen)
+    chosen = Image.Resampling[str(layout.settings.get("filter", "bilinear")).upper()]
+    if layout.settings.get("fit") == "crop":
+        image = _middle(image, (width, height), layout.settings.get("resize") or [], chosen)
+    elif image.size != (width, height):
+        image = image.resize((width, height), chosen)
     pixels = np.asarray(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _middle(image: Image, width: int, height: int, chosen: Any) -> Image:
-    factor = max(width / image.width, height / image.height)
-    size = (max(width, round(image.width * factor)), max(height, round(image.height * factor)))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return image.resize(size, chosen).crop((left, top, left + width, top + height))
+def _middle(image: Image, crop: tuple[int, int], resize: Sequence[float], chosen: Any) -> Image:
+    """Resizes, and cuts out the middle; black where the image is smaller, as transformers does.
+
+    Args:
+        image: of any size.
+        crop: width and height of the result.
+        resize: the shorter side, or height and width; empty for as little as covers the crop.
+        chosen: Pillow's filter.
+    """
+    width, height = crop
+    if len(resize) == 1:
+        # The longer side is rounded down, as torchvision and transformers do.
+        side, short = int(resize[0]), min(image.size)
+        size = (side * image.width // short, side * image.height // short)
+    elif resize:
+        size = (int(resize[1]), int(resize[0]))
+    else:
+        factor = max(width / image.width, height / image.height)
+        size = (max(width, round(image.width * factor)), max(height, round(image.height * factor)))
+    image = image if image.size == size else image.resize(size, chosen)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _of_array(value: Array, where: str) -> Image:

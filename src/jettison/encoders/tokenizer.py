@@ -182,6 +182,11 @@ def _stamp(path: Path) -> str:
 
 def _padded(rows: Mapping[str, list[Array]], n: int, pad: Mapping[str, float]) -> Encoded:
     lengths = np.array([len(values) for values in next(iter(rows.values()))], dtype=np.int64)
+    if len(lengths) and not lengths.all():
+        raise DataError(
+            f"row {int(np.argmin(lengths))} has no token (length 0): its text is empty and the "
+            "tokenizer adds none, so the model has nothing to answer; drop or fill such rows"
+        )
     longest = max(1, int(lengths.max(initial=0)))
     arrays: dict[str, Array] = {}
     for name, values in rows.items():

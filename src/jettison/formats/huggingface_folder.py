@@ -1,4 +1,4 @@
-"""The format `huggingface_folder`: config.json, safetensors and the pooling of embeddings."""
+"""The format `huggingface_folder`: config.json, safetensors, pooling or image processor."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class HuggingfaceFolder:
     trait: ClassVar[str] = "torch"
 
     def open(self, artifact: Artifact) -> Any:
-        """Gives an `nn.Module` in eval mode: named int64 arrays in, one tensor out.
+        """Gives an `nn.Module` in eval mode: named arrays in, one tensor out.
 
         Raises:
             ModelError: if weights are missing, of another shape, or stored as a pickle.
         """
-        from jettison.graphs.torch_text import open_text_model
+        from jettison.graphs.torch_transformers import open_transformer
 
-        return open_text_model(Path(artifact.folder))
+        return open_transformer(Path(artifact.folder))
 
     def save(self, native: Any, folder: Path) -> Artifact:
         """Writes the module that `open` gave into a folder."""
-        from jettison.graphs.torch_text import save_text_model
+        from jettison.graphs.torch_transformers import save_transformer
 
-        return Artifact.of(self.name, folder, save_text_model(native, folder))
+        return Artifact.of(self.name, folder, save_transformer(native, folder))

@@ -17,8 +17,10 @@ from jettison.errors import ModelError
 __all__ = [
     "CLASSIFIER",
     "CONFIG",
+    "IMAGES",
+    "TOKENS",
     "SafetensorsSummary",
-    "is_classifier",
+    "head_of",
     "model_files",
     "read_config",
     "read_json",
@@ -30,6 +32,9 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CLASSIFIER = "ForSequenceClassification"
+TOKENS = "ForTokenClassification"
+IMAGES = "ForImageClassification"
+HEADS = (CLASSIFIER, TOKENS, IMAGES)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 LARGEST_HEADER = 100_000_000
 """Bytes; the limit that the safetensors format itself sets."""
@@ -67,9 +72,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def is_classifier(config: dict[str, Any]) -> bool:
-    """Whether the architecture has a head that classifies whole texts."""
-    return any(str(name).endswith(CLASSIFIER) for name in config.get("architectures") or ())
+def head_of(config: dict[str, Any]) -> str:
+    """The ending of the architecture's name that says what its head does; empty without one."""
+    names = [str(name) for name in config.get("architectures") or ()]
+    return next((head for head in HEADS for name in names if name.endswith(head)), "")
 
 
 def weight_files(folder: Path) -> tuple[str, ...]:
@@ -109,6 +115,7 @@ def model_files(folder: Path) -> tuple[str, ...]:
     """The files of a folder that belong to the model, the config first."""
     extras = ["modules.json"] if (folder / "modules.json").exists() else []
     pooling = sorted(str(p.relative_to(folder)) for p in folder.glob("*_Pooling/config.json"))
+    extras += ["preprocessor_config.json"] if head_of(read_config(folder)) == IMAGES else []
     return (CONFIG, *weight_files(folder), *extras, *pooling)
 
 

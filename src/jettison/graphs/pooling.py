@@ -13,7 +13,7 @@ from jettison.graphs.huggingface_files import read_json
 
 __all__ = ["Pooling", "read_pooling", "write_pooling"]
 
-PoolingMode = Literal["mean", "cls", "max"]
+PoolingMode = Literal["mean", "cls", "max", "none"]
 MODULES_FILE = "modules.json"
 POOLING_FILE = "1_Pooling/config.json"
 _MODES: Mapping[str, PoolingMode] = {
@@ -28,7 +28,8 @@ class Pooling:
     """How token vectors become one vector.
 
     Attributes:
-        mode: mean over the tokens that the mask keeps, the first token, or the maximum.
+        mode: mean over the tokens that the mask keeps, the first token, the maximum, or none: the
+            vector of each token stays.
         normalize: whether the vector is scaled to length 1.
         stated: whether the folder said so; otherwise mean pooling with normalisation was assumed.
     """
@@ -42,8 +43,9 @@ def read_pooling(folder: Path) -> Pooling:
     """Reads how sentence-transformers would pool in this folder.
 
     Returns:
-        What `modules.json` and the pooling module's `config.json` say; mean pooling with
-        normalisation (`stated` is then false) where there is no `modules.json`.
+        What `modules.json` and the pooling module's `config.json` say, `none` where it lists no
+        pooling module; mean pooling with normalisation (`stated` is then false) where there is
+        no `modules.json`.
 
     Raises:
         ModelError: for a module or a pooling mode that is not supported here.
@@ -51,7 +53,7 @@ def read_pooling(folder: Path) -> Pooling:
     path = folder / MODULES_FILE
     if not path.exists():
         return Pooling()
-    mode: PoolingMode = "mean"
+    mode: PoolingMode = "none"
     normalize = False
     for module in cast(list[dict[str, str]], read_json(path)):
         kind = str(module.get("type", "")).rpartition(".")[2]
@@ -64,6 +66,11 @@ def read_pooling(folder: Path) -> Pooling:
                 f"{path} lists the module `{kind}`; embeddings may consist of Transformer, "
                 "Pooling and Normalize; export the whole model to ONNX and give that file instead"
             )
+    if mode == "none" and normalize:
+        raise ModelError(
+            f"{path} lists Normalize without Pooling; the vectors of tokens are not scaled here: "
+            "export the whole model to ONNX and give that file instead"
+        )
     return Pooling(mode, normalize, stated=True)
 
 
@@ -91,12 +98,17 @@ def write_pooling(pooling: Pooling, folder: Path) -> tuple[str, ...]:
     """Writes the pooling as sentence-transformers does; gives the names of the files."""
     types = ["Transformer", "Pooling"] + (["Normalize"] if pooling.normalize else [])
     paths = ["", "1_Pooling", "2_Normalize"]
+    if pooling.mode == "none":
+        types = ["Transformer"]
     modules = [
         {"idx": i, "name": str(i), "path": paths[i], "type": f"sentence_transformers.models.{kind}"}
         for i, kind in enumerate(types)
     ]
     settings = {key: mode == pooling.mode for key, mode in _MODES.items()}
-    (folder / POOLING_FILE).parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MODULES_FILE).write_text(json.dumps(modules, indent=2), encoding="utf-8")
+    if pooling.mode == "none":
+        return (MODULES_FILE,)
+    (folder / POOLING_FILE).parent.mkdir(parents=True, exist_ok=True)
     (folder / POOLING_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
     return (MODULES_FILE, POOLING_FILE)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,26 @@ import torch
 
 from jettison.domain.model import TensorSpec
 from jettison.errors import ModelError
-from jettison.graphs.huggingface_files import is_classifier, model_files, read_config
+from jettison.graphs.huggingface_files import CLASSIFIER, TOKENS, head_of, model_files, read_config
 from jettison.graphs.pooling import Pooling, read_pooling, write_pooling
+from jettison.graphs.torch_backbone import first_line, open_backbone, save_backbone
 from jettison.graphs.torch_signature import Signature
 
 __all__ = ["TextModel", "open_text_model", "save_text_model"]
+
+AUTO = {CLASSIFIER: "AutoModelForSequenceClassification", TOKENS: "AutoModelForTokenClassification"}
+"""Head of a model -> class of transformers that builds it."""
 
 
 class TextModel(torch.nn.Module):  # type: ignore[misc]
     """A transformers model that answers with `embedding` (n, d) or `logits` (n, classes).
 
+    Where it answers each token, the answer is (n, sequence, d) or (n, sequence, classes); what
+    stands at padded places means nothing.
+
     Attributes:
         backbone: the transformers model.
-        pooling: `None` for a sequence classifier, whose logits are the answer.
+        pooling: `None` for a classifier, whose logits are the answer.
     """
 
     def __init__(self, backbone: Any, pooling: Pooling | None) -> None:
@@ -45,7 +51,7 @@ class TextModel(torch.nn.Module):  # type: ignore[misc]
             token_type_ids: shape (n, sequence), int64; 1 in the second text of a pair.
 
         Returns:
-            Shape (n, d) or (n, classes), float32.
+            Shape (n, d) or (n, classes), float32; (n, sequence, ...) where tokens are answered.
         """
         named = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
@@ -53,6 +59,8 @@ class TextModel(torch.nn.Module):  # type: ignore[misc]
         answer = self.backbone(**named)
         if self.pooling is None:
             return answer.logits
+        if self.pooling.mode == "none":
+            return answer.last_hidden_state
         return _pool(answer.last_hidden_state, attention_mask, self.pooling)
 
     @property
@@ -84,8 +92,8 @@ class TextModel(torch.nn.Module):  # type: ignore[misc]
         kinds = getattr(self.backbone.config, "type_vocab_size", 0) or 0
         return "token_type_ids" in accepted and kinds > 1
 
-    def answer_width(self, length: int, pad_id: int) -> int:
-        """Runs two rows, one of `length` tokens and one padded; gives the width of the answer.
+    def answer_shape(self, length: int, pad_id: int) -> tuple[int | str, ...]:
+        """Runs two rows, one of `length` tokens and one padded; gives the shape of the answer.
 
         Raises:
             ModelError: if the model can't take that length, or answers with NaN.
@@ -101,15 +109,18 @@ class TextModel(torch.nn.Module):  # type: ignore[misc]
                 answer = self(ids, mask, *segments)
         except (IndexError, RuntimeError, ValueError) as error:
             raise ModelError(
-                f"the model can't run 2 rows of {length} tokens: {_first_line(error)}; give a "
+                f"the model can't run 2 rows of {length} tokens: {first_line(error)}; give a "
                 "smaller max_length if it is the length"
             ) from error
-        if answer.dim() != 2 or not bool(torch.isfinite(answer).all()):
+        by_token = answer.dim() == 3 and answer.shape[1] == length
+        if not (answer.dim() == 2 or by_token) or not bool(torch.isfinite(answer).all()):
             raise ModelError(
-                f"the model must answer with finite numbers of shape (rows, width); it gave shape "
-                f"{tuple(answer.shape)}, finite: {bool(torch.isfinite(answer).all())}"
+                "the model must answer with finite numbers of shape (rows, width) or (rows, "
+                f"tokens, width); it gave shape {tuple(answer.shape)}, finite: "
+                f"{bool(torch.isfinite(answer).all())}"
             )
-        return int(answer.shape[1])
+        width = int(answer.shape[-1])
+        return ("batch", "sequence", width) if by_token else ("batch", width)
 
 
 def _pool(hidden: Any, attention_mask: Any, pooling: Pooling) -> Any:
@@ -132,73 +143,16 @@ def open_text_model(folder: Path) -> TextModel:
     Raises:
         ModelError: if transformers can't build it, or if weights are missing or misshapen.
     """
-    import transformers
-
-    classifier = is_classifier(read_config(folder))
-    auto = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModel
-    with _quiet():
-        try:
-            backbone, loading = auto.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-        except Exception as error:  # from OSError to SafetensorError: a config can break any line
-            raise ModelError(
-                f"transformers {transformers.__version__} can't build the model in {folder}: "
-                f"{_first_line(error)}; save it again with `model.save_pretrained(folder)`"
-            ) from error
-    _require_all_weights(loading, folder)
-    backbone.requires_grad_(requires_grad=False)
-    pooling = None if classifier else read_pooling(folder)
-    model = TextModel(backbone, pooling)
+    head = head_of(read_config(folder))
+    backbone = open_backbone(folder, AUTO.get(head, "AutoModel"))
+    model = TextModel(backbone, None if head else read_pooling(folder))
     model.eval()
     return model
 
 
 def save_text_model(model: TextModel, folder: Path) -> tuple[str, ...]:
     """Writes config.json, safetensors and pooling; gives the names of the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
-        model.backbone.save_pretrained(str(folder), safe_serialization=True)
+    save_backbone(model.backbone, folder)
     if model.pooling is not None:
         write_pooling(model.pooling, folder)
     return model_files(folder)
-
-
-def _require_all_weights(loading: dict[str, Any], folder: Path) -> None:
-    # transformers fills what is missing with random numbers. A pooler is not used here.
-    missing = [key for key in loading.get("missing_keys") or () if "pooler." not in key]
-    mismatched = [str(key) for key in loading.get("mismatched_keys") or ()]
-    if missing or mismatched:
-        bad = sorted(missing) + sorted(mismatched)
-        raise ModelError(
-            f"the safetensors in {folder} lack {len(bad)} weights that config.json asks for "
-            f"({', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}); the config and the weights "
-            "are not of one model: save both again with `model.save_pretrained(folder)`"
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides progress bars and notices of transformers; its errors still come through."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -11,15 +11,18 @@ from jettison.domain.extension_points import Source
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.errors import ModelError
 from jettison.graphs.huggingface_files import (
-    CLASSIFIER,
     CONFIG,
-    is_classifier,
+    HEADS,
+    IMAGES,
+    TOKENS,
+    head_of,
     model_files,
     read_config,
     summarise_safetensors,
     weight_files,
 )
-from jettison.graphs.pooling import read_pooling, write_pooling
+from jettison.graphs.image_processor import PROCESSOR, read_processor
+from jettison.graphs.pooling import Pooling, read_pooling, write_pooling
 from jettison.graphs.tokenizer_files import (
     DEFAULT_LENGTH,
     TOKENIZER,
@@ -32,6 +35,11 @@ from jettison.graphs.tokenizer_files import (
 VOCABULARIES = ("vocab.txt", "vocab.json", "*.model", "*.spm", "*.tiktoken")
 BODY = "Model"
 
+FEATURES = "feature-extraction"
+"""The task that asks for the vector of each token; it is judged as an embedding is."""
+
+TOKEN_CLASSES = "token-classification"
+
 
 class HuggingfaceLoader:
     """Copies what belongs to the model, checks it, and describes it."""
@@ -43,52 +51,80 @@ class HuggingfaceLoader:
         return bool(source.location) and (Path(source.location) / CONFIG).is_file()
 
     def load(self, source: Source, folder: Path) -> Model:
-        """Copies model and tokenizer into `folder/model` and `folder/encoder`.
+        """Copies model and tokenizer (or image processor) into `folder/model`, `folder/encoder`.
 
         Options: `max_length` (tokens a text is cut to; the default is 256 or what the model
         allows, if that is less).
 
         Raises:
             ModelError: for remote code, pickles, damaged files, an unknown or unsupported
-                architecture, a missing tokenizer, or a `max_length` beyond the model.
+                architecture, a missing tokenizer or image processor, or a `max_length` beyond
+                the model.
         """
         origin = Path(source.location)
         config = read_config(origin)
         _refuse_code(origin, config)
         task = _task(source, origin, config)
-        pooling = read_pooling(origin) if task == "embedding" else None
         kept = weight_files(origin)
         stored = summarise_safetensors(origin / n for n in kept if n.endswith(".safetensors"))
-        max_length = _max_length(source, origin, config)
-        settings: dict[str, Setting] = {"max_length": max_length}
-        if pooling is not None:
-            settings.update(pooling=pooling.mode, normalize=pooling.normalize)
-            settings.update(pooling_stated=pooling.stated)
         home = folder / "model"
         copy_files(origin, (CONFIG, *kept), home)
-        if pooling is not None:
-            write_pooling(pooling, home)
-        pad_id = _take_tokenizer(origin, folder / "encoder", config)
-        settings["pad_id"] = pad_id
-        artifact = Artifact.of("huggingface_folder", home, model_files(home))
-        encoder = Encoder.of(
-            "tokenizer",
-            settings,
-            folder=folder / "encoder",
-            files=(TOKENIZER,),
-            labels=_labels(config) if task == "classification" else (),
+        describe = _images if head_of(config) == IMAGES else _texts
+        model = describe(source, config, task, folder)
+        kind = "float32" if stored.floats == {"F32"} else "float16"
+        return model.with_traits(add=frozenset({"torch", "dense", kind}), remove=frozenset())
+
+
+def _texts(source: Source, config: Mapping[str, Any], task: str, folder: Path) -> Model:
+    origin, home = Path(source.location), folder / "model"
+    max_length = _max_length(source, origin, config)
+    settings: dict[str, Setting] = {"max_length": max_length}
+    if not head_of(dict(config)):
+        pooling = (
+            Pooling("none", normalize=False, stated=True)
+            if task == FEATURES
+            else read_pooling(origin)
         )
-        inputs, outputs = _try(home, task, max_length, pad_id)
-        return Model(
-            artifact=artifact,
-            traits=frozenset({"torch", "dense", "matmul", "attention"})
-            | ({"float32"} if stored.floats == {"F32"} else {"float16"}),
-            inputs=inputs,
-            outputs=outputs,
-            prediction=outputs[0].name,
-            task=task,
-            encoder=encoder,
-        )
+        settings.update(pooling=pooling.mode, normalize=pooling.normalize)
+        settings.update(pooling_stated=pooling.stated)
+        write_pooling(pooling, home)
+    settings["pad_id"] = pad_id = _take_tokenizer(origin, folder / "encoder", config)
+    encoder = Encoder.of(
+        "tokenizer",
+        settings,
+        folder=folder / "encoder",
+        files=(TOKENIZER,),
+        labels=_labels(config) if task in ("classification", TOKEN_CLASSES) else (),
+    )
+    inputs, outputs = _try(home, max_length, pad_id)
+    return Model(
+        artifact=Artifact.of("huggingface_folder", home, model_files(home)),
+        traits=frozenset({"matmul", "attention"}),
+        inputs=inputs,
+        outputs=outputs,
+        prediction=outputs[0].name,
+        task="embedding" if task == FEATURES else task,
+        encoder=encoder,
+    )
+
+
+def _images(source: Source, config: Mapping[str, Any], task: str, folder: Path) -> Model:
+    from jettison.graphs.torch_image import open_image_model
+
+    origin, home = Path(source.location), folder / "model"
+    read_processor(origin)
+    copy_files(origin, (PROCESSOR,), home)
+    module = open_image_model(home)
+    signature = module.signature
+    return Model(
+        artifact=Artifact.of("huggingface_folder", home, model_files(home)),
+        traits=module.kinds_of_layers(),
+        inputs=signature.inputs,
+        outputs=(TensorSpec("logits", "float32", ("batch", module.answer_width())),),
+        prediction="logits",
+        task=task,
+        encoder=Encoder.of("image", module.settings, labels=_labels(config)),
+    )
 
 
 def _refuse_code(origin: Path, config: Mapping[str, Any]) -> None:
@@ -110,17 +146,23 @@ def _refuse_code(origin: Path, config: Mapping[str, Any]) -> None:
 def _task(source: Source, origin: Path, config: Mapping[str, Any]) -> str:
     """Finds out what the architecture is for, and whether it can be used."""
     architectures = [str(name) for name in config.get("architectures") or ()]
-    allowed = f"`*{CLASSIFIER}` for whole texts, or an encoder (`*{BODY}`) for embeddings"
+    allowed = ", ".join(f"`*{head}`" for head in HEADS)
+    allowed += f", or an encoder (`*{BODY}`) for embeddings or the vectors of its tokens"
     if not architectures or not config.get("model_type"):
         raise ModelError(
             f"{origin / CONFIG} must name `model_type` and `architectures`; "
             "save the model again with `model.save_pretrained(folder)`"
         )
     _require_known(origin, str(config["model_type"]), architectures[0])
-    if is_classifier(dict(config)):
+    head = head_of(dict(config))
+    if head == TOKENS:
+        found = TOKEN_CLASSES
+    elif head:
         found = _head_task(origin, config)
     elif config.get("is_encoder_decoder"):
         raise ModelError(f"`{architectures[0]}` in {origin} has a decoder; allowed: {allowed}")
+    elif source.task == FEATURES:
+        found = FEATURES
     elif (
         architectures[0].endswith(BODY)
         or (origin / "modules.json").exists()
@@ -130,7 +172,7 @@ def _task(source: Source, origin: Path, config: Mapping[str, Any]) -> str:
     else:
         raise ModelError(
             f"`{architectures[0]}` in {origin} is not supported; allowed: {allowed}; to use its "
-            'encoder for embeddings, say task = "embedding"'
+            f'encoder, say task = "embedding" or "{FEATURES}"'
         )
     if source.task and source.task != found:
         raise ModelError(
@@ -222,16 +264,12 @@ def _convert_tokenizer(origin: Path, target: Path) -> None:
 
 
 def _try(
-    home: Path, task: str, max_length: int, pad_id: int
+    home: Path, max_length: int, pad_id: int
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Runs the model once at its full length; finds out its inputs and outputs."""
     from jettison.graphs.torch_text import open_text_model
 
     module = open_text_model(home)
-    width = module.answer_width(max_length, pad_id)
-    names = ["input_ids", "attention_mask"] + ["token_type_ids"] * module.takes_segments
-    name = "embedding" if task == "embedding" else "logits"
-    return (
-        tuple(TensorSpec(n, "int64", ("batch", "sequence")) for n in names),
-        (TensorSpec(name, "float32", ("batch", width)),),
-    )
+    shape = module.answer_shape(max_length, pad_id)
+    signature = module.signature
+    return signature.inputs, (TensorSpec(signature.outputs[0], "float32", shape),)

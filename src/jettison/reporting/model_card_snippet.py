@@ -93,7 +93,7 @@ def _scikit_learn(model: Model, runtime: Step) -> str:
 
 _BY_FILE: Mapping[str, Callable[[Model, Step], str]] = {
     "program.json": _torch("open_program", "jettison.graphs.torch_program"),
-    "config.json": _torch("open_text_model", "jettison.graphs.torch_text"),
+    "config.json": _torch("open_transformer", "jettison.graphs.torch_transformers"),
 }
 _BY_SUFFIX: Mapping[str, Callable[[Model, Step], str]] = {
     ".onnx": _onnx,

@@ -22,6 +22,7 @@ from jettison.serving.settings import ServeSettings
 from jettison.trust.bundle_layout import PROBES
 from jettison.trust.probes import probe_rows, stored_batch, unlike_stored
 from jettison.worker.equality import difference, joined
+from jettison.worker.ragged import OwnLengths, filled
 
 LARGEST_BATCH = 128
 """Where the sweep for the knee ends when nobody names a cap."""
@@ -117,20 +118,26 @@ def batch_seconds(rows: int, seconds_by_rows: Mapping[int, float]) -> float:
 
 async def _answers(engine: Engine, admitted: Admitted, rows: Rows) -> list[str]:
     """Compares with the stored answers: another build of a runtime may compute something else."""
-    size, until = stored_batch(admitted.served, rows.n), time.monotonic() + LOOK_SECONDS
+    own = OwnLengths.of(engine.model, rows)
+    size = own.batch_size(stored_batch(admitted.served, rows.n))
+    until = time.monotonic() + LOOK_SECONDS
     pieces: list[Mapping[str, Array]] = []
     seen = 0
     for batch in rows.batches(size):
         if seen >= FEWEST and time.monotonic() > until:
             break
-        pieces.append(await engine.run(batch))
+        pieces.append(own.cut_all(await engine.run(batch), seen))
         seen = min(seen + size, rows.n)
     stored = {
         name: values[:seen]
         for name, values in admitted.probes.items()
         if name.startswith("output.")
     }
-    return [f"here, {problem}" for problem in unlike_stored(stored, joined(pieces))]
+    found = joined(pieces, fill=bool(rows.pad))
+    if rows.pad:
+        # The longest of all rows may not be among those that were run.
+        found = {k: filled(v, stored.get(f"output.{k}", v).shape[1:]) for k, v in found.items()}
+    return [f"here, {problem}" for problem in unlike_stored(stored, found)]
 
 
 async def _batching(
@@ -215,10 +222,12 @@ async def company_difference(engine: Engine, rows: Rows, size: int) -> tuple[flo
     seen = len(alone)
     starts = range(0, seen, size)
     places = [np.arange(start, start + size) % rows.n for start in starts]
-    together = joined([await engine.run(rows.batch(one)) for one in places])
+    own, ragged = OwnLengths.of(engine.model, rows), bool(rows.pad)
+    batches = [own.cut_all(await engine.run(rows.batch(one)), one) for one in places]
+    together = joined(batches, fill=ragged)
     prediction, task = engine.model.prediction, engine.model.task
     worst = 0.0
-    apart = joined(alone)
+    apart = joined(alone, fill=ragged)
     for name in apart.keys() & together.keys():
         labels = name == prediction and task == "classification"
         found = difference(apart[name], together[name][:seen], math.inf, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from jettison.domain.extension_points import Runner
 from jettison.domain.model import Model
 from jettison.domain.rows import Array, Rows
 from jettison.errors import CandidateFailed
+from jettison.worker.ragged import OwnLengths, filled, widest
 from jettison.worker.workbench import Bench
 
 TOLERANCE = 1e-3
@@ -119,20 +121,34 @@ def _all_answers(
     bench: Bench, model: Model, rows: Rows, plan: Mapping[int, int]
 ) -> dict[int, dict[str, Array]]:
     runner = bench.runner(model)
-    return {size: answers(runner, rows, size, n) for size, n in plan.items()}
+    own = OwnLengths.of(model, rows)
+    return {size: answers(runner, rows, size, n, own) for size, n in plan.items()}
 
 
-def answers(runner: Runner, rows: Rows, size: int, n: int) -> dict[str, Array]:
-    """Runs the first `n` rows, `size` at a time; an output whose shape varies is left out."""
-    pieces = [runner.run(batch) for batch in rows.batches(size, n)]
-    return joined(pieces)
+def answers(runner: Runner, rows: Rows, size: int, n: int, own: OwnLengths) -> dict[str, Array]:
+    """Runs the first `n` rows, `size` at a time; outputs are cut back to the length of their row.
+
+    An output of text whose shape varies is left out.
+    """
+    size = own.batch_size(size)
+    pieces = []
+    for place, batch in enumerate(rows.batches(size, n)):
+        pieces.append(own.cut_all(runner.run(batch), place * size))
+    return joined(pieces, fill=own.lengths is not None)
 
 
-def joined(pieces: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Joins the outputs of batches; leaves out those whose trailing shape varies (padding)."""
+def joined(pieces: Sequence[Mapping[str, Array]], *, fill: bool) -> dict[str, Array]:
+    """Joins the outputs of batches.
+
+    Where rows are ragged (`fill`), numbers of shorter ones are filled with zeros; other outputs
+    whose trailing shape varies are left out.
+    """
     result: dict[str, Array] = {}
     for name in pieces[0]:
         arrays = [np.asarray(piece[name]) for piece in pieces]
+        if fill and len({array.ndim for array in arrays}) == 1 and arrays[0].dtype.kind in "biuf":
+            shape = functools.reduce(widest, [array.shape[1:] for array in arrays])
+            arrays = [filled(array, shape) for array in arrays]
         if len({array.shape[1:] for array in arrays}) == 1:
             result[name] = np.concatenate(arrays)
     return result

@@ -11,6 +11,7 @@ from jettison.domain.extension_points import Runner
 from jettison.domain.model import Model
 from jettison.domain.rows import Array, Rows
 from jettison.worker.equality import answers, difference
+from jettison.worker.ragged import OwnLengths
 
 RELATIVE = 1e-6
 ABSOLUTE = 1e-8
@@ -55,12 +56,12 @@ def batch_dependence(runner: Runner, rows: Rows, model: Model, largest: int) -> 
     n = min(ROWS, largest, rows.n // 2)
     if n < 2 or "fixed-batch" in model.traits:
         return Dependence(dependent=False, largest=0.0)
-    apart, dependent = _alone_or_together(runner, rows, n)
+    apart, dependent = _alone_or_together(runner, rows, n, OwnLengths.of(model, rows))
     return Dependence(dependent or _heeds_neighbours(runner, rows, n), apart)
 
 
-def _alone_or_together(runner: Runner, rows: Rows, n: int) -> tuple[float, bool]:
-    together, alone = answers(runner, rows, n, n), answers(runner, rows, 1, n)
+def _alone_or_together(runner: Runner, rows: Rows, n: int, own: OwnLengths) -> tuple[float, bool]:
+    together, alone = answers(runner, rows, n, n, own), answers(runner, rows, 1, n, own)
     found = [
         difference(alone[name], together[name], COARSE, labels=False)
         for name in together.keys() & alone.keys()

@@ -106,3 +106,73 @@ def test_made_up_rows() -> None:
     assert one["ids"].dtype == np.int32
     assert one["ids"].shape == (5, 4)
     np.testing.assert_array_equal(one["ids"], two["ids"])
+
+
+SOUND = model(TensorSpec("x", "float32", ("batch", "time")))
+MASKED = model(
+    TensorSpec("ids", "int64", ("batch", "sequence")),
+    TensorSpec("attention_mask", "int64", ("batch", "sequence")),
+    TensorSpec("lengths", "int32", ("batch",)),
+)
+
+
+def column(*rows: object) -> np.ndarray:
+    made = np.empty(len(rows), dtype=object)
+    for place, row in enumerate(rows):
+        made[place] = row
+    return made
+
+
+def test_rows_of_different_lengths_are_padded() -> None:
+    """They are filled on the right with the padding, and their lengths are told."""
+    bound = KIND.bind(Encoder.of("arrays", {"padding": -1.0}), SOUND, ("sound",))
+    held = {"sound": column(np.array([1.0, 2.0]), [3.0], b"\x04\x05\x06")}
+    found = KIND.encode(bound, SOUND, Example(held, 3))
+    assert found.arrays["x"].tolist() == [[1, 2, -1], [3, -1, -1], [4, 5, 6]]
+    assert found.lengths is not None
+    assert found.lengths.tolist() == [2, 1, 3]
+    assert found.pad == {"x": -1.0}
+
+
+def test_masks_and_lengths_are_made() -> None:
+    """A model that takes them gets them, unless the data has them."""
+    bound = KIND.bind(MASKED.encoder, MASKED, ("ids",))
+    held = {"ids": column(np.array([5, 6]), np.array([7]))}
+    found = KIND.encode(bound, MASKED, Example(held, 2))
+    assert found.arrays["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert found.arrays["lengths"].tolist() == [2, 1]
+    assert found.pad == {"ids": 0.0, "attention_mask": 0.0}
+    whole = KIND.encode(bound, MASKED, Example({"ids": np.ones((2, 3), int)}, 2))
+    assert whole.arrays["attention_mask"].tolist() == [[1, 1, 1]] * 2
+    assert whole.lengths is None
+    own = KIND.bind(MASKED.encoder, MASKED, ("ids", "attention_mask", "lengths"))
+    assert "mask" not in own.settings
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((np.array([1.0]), np.array([])), "no entry at row 1 .length 0."),
+        ((np.array([1.0]), np.array([[1.0]])), r"shape \(1, 1\) at row 1"),
+        ((np.array([1.0]), np.array([np.nan])), "nan at row 1"),
+    ],
+)
+def test_ragged_rows_that_are_refused(rows: tuple[np.ndarray, ...], said: str) -> None:
+    """The row is named."""
+    with pytest.raises(DataError, match=said):
+        encoded(SOUND, sound=column(*rows))
+
+
+def test_arrays_without_entries() -> None:
+    """Rows that hold nothing are one message too where all are alike."""
+    with pytest.raises(DataError, match="length 0"):
+        encoded(SOUND, sound=np.ones((3, 0), np.float32))
+
+
+def test_inputs_that_are_padded_together() -> None:
+    """Each row has as many entries for both."""
+    subject = model(
+        TensorSpec("a", "float32", ("batch", "time")), TensorSpec("b", "float32", ("batch", "time"))
+    )
+    with pytest.raises(DataError, match="row 1 has 2 entries for input `b` and 1 for `a`"):
+        encoded(subject, a=column([1.0], [1.0]), b=column([1.0], [1.0, 2.0]))

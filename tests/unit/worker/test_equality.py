@@ -55,12 +55,13 @@ def test_other_shapes_and_other_texts_differ() -> None:
     assert difference(words, np.array(["cat", "cow"]), TOLERANCE, labels=False).differing == 1
 
 
-def test_outputs_of_varying_shape_are_left_out() -> None:
-    """Token-wise outputs of ragged batches can't be joined; the others can."""
+def test_outputs_of_varying_shape() -> None:
+    """Token-wise outputs are filled with zeros where rows are ragged, else left out."""
     pieces = [
         {"tokens": np.zeros((2, 5, 3)), "scores": np.zeros((2, 3))},
         {"tokens": np.zeros((2, 4, 3)), "scores": np.ones((2, 3))},
     ]
-    whole = joined(pieces)
+    whole = joined(pieces, fill=False)
     assert sorted(whole) == ["scores"]
     assert whole["scores"].shape == (4, 3)
+    assert joined(pieces, fill=True)["tokens"].shape == (4, 5, 3)

@@ -5,43 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import DataError
+from jettison.numerics.ragged_columns import column_of
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-IMAGE, LABEL = "image", "label"
-"""Columns of a folder of images."""
+IMAGE, BYTES, LABEL = "image", "bytes", "label"
+"""Columns of a folder of files."""
 
 
-def read_folder(folder: Path, where: str) -> dict[str, Array]:
-    """Reads a folder of images: column `image` (bytes) and, from its subfolders, `label`.
+def read_folder(folder: Path, where: str) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Reads a folder of files: images (column `image`), else any files (column `bytes`).
 
-    Rows are in the order of their paths. There is no `label` where the images lie in the folder
-    itself.
+    Rows are in the order of their paths. The subfolders are the column `label`; there is none
+    where the files lie in the folder itself. Where there are images, other files are left out;
+    files whose name begins with a dot always are.
+
+    Returns:
+        The columns, and the path of each row's file in the folder.
 
     Raises:
-        DataError: for a folder without images, or with images both in it and below it.
+        DataError: for a folder without files, or with files both in it and below it.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    seen = sorted(p for p in folder.rglob("*") if p.is_file())
+    seen = [p for p in seen if not any(s.startswith(".") for s in p.relative_to(folder).parts)]
+    images = [p for p in seen if p.suffix.lower() in ENDINGS]
+    files = images or seen
     if not files:
         raise DataError(
-            f"{where} is a folder without images ({', '.join(sorted(ENDINGS))}); give a file of "
-            "rows, or a folder with one subfolder of images for each class"
+            f"{where} is a folder without files; give a file of rows, or a folder with one "
+            f"subfolder of files for each class, images ({', '.join(sorted(ENDINGS))}) or others"
         )
+    names = tuple(file.relative_to(folder).as_posix() for file in files)
     parents = [file.parent.relative_to(folder).as_posix() for file in files]
-    columns = {IMAGE: _objects([file.read_bytes() for file in files])}
+    columns = {IMAGE if images else BYTES: column_of([file.read_bytes() for file in files])}
     if set(parents) == {"."}:
-        return columns
+        return columns, names
     if "." in parents:
         raise DataError(
-            f"{where} holds images beside subfolders (`{files[parents.index('.')].name}`), so the "
-            "class of some rows is not known; put each image into the subfolder of its class"
+            f"{where} holds files beside subfolders (`{files[parents.index('.')].name}`), so the "
+            "class of some rows is not known; put each file into the subfolder of its class"
         )
-    return columns | {LABEL: _objects(parents)}
+    return columns | {LABEL: column_of(parents)}, names
 
 
 def open_paths(table: Example, base: Path, where: str) -> Example:
@@ -63,7 +70,9 @@ def open_paths(table: Example, base: Path, where: str) -> Example:
         else column
         for name, column in table.columns.items()
     }
-    return Example(opened, table.n)
+    paths = [name for name in opened if opened[name] is not table.columns[name]]
+    files = tuple(str(v) for v in table.columns[paths[0]]) if len(paths) == 1 else table.files
+    return Example(opened, table.n, files)
 
 
 def with_files(tables: Mapping[str, Example], locations: Mapping[str, str]) -> dict[str, Example]:
@@ -95,10 +104,4 @@ def _opened(column: Array, base: Path, where: str) -> Array:
                 f"{where}: row {row} holds {value!r}, and there is no such file in {base.resolve()}"
             )
         contents.append(path.read_bytes())
-    return _objects(contents)
-
-
-def _objects(values: list[bytes] | list[str]) -> Array:
-    made = np.empty(len(values), dtype=object)
-    made[:] = values
-    return made
+    return column_of(contents)

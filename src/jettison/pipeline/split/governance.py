@@ -69,7 +69,7 @@ def consenting(
     for use, table in tables.items():
         rows = consented(section, table, use)
         rest = {name: c for name, c in table.columns.items() if name != section.consent}
-        kept[use] = rows_of(Example(rest, table.n), rows)
+        kept[use] = rows_of(Example(rest, table.n, table.files), rows)
         notes.append(
             f"{table.n - len(rows):,} of {table.n:,} rows of `{use}` were left out because "
             f"`{section.consent}` is not true."

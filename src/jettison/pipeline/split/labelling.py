@@ -14,6 +14,7 @@ from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.domain.splits import Labels
 from jettison.errors import DataError
+from jettison.numerics.ragged_columns import holds_arrays
 
 
 def label_rows(table: Example, section: DataSection, model: Model, where: str) -> Labels:
@@ -134,9 +135,14 @@ def missing_rows(values: Array) -> Array:
     if values.dtype.kind != "O":
         return np.empty(0, dtype=np.int64)
     return np.array(
-        [row for row, v in enumerate(values.tolist()) if v is None or v == "" or v != v],
-        dtype=np.int64,
+        [row for row, v in enumerate(values.tolist()) if _is_missing(v)], dtype=np.int64
     )
+
+
+def _is_missing(value: object) -> bool:
+    if isinstance(value, np.ndarray):
+        return False  # A row of its own, which is no single value.
+    return value is None or value == "" or value != value
 
 
 def _column(table: Example, name: str, role: str, where: str) -> Array:
@@ -147,6 +153,10 @@ def _column(table: Example, name: str, role: str, where: str) -> Array:
     if values.ndim != 1:
         raise DataError(
             f"the {role} column `{name}` of {where} has shape {values.shape}; give one value a row"
+        )
+    if holds_arrays(values):
+        raise DataError(
+            f"the {role} column `{name}` of {where} holds arrays or bytes; give one value a row"
         )
     missing = missing_rows(values)
     if len(missing):
@@ -201,6 +211,12 @@ def _targets(table: Example, name: str, model: Model, where: str) -> Array:
             f"an embedding model has no right answers to compare with; leave `target` (`{name}`) "
             "empty, and cosine to the original's embeddings is certified; if its output is one "
             'score for each class, set `model.task` (--task) to "classification"'
+        )
+    if model.task == "token-classification":
+        raise DataError(
+            f"a token classifier is judged against the original, token by token; labels of words "
+            f"are not read (its tokens are pieces of words): leave `target` (`{name}`) empty, and "
+            "`token_agreement` is certified"
         )
     values = _column(table, name, "target", where)
     if model.task == "regression":

@@ -89,6 +89,10 @@ def _words(table: Example, columns: Sequence[str], rows: Array) -> Iterator[list
 def _word(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
+    if isinstance(value, np.ndarray):
+        # Numbers count by value; `str` would leave out the middle of a long row.
+        plain = value.astype("<f8") if value.dtype.kind in "biuf" else value.astype(str)
+        return f"{value.shape}\0".encode() + plain.tobytes()
     return b"" if value is None else str(value).encode()
 
 

@@ -1,10 +1,10 @@
-"""Tables from parquet, csv, tsv and npz files and from Python objects, as named columns."""
+"""Tables from files, folders, functions and Python objects, as named columns."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,22 @@ import numpy as np
 
 from jettison import registry
 from jettison.domain.extension_points import Example
+from jettison.domain.function_source import split_function
 from jettison.domain.rows import Array
 from jettison.errors import DataError
+from jettison.numerics.ragged_columns import column_of, holds_arrays
 from jettison.pipeline.split.files import read_folder
+from jettison.pipeline.split.json_lines import columns_of, read_lines
+from jettison.pipeline.split.row_functions import called
+from jettison.pipeline.split.saved_datasets import is_saved, read_saved
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ALLOWED = ".parquet, .csv, .tsv (also .csv.gz and .tsv.gz), .jsonl or .npz, or a folder of images"
+ALLOWED = (
+    ".parquet, .csv, .tsv (also .csv.gz and .tsv.gz), .jsonl, .arrow or .npz, a folder of files or "
+    "of a dataset that `datasets` saved, or a function that gives rows (rows.py:make)"
+)
 
 BLOCK_BYTES = 1 << 26
 """Of a csv file, from which the types of the columns are inferred."""
@@ -38,8 +46,14 @@ def read_file(location: str, role: str) -> Example:
     """
     path = Path(location)
     where = f"{location} (`{role}` in `data`)"
+    if split_function(location) is not None and not path.exists():
+        return read_object(called(location, where), role)
+    if path.is_dir() and is_saved(path):
+        _pyarrow(where)
+        return _table(_from_arrow(read_saved(path, where), where), where)
     if path.is_dir():
-        return _table(read_folder(path, where), where)
+        columns, files = read_folder(path, where)
+        return _table(columns, where, files)
     if not path.is_file():
         raise DataError(f"{where} does not exist; give a file: {ALLOWED}")
     if path.stat().st_size == 0:
@@ -53,7 +67,12 @@ def read_file(location: str, role: str) -> Example:
         case ".tsv" | ".tsv.gz":
             columns = _from_arrow(_read_text(path, "\t", where), where)
         case ".jsonl" | ".ndjson":
-            columns = _from_arrow(_read_lines(path, where), where)
+            held = read_lines(path, where)
+            columns = {
+                name: _list_column(v, f"column `{name}` of {where}") for name, v in held.items()
+            }
+        case ".arrow":
+            columns = _from_arrow(_read_arrow(path, where), where)
         case ".npz":
             columns = _read_npz(path, where)
         case _:
@@ -62,7 +81,8 @@ def read_file(location: str, role: str) -> Example:
 
 
 def read_object(given: Any, role: str) -> Example:
-    """Reads a DataFrame, a mapping of names to arrays, or one array (then called `inputs`).
+    """Reads a DataFrame, a mapping of names to arrays, one array (then called `inputs`), an Arrow
+    table, or rows one by one as dictionaries.
 
     Raises:
         DataError: for columns that are no arrays of one type, or differ in length.
@@ -74,13 +94,19 @@ def read_object(given: Any, role: str) -> Example:
         return _table(_from_arrow(_arrow_of_frame(given, where), where), where)
     if isinstance(given, np.ndarray):
         return _table({"inputs": _plain_column(given, "inputs", where)}, where)
+    if type(given).__module__.startswith("pyarrow") and hasattr(given, "column_names"):
+        return _table(_from_arrow(given, where), where)
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        held = columns_of(enumerate(given), where, "row")
+        named = {name: _list_column(v, f"column `{name}` of {where}") for name, v in held.items()}
+        return _table(named, where)
     raise DataError(
-        f"{where} is a `{type(given).__name__}`; give a path, a DataFrame, or a dictionary of "
-        "column names and arrays"
+        f"{where} is a `{type(given).__name__}`; give a path, a DataFrame, a dictionary of column "
+        "names and arrays, or a list of dictionaries, one a row"
     )
 
 
-def _table(columns: Mapping[str, Array], where: str) -> Example:
+def _table(columns: Mapping[str, Array], where: str, files: tuple[str, ...] = ()) -> Example:
     if not columns:
         raise DataError(f"{where} has no columns; give named columns or arrays")
     flat = [name for name, column in columns.items() if column.ndim == 0]
@@ -96,7 +122,7 @@ def _table(columns: Mapping[str, Array], where: str) -> Example:
     n = next(iter(sizes.values()))
     if n == 0:
         raise DataError(f"{where} has columns but no rows; give a file with rows")
-    return Example(dict(columns), n)
+    return Example(dict(columns), n, files)
 
 
 def _read_npz(path: Path, where: str) -> dict[str, Array]:
@@ -160,19 +186,20 @@ def _read_text(path: Path, delimiter: str, where: str) -> pa.Table:
         raise DataError(f"{where} can't be read as a table of text: {error}") from error
 
 
-def _read_lines(path: Path, where: str) -> pa.Table:
-    """Reads one JSON object a line; all lines have the same keys of the same types."""
+def _read_arrow(path: Path, where: str) -> pa.Table:
+    """Reads an Arrow file, of either form."""
     _pyarrow(where)
     import pyarrow as pa
-    from pyarrow import json
 
     try:
-        return json.read_json(path, read_options=json.ReadOptions(block_size=BLOCK_BYTES))
+        with pa.memory_map(str(path)) as source:
+            try:
+                return pa.ipc.open_file(source).read_all()
+            except pa.ArrowInvalid:
+                source.seek(0)
+                return pa.ipc.open_stream(source).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{where} can't be read as one JSON object a line: {error}; every line needs the same "
-            "keys with values of the same type"
-        ) from error
+        raise DataError(f"{where} is no Arrow file that can be read: {error}") from error
 
 
 def _arrow_of_frame(frame: Any, where: str) -> pa.Table:
@@ -238,14 +265,50 @@ def _stacked(column: Any, where: str) -> Array:
     if column.null_count:
         raise DataError(f"{where} has {column.null_count} missing lists; drop or fill those rows")
     fixed = getattr(column.type, "list_size", -1)
-    lengths = {fixed} if fixed >= 0 else set(column.value_lengths().to_pylist())
-    if len(lengths) != 1:
-        raise DataError(
-            f"{where} holds lists of {min(lengths)} to {max(lengths)} values; every row needs the "
-            "same number"
-        )
+    each = [fixed] * len(column) if fixed >= 0 else column.value_lengths().to_pylist()
     inner = _arrow_column(column.flatten(), where)
-    return inner.reshape(len(column), lengths.pop(), *inner.shape[1:])
+    if len(set(each)) == 1:
+        return inner.reshape(len(column), each[0], *inner.shape[1:])
+    if inner.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where} holds lists of {min(each)} to {max(each)} values that are no numbers, or are "
+            "lists of different lengths themselves; every row needs the same number"
+        )
+    return column_of(np.split(inner, np.cumsum(each)[:-1]))
+
+
+def _list_column(values: list[Any], where: str) -> Array:
+    """A column of JSON values; lists of different lengths stay arrays of their own."""
+    known = [value for value in values if value is not None]
+    if any(isinstance(value, dict) for value in known):
+        raise DataError(f"{where} holds objects; give numbers, text or lists of numbers")
+    if not known or not isinstance(known[0], list | np.ndarray):
+        return _plain_column(values, where, where)
+    if len(known) < len(values):
+        raise DataError(
+            f"{where} has {len(values) - len(known)} missing lists; drop or fill those rows"
+        )
+    return _lists(values, where)
+
+
+def _lists(values: Sequence[Any], where: str) -> Array:
+    """Lists of numbers: stacked where they have one shape, else arrays of their own."""
+    try:
+        rows = [np.asarray(value) for value in values]
+    except ValueError as error:
+        raise DataError(f"{where} holds lists of lists of different lengths: {error}") from error
+    odd = next((row for row, v in enumerate(rows) if v.size and v.dtype.kind not in "biuf"), None)
+    if odd is not None and len({row.shape for row in rows}) > 1:
+        raise DataError(
+            f"{where} holds lists of different lengths with other values than numbers (row {odd}); "
+            "every row needs the same number of texts"
+        )
+    trailing = {row.shape[1:] for row in rows if row.size}
+    if len(trailing) > 1 and len({row.ndim for row in rows}) > 1:
+        raise DataError(f"{where} holds lists of different depth; give every row one shape")
+    if len({row.shape for row in rows}) == 1:
+        return _plain_column(np.stack(rows), where, where)
+    return column_of(rows)
 
 
 def _plain_column(values: Any, name: str, where: str) -> Array:
@@ -255,13 +318,11 @@ def _plain_column(values: Any, name: str, where: str) -> Array:
         column = np.empty(len(values), dtype=object)
         column[:] = values
         return column
-    try:
-        column = np.asarray(values)
-    except ValueError as error:
-        raise DataError(
-            f"column `{name}` of {where} holds lists of different lengths ({error}); every row "
-            "needs the same shape"
-        ) from error
+    if isinstance(values, list | tuple) and values and isinstance(values[0], list | np.ndarray):
+        sizes: set[Any] = {v.shape if isinstance(v, np.ndarray) else len(v) for v in values}
+        if len(sizes) > 1:
+            return _lists(values, f"column `{name}` of {where}")
+    column = np.asarray(values)
     if column.dtype.kind in "biufU":
         return column.astype(object) if column.dtype.kind == "U" else column
     if column.dtype.kind != "O":
@@ -269,8 +330,9 @@ def _plain_column(values: Any, name: str, where: str) -> Array:
             f"column `{name}` of {where} has dtype {column.dtype}; allowed: numbers, text, true "
             "and false"
         )
-    if column.size and all(isinstance(v, bytes) for v in column.ravel()):
-        return column
+    if holds_arrays(column):
+        bare = all(isinstance(v, bytes) for v in column.tolist())
+        return column if bare else _lists(column.tolist(), f"column `{name}` of {where}")
     known = [(row, v) for row, v in enumerate(column.ravel()) if v is not None and v == v]
     texts = [isinstance(v, str) for _, v in known]
     if any(texts) and not all(texts):

@@ -156,7 +156,7 @@ def target_of(label: Label, model: Model) -> int | float | None:
     Returns:
         A class index or a number; `None` for a label that this model can't have.
     """
-    if label is None or model.task in ("embedding", "transcription"):
+    if label is None or model.task not in ("classification", "regression"):
         return None
     if model.task == "regression":
         return None if isinstance(label, str) else float(label)

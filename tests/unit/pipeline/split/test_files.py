@@ -35,7 +35,7 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
 
 def test_a_plain_folder(tmp_path: Path) -> None:
     """Images without subfolders have no label; a mixture and an empty folder are refused."""
-    with pytest.raises(DataError, match="folder without images"):
+    with pytest.raises(DataError, match="folder without files"):
         read_file(str(tmp_path), "source")
     write(tmp_path, b_png=b"2", a_png=b"1")
     assert list(read_file(str(tmp_path), "source").columns) == ["image"]
@@ -88,5 +88,5 @@ def test_lines_of_json(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.columns["x"], [[1.5, 2], [3, 4]])
     assert table.columns["y"].tolist() == ["a", None]
     path.write_text('{"x": 1}\n{"x": "text"}\n')
-    with pytest.raises(DataError, match="one JSON object a line"):
+    with pytest.raises(DataError, match="`x` in line 2"):
         read_file(str(path), "source")

@@ -51,7 +51,7 @@ REFUSED: list[tuple[str, dict[str, Any], DataSection, str]] = [
     ("mixed", holed("sex", 3), SECTION, "mixes text and other values.*row"),
     ("object", holed("a", object()), SECTION, "row 5"),
     ("lengths", {"a": np.zeros(N - 1)}, SECTION, "differ in their number of rows"),
-    ("ragged", {"a": [[1], [1, 2]] * (N // 2)}, SECTION, "different lengths"),
+    ("ragged", {"a": [[1], [1, 2]] * (N // 2)}, SECTION, "different shapes"),
     ("scalar", {"a": 3.0}, SECTION, "single value"),
     ("dates", {"a": np.array(["2020-01-01"] * N, dtype="datetime64[D]")}, SECTION, "dtype"),
 ]

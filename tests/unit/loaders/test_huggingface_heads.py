@@ -1,0 +1,148 @@
+"""Token classifiers, image classifiers and hidden states from Hugging Face folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jettison import registry
+from jettison.domain.extension_points import Example, Source
+from jettison.domain.model import Model
+from jettison.errors import ModelError
+from tests import huggingface_folders as folders
+
+transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+Writer = Callable[[Path], list[str]]
+
+
+def load(folder: Path, target: Path, task: str = "") -> Model:
+    return registry.get("loaders", "huggingface").load(Source(str(folder), task), target)
+
+
+def opened(model: Model) -> Any:
+    return registry.get("formats", model.artifact.format).open(model.artifact)
+
+
+def test_a_token_classifier(tmp_path: Path, write_wordpiece: Writer) -> None:
+    """It gives scores of each tag for each token, and the names of the tags."""
+    folder = folders.token_classifier(tmp_path / "tagger", write_wordpiece)
+    model = load(folder, tmp_path / "out")
+    assert model.task == "token-classification"
+    assert model.encoder.labels == folders.TAGS
+    assert model.outputs[0].shape == ("batch", "sequence", 3)
+    whole = transformers.BertForTokenClassification.from_pretrained(folder).eval()
+    ids = torch.randint(5, 30, (2, 7))
+    with torch.inference_mode():
+        expected = whole(input_ids=ids).logits
+        found = opened(model)(ids, torch.ones_like(ids), torch.zeros_like(ids))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("task", ["", "feature-extraction"])
+def test_hidden_states(task: str, tmp_path: Path, write_wordpiece: Writer) -> None:
+    """An encoder is pooled, unless the vectors of its tokens are asked for; both reload so."""
+    folder = folders.encoder(tmp_path / "bert", write_wordpiece)
+    model = load(folder, tmp_path / "out", task)
+    each = task != ""
+    assert model.task == "embedding"
+    assert model.outputs[0].shape == (("batch", "sequence", 32) if each else ("batch", 32))
+    assert model.encoder.settings["pooling"] == ("none" if each else "mean")
+    again = registry.get("formats", "huggingface_folder").save(opened(model), tmp_path / "again")
+    assert (
+        again.digest
+        == registry.get("formats", "huggingface_folder")
+        .save(opened(model), tmp_path / "third")
+        .digest
+    )
+    ids = torch.randint(5, 30, (2, 7))
+    answer = registry.get("formats", "huggingface_folder").open(again)(
+        ids, torch.ones_like(ids), torch.zeros_like(ids)
+    )
+    assert answer.shape == ((2, 7, 32) if each else (2, 32))
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("make", "traits"),
+    [
+        (folders.vision_transformer, {"matmul", "attention", "convolution"}),
+        (folders.residual_network, {"matmul", "convolution"}),
+    ],
+)
+def test_an_image_classifier(
+    make: Callable[[Path], Path], traits: set[str], tmp_path: Path
+) -> None:
+    """Pixels reach it as transformers' own processor prepares them, and it answers the same."""
+    folder = make(tmp_path / "net")
+    model = load(folder, tmp_path / "out")
+    assert model.task == "classification"
+    assert model.encoder.labels == folders.KINDS
+    assert model.traits == {"torch", "dense", "float32"} | traits
+    assert model.inputs[0].shape == ("batch", 3, 16, 16)
+    held = json.loads((folder / "preprocessor_config.json").read_text())
+    pil = getattr(
+        transformers,
+        "ConvNextImageProcessorPil" if "crop_pct" in held else "ViTImageProcessorPil",
+    )
+    processor = pil(**{k: v for k, v in held.items() if k != "image_processor_type"})
+    images = [picture(16, 16), picture(40, 31), picture(23, 50)]
+    expected = processor(images, return_tensors="np")["pixel_values"]
+    kind = registry.get("encoders", "image")
+    values = np.empty(3, dtype=object)
+    values[:] = images
+    bound = kind.bind(model.encoder, model, ("image",))
+    found = kind.encode(bound, model, Example({"image": values}, 3)).arrays["pixel_values"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    whole = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            opened(model)(torch.from_numpy(found)), whole(torch.from_numpy(found)).logits
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"do_pad": True}, "asks for `do_pad`"),
+        ({"include_top": True}, "asks for `include_top`"),
+        ({"resample": 4}, "`resample` of .* is 4"),
+        ({"size": {"shortest_edge": 20}}, "`shortest_edge` without a crop"),
+        ({"size": {"height": "big", "width": 1}}, "must be a height and a width"),
+        ({"image_mean": [0.1, 0.2]}, "`image_mean` of .* must hold 3 numbers"),
+        ({"size": {"height": 20, "width": 20}}, "can't run 2 images"),
+    ],
+)
+def test_processors_that_are_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """A step that the encoder would not do exactly is one clear message."""
+    folder = folders.vision_transformer(tmp_path / "net")
+    folders.write_processor(folder, folders.SQUARE | changes)
+    with pytest.raises(ModelError, match=said):
+        load(folder, tmp_path / "out")
+
+
+def test_no_processor(tmp_path: Path) -> None:
+    """Without a processor nothing says what the model sees."""
+    folder = folders.vision_transformer(tmp_path / "net")
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match=r"has no preprocessor_config.json.*save_pretrained"):
+        load(folder, tmp_path / "out")
+
+
+def test_small_sizes_of_convnext(tmp_path: Path) -> None:
+    """ConvNeXt's processor resizes by a share and crops, below 384 pixels."""
+    from jettison.graphs.image_processor import image_settings
+
+    held = folders.SQUARE | {"size": {"shortest_edge": 224}, "crop_pct": 0.875}
+    settings = image_settings(held, {}, tmp_path)
+    assert (settings["size"], settings["fit"], settings["resize"]) == ([224, 224], "crop", [256])
+    large = image_settings(held | {"size": {"shortest_edge": 384}}, {}, tmp_path)
+    assert (large["size"], large["fit"]) == ([384, 384], "stretch")
