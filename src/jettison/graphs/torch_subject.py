@@ -26,6 +26,7 @@ from jettison.numerics.curvature import (
     bytes_needed,
     collect,
     collect_together,
+    diagonal,
 )
 
 Statistics = list[tuple[Any, Any]]
@@ -196,6 +197,11 @@ class TorchSubject:
         for part in self._parts():
             yield part, self._problem(stage, self.weights.within(part))
 
+    def diagonal(self, stage: int) -> Any:
+        """The diagonal of the Fisher matrix over the rows of `problems`, shape (p,)."""
+        index, order = self._row_index(stage)
+        return diagonal(self.weights, self._losses(index, order), index.shape[1])
+
     def _problem(self, stage: int, group: WeightVector) -> Problem:
         rows = self._rows(stage, group)
         scale = self._plan.first_order
@@ -222,11 +228,9 @@ class TorchSubject:
         yield slice(start, stop)
 
     def _rows(self, stage: int, group: WeightVector) -> FisherRows:
-        plan, count = self._plan, self.rows_possible
-        order = torch.Generator().manual_seed(plan.seed * 100_003 + stage)
-        shuffled = self._fit[torch.randperm(len(self._fit), generator=order)]
-        samples = min(plan.samples, len(shuffled))
-        index = shuffled[: count * samples].reshape(count, samples)
+        plan = self._plan
+        index, order = self._row_index(stage)
+        count, samples = index.shape
         if plan.together == 1:
             losses = self._losses(index, order)
             return collect(group, losses, (count, samples), plan.storage)
@@ -236,6 +240,13 @@ class TorchSubject:
             return self._objective.row_loss(self._read(answer), targets)
 
         return collect_together(self._module, group, batches, loss, (count, samples), plan.storage)
+
+    def _row_index(self, stage: int) -> tuple[Any, Any]:
+        """Positions of the examples of each row, shape (n, samples), and the generator of targets."""
+        order = torch.Generator().manual_seed(self._plan.seed * 100_003 + stage)
+        shuffled = self._fit[torch.randperm(len(self._fit), generator=order)]
+        count, samples = self.rows_possible, min(self._plan.samples, len(shuffled))
+        return shuffled[: count * samples].reshape(count, samples), order
 
     def _losses(self, index: Any, order: Any) -> Iterator[Callable[[], Any]]:
         for row in index:

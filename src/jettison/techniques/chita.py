@@ -41,7 +41,8 @@ class Chita(MaskTechnique):
     `first_order` (uses the gradient of the loss, so that each stage is a training step too),
     `search` (rounds of the search for a better support than the largest weights, in each stage),
     `rows` (Fisher rows; 0: as many as the data allow), `block` (weights in a block that is
-    solved apart; 0: all at once) and `memory_mb` (for the rows).
+    solved apart; 0: all at once), `saliency` (in blocks, weights stay by size and curvature, not
+    by size alone) and `memory_mb` (for the rows).
     """
 
     name: ClassVar[str] = "chita"
@@ -59,6 +60,7 @@ class Chita(MaskTechnique):
             "search": Choices((1,), 1, others=True),
             "rows": Choices((0,), 0, others=True),
             "block": Choices((0,), 0, others=True),
+            "saliency": Choices((True,), default=True, others=True),
             "memory_mb": Choices((2048,), 2048, others=True),
         }
 
@@ -104,6 +106,7 @@ class _Wish:
     search: int
     rows: int
     block: int
+    saliency: bool
     memory_bytes: int
 
     @classmethod
@@ -123,6 +126,7 @@ class _Wish:
             search=int(settings.get("search", 1)),
             rows=int(settings.get("rows", 0)),
             block=int(settings.get("block", 0)),
+            saliency=bool(settings.get("saliency", True)),
             memory_bytes=int(settings.get("memory_mb", 2048)) * 2**20,
         )
 
@@ -194,6 +198,7 @@ def _plan(piece: Masking, wish: _Wish, subject: TorchSubject) -> Plan:
         schedule="constant" if piece.pattern is not None else wish.schedule,
         effort=Effort(rounds=wish.search, steps=STEPS),
         blocks=blocks_of(vector.slices, wish.block) if wish.block else (),
+        saliency=wish.saliency,
         radius=1.0 if wish.ridge else RADIUS,
     )
 

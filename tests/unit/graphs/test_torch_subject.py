@@ -169,6 +169,15 @@ def test_block_mode_keeps_a_part_of_the_rows_at_a_time() -> None:
         torch.testing.assert_close(own, whole.columns(place), rtol=1e-2, atol=1e-4)
 
 
+def test_the_diagonal_is_that_of_the_rows() -> None:
+    """Summed without keeping rows, it is what the rows of the same stage give."""
+    tested = subject(Small(), count=6, samples=4)
+    _, problem = next(iter(tested.problems(1)))
+    rows = problem.rows.columns(torch.arange(problem.rows.p))
+    expected = problem.rows.samples * rows.square().mean(0)
+    torch.testing.assert_close(tested.diagonal(1), expected, rtol=2e-3, atol=1e-6)
+
+
 def test_fewer_rows_than_asked() -> None:
     """Rows never use an example twice, so too many are cut down; none at all is an error."""
     assert subject(Small(), count=100).rows_possible == 16

@@ -16,6 +16,9 @@ from jettison.numerics.chita.problem import Problem
 from jettison.numerics.chita.schedules import schedule
 from jettison.numerics.chita.solver import Solution, path
 
+SHRINKAGE = 0.01
+"""Share of a block's mean in the curvature of each weight: few rows give some weights none."""
+
 
 class Subject(Protocol):
     """A model that is being pruned."""
@@ -33,6 +36,10 @@ class Subject(Protocol):
 
         One over all weights, or in block mode one for each part of the vector, made when asked.
         """
+        ...
+
+    def diagonal(self, stage: int) -> Any:
+        """The mean curvature of each weight over the rows of `problems`, shape (p,)."""
         ...
 
     def loss(self) -> float:
@@ -55,6 +62,9 @@ class Plan:
         effort: of the search for a support; 0 rounds keep the largest weights.
         blocks: parts that are solved apart; none solves all weights together, and searches for
             a support.
+        saliency: in blocks, weights stay by |w| * sqrt(curvature), not by |w| alone: the loss of a
+            weight that is set to zero by itself (LeCun et al., "Optimal brain damage", 1989,
+            equation 5).
         radius: factor by which the ridge adapts from stage to stage; 1 keeps it.
     """
 
@@ -66,6 +76,7 @@ class Plan:
     schedule: str = "exponential"
     effort: Effort = field(default_factory=Effort)
     blocks: tuple[slice, ...] = ()
+    saliency: bool = False
     radius: float = 1.0
 
 
@@ -145,7 +156,13 @@ def _solutions(
     if not plan.blocks:
         return path(problem, budget, plan.effort, chosen)
     start = subject.read()
-    mask = budget.mask(start.abs())
+    scores = start.abs()
+    if plan.saliency:
+        curvature = subject.diagonal(stage)
+        for block in plan.blocks:
+            curvature[block].lerp_(curvature[block].mean(), SHRINKAGE)
+        scores *= curvature.sqrt_()
+    mask = budget.mask(scores)
     every = itertools.chain(((part, problem),), problems)
     return block_path(every, start, mask, plan.blocks, chosen)
 

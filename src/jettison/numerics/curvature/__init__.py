@@ -3,7 +3,7 @@
 Importing this package imports torch; plug-ins import it inside the methods that need it.
 """
 
-from jettison.numerics.curvature.collect import collect, collect_together
+from jettison.numerics.curvature.collect import collect, collect_together, diagonal
 from jettison.numerics.curvature.rows import FisherRows
 from jettison.numerics.curvature.storage import Storage, bytes_needed
 from jettison.numerics.curvature.targets import Objective
@@ -18,4 +18,5 @@ __all__ = [
     "bytes_needed",
     "collect",
     "collect_together",
+    "diagonal",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -33,17 +33,36 @@ def collect(
         CandidateFailed: for gradients that are not finite (names batch and layer), for no row
             or only zeros, or for rows that don't fit.
     """
+    return _store(weights, (row[None] for row in _gradients(weights, losses)), size, storage)
 
-    def rows() -> Iterable[Any]:
-        for loss in losses:
-            gradients = torch.autograd.grad(loss(), weights.parameters, allow_unused=True)
-            full = [
-                torch.zeros_like(parameter) if gradient is None else gradient
-                for gradient, parameter in zip(gradients, weights.parameters, strict=True)
-            ]
-            yield weights.flat(full)[None]
 
-    return _store(weights, rows(), size, storage)
+def diagonal(weights: WeightVector, losses: Iterable[Callable[[], Any]], samples: int) -> Any:
+    """The diagonal of the Fisher matrix, shape (p,) of float32; no row is kept.
+
+    Args:
+        weights: the prunable weights; each needs a gradient.
+        losses: each gives the mean loss of one mini-batch, a scalar with a graph.
+        samples: examples in each mini-batch.
+
+    Raises:
+        CandidateFailed: for gradients that are not finite (names batch and layer).
+    """
+    total, done = torch.zeros(weights.size), 0
+    for row in _gradients(weights, losses):
+        _refuse_not_finite(weights, row[None], done)
+        total = total.to(row.device).addcmul_(row, row)
+        done += 1
+    return total * (samples / max(1, done))
+
+
+def _gradients(weights: WeightVector, losses: Iterable[Callable[[], Any]]) -> Iterator[Any]:
+    for loss in losses:
+        gradients = torch.autograd.grad(loss(), weights.parameters, allow_unused=True)
+        full = [
+            torch.zeros_like(parameter) if gradient is None else gradient
+            for gradient, parameter in zip(gradients, weights.parameters, strict=True)
+        ]
+        yield weights.flat(full)
 
 
 def collect_together(

@@ -105,6 +105,30 @@ def test_a_loss_that_is_not_finite_is_told() -> None:
         prune(Spoiled(), plan())
 
 
+class Uneven(Quadratic):
+    """The second half of the weights is small, and the loss hangs on it a hundred times more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        scale = torch.ones(30)
+        scale[15:] = 100.0
+        self.weights = torch.ones(30) / scale.sqrt()
+        self.fit, self.held = self.fit * scale, self.held * scale
+        self.fit_targets, self.held_targets = self.fit @ self.weights, self.held @ self.weights
+
+    def diagonal(self, stage: int) -> torch.Tensor:
+        return self.fit.square().mean(0)
+
+
+def test_in_blocks_saliency_keeps_small_weights_that_matter() -> None:
+    """By size the large half stays; by size and curvature the half that the loss hangs on."""
+    blocks = (slice(0, 30),)
+    sizes, _ = prune(Uneven(), plan(sparsity=0.5, stages=1, blocks=blocks))
+    salient, _ = prune(Uneven(), plan(sparsity=0.5, stages=1, blocks=blocks, saliency=True))
+    assert sizes[:15].all()
+    assert salient[15:].all()
+
+
 def test_blocks_cover_the_vector() -> None:
     """In block mode each part is solved alone, and the budget still holds over all."""
     subject = Quadratic()
