@@ -1,12 +1,15 @@
 """Channel pruning, masks and int8 in one search: ResNet-20 on the JPEG images of CIFAR-10.
 
-    python examples/prune_and_quantize.py [folder of the run]
+    python examples/prune_and_quantize.py [folder of the run] [--joint]
 
 The network is given as a function and a file of weights, the images as JPEG bytes in a parquet
 file. Fitting rows come from the training images: 2,000, because pruned layers are trained
 again for a few epochs; selection and certification rows from the test images. Read the answer: on
 a network as small as this one, fewer channels often lose more accuracy than they save time, and
 int8 alone wins.
+
+With `--joint` every setting is fixed, so that few recipes are left and the search tries all of them:
+each technique with and without the others, the last of them channels, a mask and int8 together.
 """
 
 from __future__ import annotations
@@ -37,6 +40,23 @@ class Scale:
     stages: int = 4
     epochs: int = 3
     costs: tuple[str, ...] = ("size_bytes", "latency_ms", "sparse_size_bytes")
+    joint: bool = False
+
+
+JOINT: dict[str, dict[str, bool | int | float | str]] = {
+    "channel_pruning": {"removed": 0.1, "importance": "reconstruction", "ranking": "global"},
+    "chita": {"sparsity": 0.5, "pattern": "unstructured", "keep_outer": True, "rows": 200},
+    "int8_static": {
+        "per_channel": True,
+        "reduce_range": False,
+        "operators": "conv+matmul",
+        "calibrator": "minmax",
+        "bias_correction": False,
+        "smoothing": False,
+        "exclude_layers": 0,
+    },
+}
+"""A value for each setting that a search would vary: each technique is then tried in one way."""
 
 
 def images(name: str, rows: slice) -> pd.DataFrame:
@@ -46,6 +66,17 @@ def images(name: str, rows: slice) -> pd.DataFrame:
     order = np.random.default_rng(0).permutation(len(labels))[rows]
     jpeg = [joined[offsets[i] : offsets[i + 1]].tobytes() for i in order]
     return pd.DataFrame({"image": jpeg, "label": labels[order].astype("int64")})
+
+
+def settings_of(scale: Scale) -> dict[str, dict[str, bool | int | float | str]]:
+    """What is fixed: little, or everything."""
+    fixed: dict[str, dict[str, bool | int | float | str]] = {
+        "channel_pruning": {"fine_tune_epochs": scale.epochs},
+        "chita": {"stages": scale.stages},
+    }
+    for name, values in JOINT.items() if scale.joint else ():
+        fixed[name] = {**values, **fixed.get(name, {})}
+    return fixed
 
 
 def main(folder: Path, scale: Scale | None = None, ledger: str = "") -> jt.Result:
@@ -75,15 +106,13 @@ def main(folder: Path, scale: Scale | None = None, ledger: str = "") -> jt.Resul
         },
         search={
             "techniques": ["channel_pruning", "chita", "export_onnx", "int8_static"],
+            "runtimes": ["onnx_runtime"] if scale.joint else [],
             "minimise": list(scale.costs),
             "trials": scale.trials,
             "max_minutes": scale.max_minutes,
             "shortlist": 3,
         },
-        settings={
-            "channel_pruning": {"fine_tune_epochs": scale.epochs},
-            "chita": {"stages": scale.stages},
-        },
+        settings=settings_of(scale),
         output=str(folder / "run"),
         ledger=ledger,
     )
@@ -94,4 +123,6 @@ def main(folder: Path, scale: Scale | None = None, ledger: str = "") -> jt.Resul
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "pruned-resnet"))
+    given = [word for word in sys.argv[1:] if word != "--joint"]
+    wanted = Scale(joint=True, max_minutes=20.0) if "--joint" in sys.argv else Scale()
+    main(Path(given[0] if given else "pruned-resnet"), wanted)

@@ -12,13 +12,14 @@ import importlib.util
 import math
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.language.curvature import HELD_OUT_ROWS, ROW_TOKENS, Effort, chita
 from benchmarks.minilm import DATA
 from benchmarks.results_file import Row
 from jettison.graphs.torch_inputs import TensorBatch, calls, column_groups
@@ -33,15 +34,16 @@ MODEL = "SmolLM2-135M-Instruct (weights were 4-bit, Q4_1)"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LENGTH = 512
 PATTERNS = {"50 %": (0.5, None), "2:4": (0.5, (2, 4))}
-METHODS = ("magnitude", "wanda", "sparsegpt")
+METHODS = ("magnitude", "wanda", "sparsegpt", "chita")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much text: windows of 512 tokens to score, and to calibrate on."""
+    """How much text: windows of 512 tokens to score, and to calibrate on; CHITA's own effort."""
 
     scored: int = 20
     calibrated: int = 16
+    effort: Effort = field(default_factory=Effort)
 
 
 class Causal(torch.nn.Module):
@@ -99,12 +101,18 @@ def rows(scale: Scale, skip: Collection[str] = ()) -> Iterator[Row]:
             module.load_state_dict(whole)
             begun = time.monotonic()
             piece = _piece(module, calibrated, sparsity, n_of_m)
-            _pruned(piece, method)
+            if method == "chita":
+                count = math.ceil((scale.effort.rows + HELD_OUT_ROWS) * ROW_TOKENS / LENGTH)
+                told = chita(piece, _windows(words, "valid", count), scale.effort)
+            else:
+                told = ""
+                _pruned(piece, method)
             zeros = sum(int((layer.module.weight == 0).sum()) for layer in piece.layers)
             total = sum(layer.count for layer in piece.layers)
             note = (
                 f"{time.monotonic() - begun:.0f} s; {zeros:,} of {total:,} weights in "
                 f"{len(piece.layers)} layers zero; embeddings and their tied head untouched"
+                f"{'; ' if told else ''}{told}"
             )
             yield _row(module, f"{method}, {pattern}", scored, note)
 
