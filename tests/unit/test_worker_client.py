@@ -21,6 +21,7 @@ from jettison.domain.recipe import Step
 from jettison.domain.record import to_json
 from jettison.domain.rows import Rows
 from jettison.domain.splits import FittingData
+from jettison.domain.worker_failures import exception_of
 from jettison.errors import (
     CandidateFailed,
     InternalError,
@@ -30,7 +31,7 @@ from jettison.errors import (
     UsageError,
     WorkerDied,
 )
-from jettison.worker_client import WorkerSession, environment, exception_of, run_apply
+from jettison.worker_client import WorkerSession, environment, run_apply
 
 ORT = Step("onnx_runtime")
 
