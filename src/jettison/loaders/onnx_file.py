@@ -138,6 +138,14 @@ def _check_batches(inputs: tuple[TensorSpec, ...], path: Path) -> None:
                 "export the model so that the first dimension of every input is the batch"
             )
         if isinstance(spec.shape[0], int) and spec.shape[0] != 1:
+            other = next((s for s in inputs if s.shape and s.shape[0] != spec.shape[0]), None)
+            if other is not None:
+                # A recurrent state has its layers first, and its rows in the second dimension.
+                raise ModelError(
+                    f"input `{spec.name}` of `{path}` has {spec.shape[0]} as its first dimension, "
+                    f"and `{other.name}` has {other.shape[0]}: export the model so that the first "
+                    "dimension of every input is the batch"
+                )
             raise ModelError(
                 f"input `{spec.name}` of `{path}` takes exactly {spec.shape[0]} rows a call: "
                 "export the model with a free first dimension (or with 1)"
@@ -197,8 +205,8 @@ def _task(prediction: TensorSpec, stated: str, path: Path) -> str:
     what = f"output `{prediction.name}` of `{path}` is {prediction.dtype} {prediction.shape}"
     if not task:
         raise ModelError(
-            f"{what}, from which the task can't be told; set `model.task` to one of "
-            f"{', '.join(sorted(fitting)) or 'none that fits: export one answer per row'}"
+            f"{what}, from which the task can't be told; set `model.task` to "
+            f"{' or '.join(sorted(fitting)) or 'none that fits: export one answer per row'}"
         )
     raise ModelError(
         f"{what}, which does not fit the task `{task}`: a classification has one score per class "

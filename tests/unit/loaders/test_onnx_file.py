@@ -73,6 +73,15 @@ def test_a_batch_of_four_is_refused(tmp_path: Path) -> None:
         load(text_model(text, tmp_path / "four.onnx"), tmp_path)
 
 
+def test_a_state_whose_rows_come_second_is_refused(tmp_path: Path) -> None:
+    """A recurrent state (layers, rows, size) is not taken for a batch of as many rows as layers."""
+    text = """
+    g (float[b, 4] x, float[2, b, 4] state) => (float[2, b, 4] y) { y = Add (x, state) }
+    """
+    with pytest.raises(ModelError, match=r"`state` of .* has 2 as its first dimension, and `x` has"):
+        load(text_model(text, tmp_path / "state.onnx"), tmp_path)
+
+
 def test_several_outputs_need_a_clear_one(tmp_path: Path) -> None:
     """Two float matrices leave the prediction open, which is said with both names."""
     text = "g (float[b, 4] x) => (float[b, 4] y, float[b, 4] z) { y = Relu (x) z = Abs (x) }"
@@ -128,7 +137,7 @@ def test_a_task_that_does_not_fit(tmp_path: Path) -> None:
 def test_sequences_of_scores_need_a_task(shared_data: Path, tmp_path: Path) -> None:
     """A speech network answers one row with many vectors: only an embedding fits, if stated."""
     path = shared_data / "speech" / "fsdd-digits-ctc.onnx"
-    with pytest.raises(ModelError, match=r"set `model\.task` to one of embedding"):
+    with pytest.raises(ModelError, match=r"set `model\.task` to embedding"):
         load(path, tmp_path)
     assert load(path, tmp_path, "embedding").task == "embedding"
 
