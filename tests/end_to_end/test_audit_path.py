@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from jettison.pipeline.verify import verify
 from jettison.trust.audit import AUDIT, read_trail
@@ -59,6 +62,23 @@ def test_a_run_can_be_followed_and_signed_off(
     assert leaked.returncode == 0, leaked.stderr
     assert "rows lie under an unopened seal" in leaked.stdout
     assert "No difference" in leaked.stdout
+    other = tmp_path / "other.onnx"
+    made = onnx.load(str(small.model))
+    for weights in made.graph.initializer:
+        noisy = numpy_helper.to_array(weights) * np.float32(1.1)
+        weights.CopyFrom(numpy_helper.from_array(noisy, weights.name))
+    onnx.save(made, str(other))
+    both = ("--members", str(small.data), "--non-members", str(small.data))
+    stronger = jettison("leak", "jettison-run", *both, "--reference", str(other))
+    assert stronger.returncode == 0, stronger.stderr
+    assert "attack against 1 reference models" in stronger.stdout
+    assert stronger.stdout.count("shipped: AUC 0.5000") == 2
+    itself = jettison("leak", "jettison-run", *both, "--reference", str(small.model))
+    assert itself.returncode == 2
+    assert "is one of the models that are attacked" in itself.stderr
+    sheet = run / "release.approvals.md"
+    assert "Approved by **Ada**" in sheet.read_text()
+    assert "that stand: Ada" in jettison("verify", release).stdout
     hiding = jettison("privacy", str(small.data), "--quasi", "site", "--k", "500")
     assert hiding.returncode == 5
     assert "smallest class (k): 200" in hiding.stdout
