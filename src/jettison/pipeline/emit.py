@@ -32,7 +32,6 @@ from jettison.trust.recipe_file import recipe_text
 from jettison.trust.sketch import Sketch, make_sketch, write_sketch
 from jettison.trust.wording import BATCH_ONE
 
-
 RELEASE = "release"
 """The folder of the bundle in the output folder of a run."""
 
