@@ -8,7 +8,7 @@ put in front of the products.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,12 +75,27 @@ class Smoothed:
         multiplied: sites that got a multiplication.
         alphas: of all of them.
         weights: number of weights changed.
+        sites: activations that were looked at.
     """
 
     folded: int
     multiplied: int
     alphas: tuple[float, ...]
     weights: int
+    sites: int
+
+    def __str__(self) -> str:
+        if not self.alphas:
+            return f"none of {self.sites} activations gained by smoothing"
+        told = [f"{self.folded} folded into the norm before"] if self.folded else []
+        if self.multiplied:
+            told.append(f"{self.multiplied} by a multiplication of their own")
+        low, high = min(self.alphas), max(self.alphas)
+        strength = f"alpha {low:g}" if low == high else f"alpha {low:g} to {high:g}"
+        return (
+            f"{len(self.alphas)} of {self.sites} activations smoothed, {strength} "
+            f"({', '.join(told)})"
+        )
 
 
 def find_sites(model: Any, everywhere: bool) -> list[Site]:
@@ -106,7 +121,7 @@ def find_sites(model: Any, everywhere: bool) -> list[Site]:
     return [site for site in sites.values() if site.norm is not None or everywhere]
 
 
-def smooth(model: Any, sites: Iterable[Site], alpha: float | None) -> Smoothed:
+def smooth(model: Any, sites: Sequence[Site], alpha: float | None) -> Smoothed:
     """Scales weights and norms of a graph in memory; sites that gain nothing stay as they are.
 
     Args:
@@ -142,7 +157,7 @@ def smooth(model: Any, sites: Iterable[Site], alpha: float | None) -> Smoothed:
         else:
             multiplied += 1
             _multiply(model, site, (1.0 / scales).astype(np.float32))
-    return Smoothed(folded, multiplied, tuple(alphas), weights)
+    return Smoothed(folded, multiplied, tuple(alphas), weights, len(sites))
 
 
 def _can_read(node: Any, sizes: Mapping[str, tuple[int, ...]], uses: Mapping[str, int]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from jettison.graphs.onnx_bias import correct_biases
 from jettison.graphs.onnx_diagnosis import diagnose
 from jettison.graphs.onnx_layers import Layer
 from jettison.graphs.onnx_quantize import Rounding, quantize_static
+from jettison.graphs.onnx_spared import spared_for_time
 from jettison.graphs.onnx_workpiece import Workpiece
 from jettison.numerics.range_choice import Chosen
 
@@ -18,6 +20,7 @@ BIAS_ROWS = 128
 """Fitting rows over which the shift of a channel is averaged."""
 
 DIAGNOSIS_ROWS = 8
+SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +30,22 @@ class Quantized:
     Attributes:
         model: an `onnx.ModelProto`, weights in memory.
         notes: what a person should know, one half-sentence each.
+        spared: names of the layers that stayed in float.
     """
 
     model: Any
     notes: tuple[str, ...]
+    spared: tuple[str, ...]
 
 
 def quantize(
-    piece: Workpiece, layers: Sequence[Layer], chosen: Chosen, rounding: Rounding, correct: bool
+    piece: Workpiece,
+    layers: Sequence[Layer],
+    chosen: Chosen,
+    rounding: Rounding,
+    share: float,
+    *,
+    correct: bool,
 ) -> Quantized:
     """Quantizes a prepared graph with ranges that are known.
 
@@ -43,10 +54,17 @@ def quantize(
         layers: those to quantize, in order.
         chosen: the range of every activation.
         rounding: of the weights.
+        share: of the time saved that may be given up for layers in float.
         correct: whether biases make up for what rounding shifts.
     """
     notes = []
     model = quantize_static(piece.graph, chosen.spans, rounding)
+    if share:
+        free = [layer for layer in layers if layer.node not in rounding.spared]
+        more = spared_for_time(piece, free, model, share, per_channel=rounding.per_channel)
+        notes.append(_told(more, share))
+        rounding = dataclasses.replace(rounding, spared=(*rounding.spared, *more))
+        model = quantize_static(piece.graph, chosen.spans, rounding)
     if correct:
         computed = [layer for layer in layers if layer.activation]
         rows = list(piece.batches(BIAS_ROWS))
@@ -55,7 +73,15 @@ def quantize(
             model = quantize_static(graph, chosen.spans, rounding)
         notes.append(f"{count} of {len(computed)} biases corrected")
     told = _look(piece, model, layers, rounding)
-    return Quantized(model, (*notes, told) if told else tuple(notes))
+    return Quantized(model, (*notes, told) if told else tuple(notes), rounding.spared)
+
+
+def _told(names: Sequence[str], share: float) -> str:
+    if not names:
+        return f"no layer is worth {share:.0%} of the time saved"
+    shown = ", ".join(f"`{name}`" for name in names[:SHOWN])
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"for at most {share:.0%} of the time saved, {shown}{rest} left in float"
 
 
 def _look(piece: Workpiece, model: Any, layers: Sequence[Layer], rounding: Rounding) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
@@ -10,13 +9,11 @@ from jettison.domain.model import Model
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Change, Choices, FloatRange, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
-from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 
 WAYS = ("searched", "given")
 PLACES = ("all", "norms")
-ROWS = 64
 
 
 class ActivationSmoothing:
@@ -55,38 +52,18 @@ class ActivationSmoothing:
             NothingChanged: if there is no such activation, or no scale that helps.
             CandidateFailed: for a setting that there is not, or a graph that can't be prepared.
         """
-        import onnx
-
-        from jettison.graphs.onnx_smooth import find_sites, smooth
-        from jettison.graphs.onnx_taps import Taps
+        from jettison.graphs.onnx_smooth_piece import smooth_piece
         from jettison.graphs.onnx_workpiece import on_the_bench
 
         places = _choice(settings, "places", PLACES)
         searched = _choice(settings, "strength", WAYS) == WAYS[0]
         alpha = None if searched else _alpha(settings)
         with on_the_bench(model, fitting, bench) as piece:
-            graph = onnx.load(piece.graph)
-            sites = {site.tensor: site for site in find_sites(graph, places == PLACES[0])}
-            with running():
-                taps = Taps(piece.graph, sites, threads=1)
-                for batch in piece.batches(ROWS):
-                    for name, values in taps.run(batch):
-                        sites[name].see(values)
-            done = smooth(graph, (s for s in sites.values() if s.rows), alpha)
+            smoothed, done = smooth_piece(piece, places == PLACES[0], alpha)
             if not done.alphas:
-                raise NothingChanged(_why_nothing(places, len(sites)))
-            saved = bench.save(graph, "onnx_file", model)
-            piece.check_same(Path(saved.artifact.path))
-        told = [f"{done.folded} folded into the norm before"] if done.folded else []
-        if done.multiplied:
-            told.append(f"{done.multiplied} by a multiplication of their own")
-        low, high = min(done.alphas), max(done.alphas)
-        strength = f"alpha {low:g}" if low == high else f"alpha {low:g} to {high:g}"
-        change = Change(
-            f"{len(done.alphas)} of {len(sites)} activations smoothed, {strength} "
-            f"({', '.join(told)})",
-            weights=done.weights,
-        )
+                raise NothingChanged(_why_nothing(places, done.sites))
+            saved = bench.save(smoothed.graph, "onnx_file", model)
+        change = Change(str(done), weights=done.weights)
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
 
 

@@ -40,6 +40,8 @@ class Int8Dynamic:
             "reduce_range": Choices(
                 (True, False), default=not profile.device.has_int8_dot_products
             ),
+            "smoothing": Choices((False, True), default="attention" in model.traits),
+            "keep_float": Choices(("",), "", others=True),
         }
         layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *TABLES, *RUN_AS)]
         most = min(8, len(layers) // 4) if layers else 4
@@ -79,10 +81,10 @@ class Int8Dynamic:
             NothingChanged: if no operator of the saved graph has 8-bit weights.
             CandidateFailed: if the graph can't be prepared or quantized; says why.
         """
-        from jettison.graphs import onnx_layers, onnx_quantize
+        from jettison.graphs import onnx_layers, onnx_quantize, onnx_spared
+        from jettison.graphs.onnx_smooth_piece import smoothed_if
         from jettison.graphs.onnx_storage import read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
-        from jettison.numerics.sensitivity import spared_layers
 
         chosen = (*PRODUCTS, *TABLES)
         rounding = onnx_quantize.Rounding(
@@ -90,18 +92,14 @@ class Int8Dynamic:
             reduce_range=bool(settings.get("reduce_range", not bench.device.has_int8_dot_products)),
             operators=("Attention", "EmbedLayerNormalization", "Gather", "MatMul"),
         )
-        with on_the_bench(model, fitting, bench) as piece:
+        wish = onnx_spared.Wish.of(settings, self.name)
+        with on_the_bench(model, fitting, bench) as prepared:
+            piece, smoothed = smoothed_if(prepared, bool(settings.get("smoothing", False)))
             layers = onnx_layers.quantizable_layers(piece.light, chosen)
             inside = onnx_layers.layers_in_branches(piece.light, PRODUCTS)
             if not layers and not inside:
                 raise NothingChanged("no product or table of this graph has constant float weights")
-            spared = spared_layers(
-                int(settings.get("exclude_layers", 0)),
-                {layer.node for layer in onnx_layers.sparable(piece.light, layers)},
-                [layer.node for layer in piece.every_layer()],
-                piece.memory("sensitivity", rounding.per_channel),
-                lambda: piece.trials(per_channel=rounding.per_channel),
-            )
+            spared = onnx_spared.spared(piece, layers, wish, per_channel=rounding.per_channel)
             rounding = dataclasses.replace(rounding, spared=spared)
             quantized = onnx_quantize.quantize_dynamic(piece.graph, rounding, branches=inside > 0)
             weights = onnx_layers.weight_count(piece.light, layers, spared)
@@ -117,7 +115,7 @@ class Int8Dynamic:
         there["MatMul"] += inside
         change = Change(
             f"{onnx_quantize.describe_counts(counts, there)} to int8, "
-            f"{onnx_quantize.describe_rounding(rounding)}; "
+            f"{onnx_quantize.describe_rounding(rounding)}; {smoothed}"
             f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
             operators=sum(counts.values()),
             weights=weights,

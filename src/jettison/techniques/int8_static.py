@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
@@ -17,9 +16,7 @@ from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 
 if TYPE_CHECKING:
-    from jettison.graphs.onnx_layers import Layer
     from jettison.graphs.onnx_quantize import Rounding
-    from jettison.graphs.onnx_workpiece import Workpiece
 
 PRODUCTS = ("Gemm", "MatMul")
 TABLES = ("Gather",)
@@ -70,7 +67,9 @@ class Int8Static:
             "operators": Choices(operators, operators[0]),
             "calibrator": Choices(CALIBRATORS, CALIBRATORS[0], others=True),
             "bias_correction": Choices((False, True), default=False),
+            "smoothing": Choices((False, True), default="attention" in model.traits),
             "signs": Choices(("u8s8",), "u8s8", others=True),
+            "fallback": Choices((0.0, 0.05, 0.15), 0.0, others=True),
             "keep_float": Choices(("",), "", others=True),
         }
         layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *CONVOLUTIONS, *RUN_AS)]
@@ -107,25 +106,28 @@ class Int8Static:
             NothingChanged: if no operator of the saved graph has 8-bit weights.
             CandidateFailed: if the graph can't be prepared, watched or quantized; says why.
         """
-        from jettison.graphs import onnx_layers, onnx_quantize
+        from jettison.graphs import onnx_layers, onnx_quantize, onnx_spared
         from jettison.graphs.onnx_ranges import find_ranges
+        from jettison.graphs.onnx_smooth_piece import smoothed_if
         from jettison.graphs.onnx_static import quantize
         from jettison.graphs.onnx_storage import read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
 
         rounding = _rounding(model, settings, bench)
-        with on_the_bench(model, fitting, bench) as piece:
+        wish = onnx_spared.Wish.of(settings, self.name)
+        wanted = str(settings.get("calibrator", CALIBRATORS[0]))
+        with on_the_bench(model, fitting, bench) as prepared:
+            piece, smoothed = smoothed_if(prepared, bool(settings.get("smoothing", False)))
             layers = onnx_layers.quantizable_layers(piece.light, rounding.operators)
             if not layers:
                 raise NothingChanged(_why_nothing(piece.light))
             with running():
-                chosen = find_ranges(
-                    piece, rounding.operators, str(settings.get("calibrator", "minmax")), rounding
-                )
-            spared = _spared(piece, layers, settings, rounding)
+                chosen = find_ranges(piece, rounding.operators, wanted, rounding)
+            spared = onnx_spared.spared(piece, layers, wish, per_channel=rounding.per_channel)
             rounding = dataclasses.replace(rounding, spared=spared)
             correct = bool(settings.get("bias_correction", False))
-            made = quantize(piece, layers, chosen, rounding, correct)
+            made = quantize(piece, layers, chosen, rounding, wish.share, correct=correct)
+            spared = made.spared
             weights = onnx_layers.weight_count(piece.light, layers, spared)
             untouched = Counter(c.operator for c in piece.every_layer() if c not in layers)
         saved = bench.save(made.model, "onnx_file", model)
@@ -138,10 +140,10 @@ class Int8Static:
         others = ", ".join(f"{n} {kind}" for kind, n in sorted(untouched.items()))
         change = Change(
             f"{onnx_quantize.describe_counts(counts, Counter(layer.operator for layer in layers))} to int8, "
-            f"{onnx_quantize.describe_rounding(rounding)}, {chosen}"
+            f"{onnx_quantize.describe_rounding(dataclasses.replace(rounding, spared=spared))}, {chosen}"
             f"{f'; {others} left in float' if others else ''}; "
             f"{''.join(f'{note}; ' for note in made.notes)}"
-            f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
+            f"{smoothed}{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
             operators=sum(counts.values()),
             weights=weights,
         )
@@ -174,28 +176,6 @@ def _rounding(model: Model, settings: Settings, bench: Workbench) -> Rounding:
         float_outputs=() if choice == "all" else PRODUCTS,
         signs=signs,
     )
-
-
-def _spared(
-    piece: Workpiece, layers: tuple[Layer, ...], settings: Settings, rounding: Rounding
-) -> tuple[str, ...]:
-    """Layers that stay in float: those that the user names, and those that lose most in 8 bits."""
-    from jettison.graphs.onnx_layers import sparable
-    from jettison.graphs.onnx_named_layers import named_layers
-    from jettison.numerics.sensitivity import spared_layers
-
-    named = named_layers(
-        str(settings.get("keep_float", "")), layers, Path(piece.model.artifact.path)
-    )
-    among = {layer.node for layer in sparable(piece.light, layers)} - set(named)
-    worst = spared_layers(
-        int(settings.get("exclude_layers", 0)),
-        among,
-        [layer.node for layer in piece.every_layer()],
-        piece.memory("sensitivity", rounding.per_channel),
-        lambda: piece.trials(per_channel=rounding.per_channel),
-    )
-    return (*named, *worst)
 
 
 def _operators(choice: str) -> tuple[str, ...]:

@@ -1,0 +1,276 @@
+"""What static int8 does beyond the default: calibrators, signs, biases, layers in float, diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from jettison.domain.model import Model
+from jettison.domain.rows import Array
+from jettison.domain.splits import FittingData
+from jettison.errors import CandidateFailed
+from jettison.techniques.int8_dynamic import Int8Dynamic
+from jettison.techniques.int8_static import Int8Static
+from jettison.worker.workbench import Bench
+
+BenchIn = Callable[[str], Bench]
+LoadGraph = Callable[[Path], Model]
+FittingOf = Callable[..., FittingData]
+
+ALL = {
+    "held_out": {"calibrator": "held_out"},
+    "held_out_per_tensor": {"calibrator": "held_out_per_tensor"},
+    "mse": {"calibrator": "mse"},
+    "entropy": {"calibrator": "entropy"},
+    "bias_correction": {"bias_correction": True},
+    "u8u8": {"signs": "u8u8"},
+    "s8s8": {"signs": "s8s8"},
+    "smoothing": {"smoothing": True},
+}
+
+
+def weights(*shape: int, seed: int = 0) -> Array:
+    values = np.random.default_rng(seed).normal(size=shape) / np.sqrt(shape[0])
+    return values.astype(np.float32)
+
+
+def inputs(n: int = 32, width: int = 16, seed: int = 1) -> Array:
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+def answer(model: Model, bench: Bench, batch: Array) -> Array:
+    return np.asarray(bench.runner(model).run({"x": batch})[model.prediction])
+
+
+def error(found: Array, expected: Array) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.fixture
+def dense(build_graph: Any, load_graph: LoadGraph) -> Model:
+    """Two dense layers with biases and a ReLU between."""
+    nodes = [
+        ("Gemm", ["x", "w1", "b1"], ["a"]),
+        ("Relu", ["a"], ["c"]),
+        ("MatMul", ["c", "w2"], ["d"]),
+        ("Add", ["d", "b2"], ["y"]),
+    ]
+    held = {
+        "w1": weights(16, 64),
+        "b1": weights(64),
+        "w2": weights(64, 8, seed=2),
+        "b2": weights(8, seed=3),
+    }
+    return load_graph(build_graph(nodes, held))
+
+
+@pytest.fixture
+def ruined(build_graph: Any, load_graph: LoadGraph) -> Model:
+    """A tiny layer reads one huge channel that it hardly weighs; two large layers follow."""
+    scales = np.where(np.arange(16) == 5, 3000.0, 1.0).astype(np.float32)
+    tiny = weights(16, 16, seed=4)
+    tiny[5] /= 3000.0
+    nodes = [
+        ("Mul", ["x", "s"], ["huge"]),
+        onnx.helper.make_node("MatMul", ["huge", "tiny"], ["a"], name="/body/tiny"),
+        ("Tanh", ["a"], ["b"]),
+        onnx.helper.make_node("MatMul", ["b", "w1"], ["c"], name="/body/wide"),
+        ("Relu", ["c"], ["d"]),
+        onnx.helper.make_node("MatMul", ["d", "w2"], ["e"], name="/body/deep"),
+        ("Relu", ["e"], ["f"]),
+        onnx.helper.make_node("MatMul", ["f", "w3"], ["y"], name="/head"),
+    ]
+    held = {
+        "s": scales,
+        "tiny": tiny,
+        "w1": weights(16, 1500, seed=5),
+        "w2": weights(1500, 1500, seed=6),
+        "w3": weights(1500, 8, seed=7),
+    }
+    return load_graph(build_graph(nodes, held))
+
+
+@pytest.mark.parametrize("way", sorted(ALL))
+@pytest.mark.parametrize("what", ["usual", "zero weights", "constant", "positive", "negative"])
+def test_every_way_survives_degenerate_values(
+    way: str,
+    what: str,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """Layers of zeros, constant activations and values of one sign give answers that stay close."""
+    x, first = inputs(), weights(16, 12)
+    if what == "zero weights":
+        first = np.zeros_like(first)
+    if what in {"positive", "negative"}:
+        x = np.abs(x) * (1 if what == "positive" else -1)
+    if what == "constant":
+        x = np.full_like(x, 0.5)
+    nodes = [
+        ("Gemm", ["x", "w1", "b1"], ["a"]),
+        ("Tanh", ["a"], ["b"]),
+        ("MatMul", ["b", "w2"], ["y"]),
+    ]
+    held = {"w1": first, "b1": weights(12, seed=3), "w2": weights(12, 4, seed=2)}
+    model, bench = load_graph(build_graph(nodes, held)), bench_in("a")
+    done = Int8Static().apply(model, ALL[way], fitting_of(x), bench)
+    atol = 0.5 if way == "entropy" else 0.06
+    np.testing.assert_allclose(answer(done.model, bench, x), answer(model, bench, x), atol=atol)
+
+
+@pytest.mark.parametrize("name", ["held_out", "held_out_per_tensor"])
+def test_ranges_are_chosen_on_rows_that_none_saw(
+    name: str, dense: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """One row of ten thousand times the size makes percentiles and minmax lose, and all are told."""
+    x = inputs(64)
+    x[3] *= 200.0
+    bench = bench_in("a")
+    done = Int8Static().apply(dense, {"calibrator": name}, fitting_of(x), bench)
+    plain = Int8Static().apply(dense, {}, fitting_of(x), bench_in("b"))
+    usual = inputs(64, seed=9)
+    expected = answer(dense, bench, usual)
+    assert "loss on held-out rows: minmax" in done.changes[0].what
+    assert error(answer(done.model, bench, usual), expected) < 0.7 * error(
+        answer(plain.model, bench, usual), expected
+    )
+
+
+def test_too_few_rows_to_hold_any_out(
+    dense: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """One calibration row can't be held out: said, with what would do."""
+    with pytest.raises(CandidateFailed, match=r"at least 8; there are 1\. Give more rows, or name"):
+        Int8Static().apply(dense, {"calibrator": "held_out"}, fitting_of(inputs(1)), bench_in("a"))
+
+
+@pytest.mark.parametrize(
+    ("signs", "activation", "weight"),
+    [
+        ("u8s8", TensorProto.UINT8, TensorProto.INT8),
+        ("u8u8", TensorProto.UINT8, TensorProto.UINT8),
+        ("s8s8", TensorProto.INT8, TensorProto.INT8),
+    ],
+)
+def test_signs_are_stored(
+    signs: str,
+    activation: int,
+    weight: int,
+    dense: Model,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """Zero points of activations and weights have the type that was asked for, and are right."""
+    bench, x = bench_in("a"), inputs()
+    done = Int8Static().apply(dense, {"signs": signs}, fitting_of(x), bench)
+    graph = onnx.load(str(done.model.artifact.path)).graph
+    kinds = {t.name: t.data_type for t in graph.initializer}
+    asked = {kinds[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"}
+    assert asked == {activation}
+    assert {t.data_type for t in graph.initializer if len(t.dims) == 2} == {weight}
+    assert error(answer(done.model, bench, x), answer(dense, bench, x)) < 0.03
+
+
+def test_unknown_signs_are_refused(dense: Model, bench_in: BenchIn, fitting_of: FittingOf) -> None:
+    """Signs that no kernel has are refused with those there are."""
+    with pytest.raises(CandidateFailed, match="u8s8, u8u8, s8s8"):
+        Int8Static().apply(dense, {"signs": "s8u8"}, fitting_of(inputs()), bench_in("a"))
+
+
+def test_corrected_biases_take_back_the_mean_shift(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """With one scale per tensor and inputs of one sign, rounding shifts channels; biases undo it."""
+    weight = weights(64, 32)
+    weight[0, 0] = 20.0
+    held = {"w": weight, "b": weights(32, seed=1)}
+    model = load_graph(build_graph([("Gemm", ["x", "w", "b"], ["y"])], held, ("batch", 64)))
+    bench, x = bench_in("a"), np.abs(inputs(128, 64)) + 0.5
+    expected = answer(model, bench, x)
+    shifts = {}
+    for correct in (False, True):
+        settings = {"per_channel": False, "bias_correction": correct}
+        done = Int8Static().apply(model, settings, fitting_of(x), bench_in(str(correct)))
+        shift = (answer(done.model, bench, x) - expected).mean(axis=0)
+        shifts[correct] = float(np.abs(shift).mean())
+    assert shifts[True] < 0.2 * shifts[False]
+    assert "1 of 1 biases corrected" in done.changes[0].what
+
+
+@pytest.mark.parametrize("technique", [Int8Static(), Int8Dynamic()], ids=lambda t: t.name)
+def test_named_layers_stay_in_float(
+    technique: Any, ruined: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Patterns of whole names choose layers; a pattern that matches nothing lists near names."""
+    settings = {"keep_float": "/body/t*, /head"}
+    done = technique.apply(ruined, settings, fitting_of(inputs()), bench_in("a"))
+    assert done.changes[0].operators == 2
+    assert "2 layers left in float" in done.changes[0].what
+    graph = onnx.load(str(done.model.artifact.path)).graph
+    floats = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+    assert {"tiny", "w3"} <= floats
+    with pytest.raises(CandidateFailed, match=r"`/body/tiyn` .* near names: .*`/body/tiny`"):
+        technique.apply(ruined, {"keep_float": "/body/tiyn"}, fitting_of(inputs()), bench_in("b"))
+
+
+def test_the_first_layer_that_goes_wrong_is_named(
+    ruined: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Of four layers, the one whose input can't be rounded is told, with how far it falls."""
+    done = Int8Static().apply(ruined, {}, fitting_of(inputs()), bench_in("a"))
+    assert "the first layer that goes wrong is `/body/tiny`" in done.changes[0].what
+
+
+def test_the_knapsack_leaves_the_ruined_layer_in_float(
+    ruined: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """For a twentieth of the time saved, the tiny layer that ruins everything stays in float."""
+    bench, x = bench_in("a"), inputs()
+    plain = Int8Static().apply(ruined, {}, fitting_of(x), bench_in("b"))
+    done = Int8Static().apply(ruined, {"fallback": 0.05}, fitting_of(x), bench)
+    expected = answer(ruined, bench, x)
+    assert "`/body/tiny`" in done.changes[0].what
+    assert done.changes[0].operators >= 1
+    graph = onnx.load(str(done.model.artifact.path)).graph
+    eight = {n for t in graph.initializer if t.data_type == TensorProto.INT8 for n in [t.name]}
+    assert "w2_quantized" in eight
+    assert error(answer(done.model, bench, x), expected) < 0.2 * error(
+        answer(plain.model, bench, x), expected
+    )
+
+
+def test_a_share_above_one_is_refused(
+    dense: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """A fallback that is no share is refused."""
+    with pytest.raises(CandidateFailed, match="from 0 to 1; got 5"):
+        Int8Static().apply(dense, {"fallback": 5}, fitting_of(inputs()), bench_in("a"))
+
+
+def test_nan_rows_are_refused_by_every_way(
+    dense: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """A NaN among the calibration rows is refused with its row, also while smoothing."""
+    x = inputs()
+    x[9, 3] = np.nan
+    for place, settings in enumerate(ALL.values()):
+        with pytest.raises(CandidateFailed, match="NaN"):
+            Int8Static().apply(dense, settings, fitting_of(x), bench_in(str(place)))
+
+
+def test_weights_of_a_spared_layer_are_untouched(
+    ruined: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """A layer left in float keeps its weights bit for bit."""
+    done = Int8Static().apply(ruined, {"keep_float": "/head"}, fitting_of(inputs()), bench_in("a"))
+    graph = onnx.load(str(done.model.artifact.path)).graph
+    stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    np.testing.assert_array_equal(stored["w3"], weights(1500, 8, seed=7))
