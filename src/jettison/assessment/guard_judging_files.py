@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from jettison.assessment.guard_garak import garak_table, is_garak_report
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import DataError
@@ -149,7 +150,7 @@ Attack = tuple[str, list[float], str, str]
 
 def _attacks(path: Path, unit: str) -> dict[str, Attack]:
     """Each attack, by the text that keys it."""
-    table = read_file(str(path), "attacks")
+    table = garak_table(path) if is_garak_report(path) else read_file(str(path), "attacks")
     _need(table, ("prompt", "category", "outcome"), path)
     belongs = _units(table, unit, path)
     found: dict[str, Attack] = {}
