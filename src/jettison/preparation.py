@@ -101,7 +101,7 @@ def prepare(
     progress = Journal(progress, work.parent / LOG)
     with watch.stage("load"):
         progress.stage("load")
-        model = load.load_model(configuration.model, work / "model", live, configuration.image)
+        model = load.load_model(configuration.model, work / "model", live, configuration.sections)
     with watch.stage("data"):
         progress.stage("data")
         splits = split.load_data(

@@ -110,7 +110,7 @@ def assess_model(configuration: Configuration, request: Request) -> Assessment:
         raise UsageError("an assessment needs rows: name one file with --data (`data.source`)")
     with tempfile.TemporaryDirectory(prefix="jettison-assess-") as place:
         folder = Path(place)
-        model = load.load_model(configuration.model, folder / "model", None, configuration.image)
+        model = load.load_model(configuration.model, folder / "model", None, configuration.sections)
         check_runs(request.runs)
         runs = (Path(configuration.output), Path(USUAL_RUN), *request.runs)
         hidden = hidden_rows(runs, configuration.ledger)

@@ -212,6 +212,14 @@ DATA_KEYS = (
         _DATA["weight"],
         "How much a row counts. Empty: all rows count the same.",
     ),
+    Key(
+        "data",
+        "near_duplicates",
+        Literal["report", "drop"],
+        '"report" or "drop"',
+        _DATA["near_duplicates"],
+        "What is done with fitting rows that a sealed row nearly repeats: told, or left out too.",
+    ),
     Key("data", "seed", Seed, SEED, _DATA["seed"], "Of the division into the three uses."),
     Key(
         "data",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from jettison.domain.certificate import Requirement
@@ -69,6 +69,7 @@ class DataSection:
         consent: column that says whether a row may be used; rows that don't say so are left out.
         consent_statement: how consent was given, where no column tells it.
         allowed_uses: uses that the rows may serve; empty means every use.
+        near_duplicates: of sealed rows among the fitting rows: told, or told and left out.
     """
 
     source: str = ""
@@ -87,6 +88,7 @@ class DataSection:
     consent: str = ""
     consent_statement: str = ""
     allowed_uses: tuple[str, ...] = ()
+    near_duplicates: Literal["report", "drop"] = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +209,10 @@ class Configuration:
     audit: AuditSection = field(default_factory=AuditSection)
     card: CardSection = field(default_factory=CardSection)
     contexts: tuple[Context, ...] = ()
+
+    @property
+    def sections(self) -> Mapping[str, object]:
+        """Every part by name, of which an encoder may claim one."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
     assess: AssessSection = field(default_factory=AssessSection)

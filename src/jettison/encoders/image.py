@@ -53,6 +53,9 @@ class ImageEncoder:
 
     name: ClassVar[str] = "image"
     packages: ClassVar[tuple[str, ...]] = ("PIL",)
+    table: ClassVar[str] = "image"
+    """The table of jettison.toml that sets it."""
+
     takes_bytes: ClassVar[bool] = True
     """A table may hold bytes, or paths of files, which become bytes before they are encoded."""
 

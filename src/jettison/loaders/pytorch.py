@@ -1,8 +1,9 @@
-"""The loader `pytorch`: a function that gives a module, an exported program, or a live module."""
+"""The loader `pytorch`: a function that gives a module, an exported program, or a live one."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,7 +37,7 @@ class PytorchLoader:
     def claims(self, source: Source) -> bool:
         """Claims live modules, functions, .pt2 files, and files that need a function beside."""
         if source.live is not None:
-            return any(
+            return _is_program(source.live) or any(
                 c.__name__ == "Module" and c.__module__ == "torch.nn.modules.module"
                 for c in type(source.live).__mro__
             )
@@ -87,6 +88,8 @@ class PytorchLoader:
         path = Path(source.location)
         if source.live is not None:
             _refuse_weights(weights, "a live module has weights already")
+            if _is_program(source.live):
+                return _exported(source), None
             return _captured(source.live, source, "the live module"), None
         if path.suffix.lower() == ARCHIVE:
             _refuse_weights(weights, "a .pt2 file holds its weights")
@@ -101,6 +104,21 @@ class PytorchLoader:
             trust = source.options.get("trust_pickle") is True
             load_weights(module, read_weights(Path(weights), trust_pickle=trust), weights)
         return _captured(module, source, f"`{source.location}`"), Path(weights or function[0])
+
+
+def _is_program(live: Any) -> bool:
+    kind = type(live)
+    return kind.__name__ == "ExportedProgram" and kind.__module__.startswith("torch.export")
+
+
+def _exported(source: Source) -> Any:
+    """A program of this process, through the archive that PyTorch writes: read as data."""
+    import torch
+
+    with tempfile.TemporaryDirectory(prefix="jettison-program-") as folder:
+        path = Path(folder) / "the live program.pt2"
+        torch.export.save(source.live, path)
+        return _archived(path, source)
 
 
 def _needs_function(path: Path) -> str:

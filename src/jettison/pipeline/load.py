@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jettison import registry, worker_client
-from jettison.domain.configuration import ImageSection, ModelSection
+from jettison.domain.configuration import ModelSection
 from jettison.domain.encoder import Encoder, Setting
 from jettison.domain.extension_points import Source
 from jettison.domain.function_source import ENDING, split_function
@@ -18,7 +20,10 @@ from jettison.errors import ModelError, WorkerDied
 
 
 def load_model(
-    section: ModelSection, folder: Path, live: Any = None, image: ImageSection | None = None
+    section: ModelSection,
+    folder: Path,
+    live: Any = None,
+    tables: Mapping[str, object] = MappingProxyType({}),
 ) -> Model:
     """Finds the loader for a source and loads it into `folder`.
 
@@ -29,19 +34,38 @@ def load_model(
         section: `model` of the configuration; `source` is ignored for a live object.
         folder: where the copy is written; made if it is not there.
         live: a model object of this Python process, or `None`.
-        image: how images become its input; `None` where it takes none.
+        tables: sections of the configuration by name, of which an encoder may claim one as its
+            `table`; it then encodes, with what the section says over what the loader found out.
 
     Raises:
         ModelError: if there is nothing at the source, no loader or several claim it, or the
             loader refuses it.
     """
     model = _loaded(section, folder, live)
-    if image is None:
+    claimed = [(kind, tables[table]) for kind, table in encoder_tables() if tables.get(table)]
+    if not claimed:
         return model
-    settings = {key: _setting(value) for key, value in dataclasses.asdict(image).items() if value}
+    if len(claimed) > 1:
+        raise ModelError(
+            f"the tables of the encoders {' and '.join(f'`{kind}`' for kind, _ in claimed)} are "
+            "both given; a model has one encoder: leave one table out"
+        )
+    kind, given = claimed[0]
+    stated: dict[str, Any] = dataclasses.asdict(given)  # type: ignore[call-overload]
+    kept = model.encoder.settings if model.encoder.kind == kind else {}
+    settings = {key: value for key, value in kept.items() if key not in stated}
+    settings |= {key: _setting(value) for key, value in stated.items() if value}
     return dataclasses.replace(
-        model, encoder=Encoder.of(IMAGE, settings, labels=model.encoder.labels)
+        model, encoder=Encoder.of(kind, settings, labels=model.encoder.labels)
     )
+
+
+def encoder_tables() -> Iterator[tuple[str, str]]:
+    """Encoders that read a table of jettison.toml, each with the name of its table."""
+    for kind in registry.names("encoders"):
+        table = getattr(registry.get("encoders", kind), "table", "")
+        if table:
+            yield kind, table
 
 
 def _setting(value: Any) -> Setting:
@@ -70,9 +94,6 @@ def _loaded(section: ModelSection, folder: Path, live: Any) -> Model:
             f"a way that native code does not survive, or memory ran out ({error})"
         ) from error
 
-
-IMAGE = "image"
-"""The table of jettison.toml, and the kind of encoder that it sets."""
 
 LOADER_OPTIONS = ("weights", "inputs")
 """Options that a loader must say it reads (`options`), if the user gives them."""

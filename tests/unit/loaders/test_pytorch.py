@@ -169,6 +169,8 @@ def test_an_archive(net: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.pt2"
     torch.export.save(program, path)
     model = load(str(path), tmp_path)
+    live = load_model(ModelSection("live object"), tmp_path / "live", live=program)
+    assert live.artifact.digest == model.artifact.digest
     opened = registry.get("formats", model.artifact.format).open(model.artifact)
     row = torch.randn(3, 5)
     torch.testing.assert_close(opened(row=row), module(row))
@@ -229,7 +231,7 @@ def test_through_a_worker(net: Path, tmp_path: Path) -> None:
     """The function runs in a worker; the table `image` becomes the encoder."""
     section = ModelSection(f"{net}:make", inputs=(ROW,))
     image = ImageSection(mean=(0.5,), std=(0.25,))
-    model = load_model(section, tmp_path / "loaded", image=image)
+    model = load_model(section, tmp_path / "loaded", tables={"image": image})
     assert model.encoder.kind == "image"
     assert model.encoder.settings["mean"] == [0.5]
     assert "jettison_source_net" not in sys.modules

@@ -8,7 +8,7 @@ from pathlib import Path
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import DataError
-from jettison.numerics.ragged_columns import column_of
+from jettison.numerics.ragged_columns import as_numbers, column_of
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
@@ -83,6 +83,23 @@ def with_files(tables: Mapping[str, Example], locations: Mapping[str, str]) -> d
     """
     return {
         use: open_paths(table, _base(locations.get(use, "")), f"`{use}`")
+        for use, table in tables.items()
+    }
+
+
+def with_numbers(tables: Mapping[str, Example]) -> dict[str, Example]:
+    """Reads bytes as numbers 0 to 255, for an encoder that takes no bytes."""
+    return {
+        use: Example(
+            {
+                name: column_of([as_numbers(value) for value in column.tolist()])
+                if column.dtype.kind == "O" and len(column) and isinstance(column.flat[0], bytes)
+                else column
+                for name, column in table.columns.items()
+            },
+            table.n,
+            table.files,
+        )
         for use, table in tables.items()
     }
 

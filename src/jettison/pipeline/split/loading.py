@@ -26,7 +26,7 @@ from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.contexts import Reader, Spread, Unchanged, with_contexts
 from jettison.pipeline.split.division import Division, divide, settle
 from jettison.pipeline.split.encoding import encode_tables, rows_of, take_rows, write_encoded
-from jettison.pipeline.split.files import with_files
+from jettison.pipeline.split.files import with_files, with_numbers
 from jettison.pipeline.split.governance import (
     check_uses,
     consenting,
@@ -40,6 +40,7 @@ from jettison.pipeline.split.labelling import (
     label_rows,
     take_labels,
 )
+from jettison.pipeline.split.near_duplicates import find_near, notes_on, without_near
 from jettison.pipeline.split.notes import notes_about
 from jettison.pipeline.split.places import save_places
 from jettison.pipeline.split.reading import read_file, read_object
@@ -91,6 +92,8 @@ def load_data(
     tables, governed = consenting(section, tables)
     if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
         tables = with_files(tables, {use: getattr(section, use) for use in ("source", *USES)})
+    else:
+        tables = with_numbers(tables)
     if not tables:
         _check_nothing_named(section)
         return made_up_data(model, folder, section.seed)
@@ -103,6 +106,10 @@ def load_data(
         units = None if labels.units is None else labels.units.tolist()
         division = settle(sides, pool.digests, units, ranks, section.fitting_rows)
         _check_none_empty(division, tables)
+        near, whole = find_near(pool, division), len(division.fitting)
+        if section.near_duplicates == "drop":
+            division = without_near(division, near)
+            _check_none_empty(division, tables)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         fed = fed_columns(bound, columns)
         write_raw(Example({c: raw.columns[c] for c in fed}, raw.n), folder / "raw")
@@ -124,6 +131,7 @@ def load_data(
     notes = (
         *governed,
         *unused_columns(section, tables, fed),
+        *notes_on(near, tables, whole - len(division.fitting)),
         *notes_about(section, tables, division, labels, splits.certification),
         *spread.notes,
     )

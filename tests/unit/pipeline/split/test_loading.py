@@ -297,8 +297,9 @@ def test_a_frame_with_a_mixed_column_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_object_of_another_kind_is_refused(tmp_path: Path) -> None:
-    """A list of rows is neither a frame nor named arrays."""
-    assert "DataFrame, or a" in refused([[1, 2]], tmp_path)
+    """A list of lists has no names; a number is no rows."""
+    assert "row 0 of" in refused([[1, 2]], tmp_path)
+    assert "give a path, a DataFrame" in refused(7, tmp_path)
 
 
 def test_one_array_feeds_a_model_of_one_input(tmp_path: Path) -> None:
