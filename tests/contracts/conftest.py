@@ -88,6 +88,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 
 
 @pytest.fixture(scope="session")
+def packed(program: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The same network with layers of PyTorch that compute in 8 bits."""
+    folder = tmp_path_factory.mktemp("packed")
+    recipe = Recipe((Step("torch_fx_int8"),), Step("torch_eager"))
+    made = apply(program.model, recipe, program.fitting, folder, ServingProfile())
+    return Subject(made.model, program.fitting, program.profile)
+
+
+@pytest.fixture(scope="session")
 def transformer(classifier: Subject, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """The same network after its export to ONNX."""
     folder = tmp_path_factory.mktemp("transformer")

@@ -32,6 +32,10 @@ TECHNIQUE_ON = {
     "low_rank": "classifier",
     "magnitude_pruning": "classifier",
     "matmul_nbits": "transformer",
+    "pt2e_int8": "program",
+    "torch_dynamic_int8": "classifier",
+    "torch_fx_int8": "program",
+    "torchao_weight_only": "classifier",
     "constraint_learner": "grouped_table",
     "group_thresholds": "grouped_graph",
     "reweighing": "grouped_table",
@@ -55,6 +59,7 @@ FORMAT_ON = {
     "sklearn_skops": "forest",
     "huggingface_folder": "classifier",
     "torch_program": "program",
+    "torch_quantized": "packed",
 }
 EXPORTS = {
     "docker": ("wheel=jettison-0.1.0-py3-none-any.whl",),

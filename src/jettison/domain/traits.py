@@ -17,6 +17,7 @@ TRAITS: Mapping[str, str] = {
     "float32": "The large weights are still stored as 32-bit floats.",
     "float16": "Weights were rounded to 16-bit floats.",
     "int8": "Some operators compute with 8-bit integers.",
+    "packed": "Weights are stored as integers that only the home of the format can unpack.",
     "dense": "No weights were set to zero by a mask, so their structure may still change.",
     "sparse": "A mask set some of the weights to zero; they are still stored and computed with.",
     "standard-operators": "Every operator belongs to the ONNX standard, so any runtime can load it.",
@@ -41,6 +42,12 @@ class Stage(Protocol):
     def adds(self) -> frozenset[str]: ...
     @property
     def removes(self) -> frozenset[str]: ...
+
+
+def excludes(plugin: object) -> frozenset[str]:
+    """The traits that a model must not have for a technique or runtime; most exclude none."""
+    found: frozenset[str] = getattr(plugin, "excludes", frozenset())
+    return found
 
 
 def traits_after(traits: Iterable[str], stages: Sequence[Stage]) -> frozenset[str]:
@@ -69,6 +76,9 @@ def illegality(
         if missing:
             lacks = ", ".join(f"`{name}`" for name in sorted(missing))
             return f"`{stage.name}` needs a model that is {lacks}"
+        if excluded := excludes(stage) & current:
+            has = ", ".join(f"`{name}`" for name in sorted(excluded))
+            return f"`{stage.name}` needs a model that is not {has}"
         current = (current - stage.removes) | stage.adds
     missing = runtime_requires - current
     if missing:

@@ -35,7 +35,14 @@ from jettison.graphs.torch_vocabulary import (
     name_of_function,
 )
 
-__all__ = ["PROGRAM", "WEIGHTS", "open_program", "save_program"]
+__all__ = [
+    "PROGRAM",
+    "WEIGHTS",
+    "described_program",
+    "open_program",
+    "program_of",
+    "save_program",
+]
 
 PROGRAM = "program.json"
 WEIGHTS = "weights.safetensors"
@@ -66,7 +73,7 @@ def save_program(module: Any, folder: Path) -> tuple[str, ...]:
         plain = getattr(module, "plain_attention", contextlib.nullcontext)
         with plain():
             module = capture(module, signature.inputs, signature.outputs)
-    described, tensors = _described(module)
+    described, tensors = described_program(module)
     text = json.dumps(described, indent=1, allow_nan=False)
     write_atomically(folder / PROGRAM, f"{text}\n")
     safetensors.torch.save_file(tensors, str(folder / WEIGHTS))
@@ -87,13 +94,22 @@ def open_program(folder: Path) -> Any:
         tensors = safetensors.torch.load_file(str(folder / WEIGHTS))
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise ModelError(f"the program in {folder} can't be read: {error}") from error
+    return program_of(stored, tensors, folder / PROGRAM)
+
+
+def program_of(stored: Any, tensors: Mapping[str, Any], path: Path) -> Any:
+    """Makes the module of a program that was read from `path`, as `open_program` gives it.
+
+    Raises:
+        ModelError: if the two don't fit, or hold anything but words of the format.
+    """
     if not isinstance(stored, dict) or stored.get("version") != VERSION:
-        raise ModelError(f"{folder / PROGRAM} is no program of version {VERSION} of jettison")
+        raise ModelError(f"{path} is no program of version {VERSION} of jettison")
     try:
         return _Opening(stored, tensors).module()
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ModelError(
-            f"{folder / PROGRAM} is damaged ({type(error).__name__}: {error}); save it again"
+            f"{path} is damaged ({type(error).__name__}: {error}); save it again"
         ) from error
 
 
@@ -104,7 +120,8 @@ def _is_program(module: Any) -> bool:
     return all(is_plain(module.get_submodule(target)) for target in layers)
 
 
-def _described(module: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def described_program(module: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Gives an opened program as JSON and as tensors by qualified name."""
     signature = signature_of(module)
     layers: dict[str, Any] = {}
     values: dict[str, Any] = {}

@@ -8,6 +8,7 @@ Importing this file imports torch; plug-ins import it inside the methods that ne
 
 from __future__ import annotations
 
+import importlib
 import math
 import operator
 import re
@@ -54,6 +55,13 @@ _BY_FUNCTION = {function: name for name, function in FUNCTIONS.items()}
 
 FORBIDDEN = frozenset({"from_file", "set_", "resize_", "as_strided_", "as_strided_scatter"})
 """Operators of aten that reach files, or memory beyond a tensor."""
+
+DECOMPOSED = "quantized_decomposed"
+ROUNDING = frozenset(
+    f"{DECOMPOSED}.{name}.default"
+    for name in ("quantize_per_tensor", "dequantize_per_tensor", "dequantize_per_channel")
+)
+"""Operators that take floats to integers and back, as `torch.export` writes 8-bit programs."""
 
 _PART = re.compile(r"\w+", re.ASCII)
 _WORD = re.compile(r"[\w ,.\->]*", re.ASCII)
@@ -119,10 +127,15 @@ def function_named(name: Any) -> Any:
     if isinstance(name, str) and name in FUNCTIONS:
         return FUNCTIONS[name]
     parts = name.split(".") if isinstance(name, str) else []
+    if name in ROUNDING:
+        # PyTorch registers them when this is imported.
+        importlib.import_module("torch.ao.quantization.fx._decomposed")
+        return getattr(getattr(torch.ops.quantized_decomposed, parts[1]), parts[2])
     if len(parts) != 3 or not all(_PART.fullmatch(part) for part in parts) or parts[0] != "aten":
         raise ModelError(
-            f"the program calls {name!r}; allowed are operators of PyTorch's `aten` and arithmetic "
-            f"on sizes ({', '.join(sorted(FUNCTIONS))})"
+            f"the program calls {name!r}; allowed are operators of PyTorch's `aten`, "
+            f"{', '.join(sorted(ROUNDING))}, and arithmetic on sizes "
+            f"({', '.join(sorted(FUNCTIONS))})"
         )
     packet = getattr(torch.ops.aten, parts[1], None)
     found = getattr(packet, parts[2], None)

@@ -14,19 +14,14 @@ for CPUs that it leaves out as well are for processors with AVX-512 and for Arm;
 them."""
 
 CHATTY = ("torchao", "torch.utils._pytree")
+"""Loggers that remark on what torchao does inside; some only when a part of it is first used."""
 
 
 def import_torchao(name: str = "torchao") -> Any:
     """Imports torchao, or a module of it, without a word on stderr."""
     os.environ.setdefault(SKIP_EXTENSIONS, "1")
-    loggers = [logging.getLogger(chatty) for chatty in CHATTY]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(name)

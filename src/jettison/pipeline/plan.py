@@ -26,7 +26,7 @@ from jettison.domain.recipe import (
     is_read,
 )
 from jettison.domain.record import Scalar, Settings
-from jettison.domain.traits import TRAITS, illegality, traits_after
+from jettison.domain.traits import TRAITS, excludes, illegality, traits_after
 from jettison.errors import ConfigError
 
 P = TypeVar("P", Technique, Runtime)
@@ -206,7 +206,7 @@ class _Walk:
         others = [self.techniques[name] for name in path if name not in crossed]
         traits = traits_after(self.starts[crossed].model.traits, others)
         for runtime in self.runtimes.values():
-            if runtime.requires <= traits:
+            if runtime.requires <= traits and not excludes(runtime) & traits:
                 yield Route(path, runtime.name)
         for name, technique in self.techniques.items():
             if name in path or illegality(traits, (technique,)) is not None:

@@ -29,6 +29,7 @@ class TorchCuda:
 
     name: ClassVar[str] = "torch_cuda"
     requires: ClassVar[frozenset[str]] = frozenset({"torch"})
+    excludes: ClassVar[frozenset[str]] = frozenset({"packed"})
     home: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     accelerator: ClassVar[str] = "cuda"

@@ -43,6 +43,7 @@ class ExportOnnx:
 
     name: ClassVar[str] = "export_onnx"
     requires: ClassVar[frozenset[str]] = frozenset({"torch"})
+    excludes: ClassVar[frozenset[str]] = frozenset({"packed"})
     adds: ClassVar[frozenset[str]] = frozenset({"onnx", "standard-operators"})
     removes: ClassVar[frozenset[str]] = frozenset({"torch", "dense"})
     conversion: ClassVar[bool] = True

@@ -1,0 +1,248 @@
+"""PyTorch models in 8 and 4 bits: answers, sizes, saving without pickle, layers kept, bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jettison import registry
+from jettison.domain.configuration import ModelSection
+from jettison.domain.device import ServingProfile
+from jettison.domain.model import Model
+from jettison.domain.recipe import Step
+from jettison.domain.rows import Array
+from jettison.domain.splits import FittingData
+from jettison.domain.traits import illegality
+from jettison.errors import CandidateFailed, ModelError, NothingChanged
+from jettison.pipeline.load import load_model
+from jettison.worker.workbench import Bench, prepare
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchao")
+
+BenchIn = Callable[[str], Bench]
+FittingOf = Callable[..., FittingData]
+IMAGES = np.random.default_rng(0).standard_normal((24, 3, 16, 16)).astype(np.float32)
+ALL = ("pt2e_int8", "torch_dynamic_int8", "torch_fx_int8", "torchao_weight_only")
+STATIC = ("pt2e_int8", "torch_fx_int8")
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        self.norm.running_mean.uniform_(-0.1, 0.1)
+        self.second = nn.Conv2d(16, 16, 3, padding=1)
+        self.hidden = nn.Linear(16, 64)
+        self.head = nn.Linear(64, 5)
+
+    def forward(self, image):
+        x = torch.relu(self.norm(self.first(image)))
+        x = torch.relu(self.second(x) + x).mean((2, 3))
+        return self.head(torch.relu(self.hidden(x)))
+
+def zeros():
+    net = Residual()
+    for layer in (net.second, net.hidden):
+        nn.init.zeros_(layer.weight)
+    return net
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "net.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def loaded(source: Path, function: str, folder: Path) -> Model:
+    section = ModelSection(f"{source}:{function}", inputs=("image: float32[batch, 3, 16, 16]",))
+    return load_model(section, folder)
+
+
+@pytest.fixture(scope="module")
+def network(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Two convolutions with a norm and a sum between them, and two linear layers."""
+    return loaded(source, "Residual", tmp_path_factory.mktemp("network"))
+
+
+def answer(model: Model, images: Array = IMAGES) -> Array:
+    runner = prepare(model, Step("torch_eager"), ServingProfile())
+    return np.asarray(runner.run({"image": images})[model.prediction])
+
+
+def error(found: Array, expected: Array) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told", "within"),
+    [
+        ("torch_fx_int8", {}, "4 of 4 layers to int8, 7-bit", 0.06),
+        ("torch_fx_int8", {"engine": "onednn", "calibrator": "minmax"}, "4 of 4", 0.06),
+        (
+            "torch_fx_int8",
+            {"keep_float": "head, hid*"},
+            "2 of 4 .* left in float: hidden, head",
+            0.06,
+        ),
+        ("pt2e_int8", {}, "4 of 4 layers to int8, 7-bit", 0.06),
+        ("torch_dynamic_int8", {}, "2 of 2 Linear to int8", 0.02),
+        ("torchao_weight_only", {}, "2 of 2 Linear in 8 bits", 0.01),
+        ("torchao_weight_only", {"mode": "int4_32"}, "1 of 2 Linear|2 of 2 Linear", 0.15),
+    ],
+)
+def test_answers(
+    network: Model,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    name: str,
+    settings: dict[str, str],
+    told: str,
+    within: float,
+) -> None:
+    """The saved files, opened again, answer nearly as the original, and say what was changed."""
+    technique = registry.get("techniques", name)
+    settings = {"reduce_range": True, **settings} if name in STATIC else settings
+    done = technique.apply(network, settings, fitting_of(IMAGES, "image"), bench_in("a"))
+    assert re.search(told, done.changes[0].what)
+    assert done.model.artifact.size_bytes < network.artifact.size_bytes
+    assert 0 < error(answer(done.model), answer(network)) < within
+    files = [Path(done.model.artifact.folder) / file for file in done.model.artifact.files]
+    assert {file.suffix for file in files} == {".json", ".safetensors"}
+
+
+def test_most_sensitive_layer(network: Model, bench_in: BenchIn, fitting_of: FittingOf) -> None:
+    """As many layers as asked for stay in float, those first that lose most."""
+    technique = registry.get("techniques", "torch_fx_int8")
+    fitting = fitting_of(IMAGES, "image")
+    done = technique.apply(network, {"exclude_layers": 2}, fitting, bench_in("a"))
+    assert done.changes[0].what.startswith("2 of 4 layers")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_pattern_that_matches_nothing(
+    network: Model, bench_in: BenchIn, fitting_of: FittingOf, name: str
+) -> None:
+    """It is refused with near names; patterns that keep everything are refused as well."""
+    technique, fitting = registry.get("techniques", name), fitting_of(IMAGES, "image")
+    with pytest.raises(CandidateFailed, match=r"`heat` of `keep_float` .*near names: `head`"):
+        technique.apply(network, {"keep_float": "heat"}, fitting, bench_in("a"))
+    with pytest.raises(NothingChanged, match="are to stay in float"):
+        technique.apply(network, {"keep_float": "*"}, fitting, bench_in("b"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_zeros_and_constants(
+    source: Path, tmp_path: Path, bench_in: BenchIn, fitting_of: FittingOf, name: str
+) -> None:
+    """Layers of zeros, rows that are all alike, and one row give finite answers."""
+    model = loaded(source, "zeros", tmp_path / "zeros")
+    flat = np.full((1, 3, 16, 16), 0.5, dtype=np.float32)
+    technique = registry.get("techniques", name)
+    done = technique.apply(model, {}, fitting_of(flat, "image"), bench_in("a"))
+    np.testing.assert_allclose(answer(done.model, flat), answer(model, flat), atol=0.05)
+    assert np.isfinite(answer(done.model)).all()
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_rows_without_a_range(
+    network: Model, bench_in: BenchIn, fitting_of: FittingOf, name: str
+) -> None:
+    """A row that is not finite is refused, not made into a range."""
+    bad = IMAGES[:3].copy()
+    bad[1] = np.nan
+    technique = registry.get("techniques", name)
+    with pytest.raises(CandidateFailed, match="NaN"):
+        technique.apply(network, {}, fitting_of(bad, "image"), bench_in("a"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("torch_fx_int8", {"engine": "fast"}, "`engine` .* must be one of x86, onednn; got 'fast'"),
+        ("torch_fx_int8", {"calibrator": "best"}, "one of histogram, minmax; got 'best'"),
+        ("torch_dynamic_int8", {"engine": "fast"}, "must be one of x86, onednn"),
+        ("torchao_weight_only", {"mode": "int2"}, "must be one of int8, int4_32"),
+    ],
+)
+def test_settings_out_of_range(
+    network: Model,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    name: str,
+    settings: dict[str, str],
+    told: str,
+) -> None:
+    """A value that there is not is refused with those that there are."""
+    with pytest.raises(CandidateFailed, match=told):
+        registry.get("techniques", name).apply(
+            network, settings, fitting_of(IMAGES, "image"), bench_in("a")
+        )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_transformers(
+    tiny_classifier: Path, tmp_path: Path, bench_in: BenchIn, fitting_of: FittingOf, name: str
+) -> None:
+    """Each follows a transformer, which torchao can't straight from `torch.export`."""
+    model = load_model(ModelSection(str(tiny_classifier)), tmp_path / "model")
+    ids = np.random.default_rng(0).integers(4, 30, (4, 6))
+    rows = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": ids * 0}
+    fitting = fitting_of(ids, "input_ids")
+    for key, values in rows.items():
+        np.save(Path(fitting.rows.folder) / f"{key}.npy", values)
+    fitting = dataclasses.replace(
+        fitting, rows=dataclasses.replace(fitting.rows, names=tuple(rows))
+    )
+    done = registry.get("techniques", name).apply(model, {}, fitting, bench_in("a"))
+    found, expected = (
+        prepare(m, Step("torch_eager"), ServingProfile()).run(rows)[m.prediction]
+        for m in (done.model, model)
+    )
+    assert 0 < error(found, expected) < 0.1
+
+
+def test_no_further_way(network: Model) -> None:
+    """What is packed can't be exported to ONNX or quantized again; the reason names the trait."""
+    fx, export, dynamic = (
+        registry.get("techniques", name)
+        for name in ("torch_fx_int8", "export_onnx", "torch_dynamic_int8")
+    )
+    assert illegality(network.traits, (fx,), frozenset({"torch"})) is None
+    assert "is not `packed`" in str(illegality(network.traits, (fx, export)))
+    assert "`float32`" in str(illegality(network.traits, (fx, dynamic)))
+
+
+def test_damaged_files(network: Model, bench_in: BenchIn, fitting_of: FittingOf) -> None:
+    """Ranges of another program, an unknown method and lost tensors are refused when opened."""
+    bench = bench_in("a")
+    technique = registry.get("techniques", "torch_fx_int8")
+    done = technique.apply(network, {}, fitting_of(IMAGES, "image"), bench)
+    opener = registry.get("formats", "torch_quantized")
+    path = Path(done.model.artifact.folder) / "quantized.json"
+    whole = json.loads(path.read_text())
+    for change in (
+        {"method": "pickle"},
+        {"version": 2},
+        {"facts": {**whole["facts"], "ranges": {}}},
+        {"layers": {**whole["layers"], "tail": {"bits": 8, "shape": [1, 1]}}},
+        {"layers": {**whole["layers"], "head": {"bits": 8, "shape": [5, 63]}}},
+    ):
+        path.write_text(json.dumps({**whole, **change}))
+        with pytest.raises(ModelError, match=r"is damaged|can't be read"):
+            opener.open(done.model.artifact)
+    path.write_text(json.dumps(whole))
+    opener.open(done.model.artifact)
