@@ -73,12 +73,18 @@ def given(alpha: float) -> Arm:
 
 ARMS: Mapping[str, tuple[Arm, ...]] = {
     "minilm": (
-        *COMMON,
-        *SPARED,
+        static("static, default"),
+        static("static, mse", calibrator="mse"),
+        static("static, entropy", calibrator="entropy"),
+        static("static, bias correction", bias_correction=True),
         *SMOOTHED,
-        *(given(alpha) for alpha in (0.5, 0.7, 0.85)),
+        given(0.5),
+        given(0.85),
         Arm("dynamic, default", (("int8_dynamic", {}),)),
         Arm("dynamic, smoothing", (("int8_dynamic", {"smoothing": True}),)),
+        static("static, knapsack 5 %", fallback=0.05),
+        static("static, u8u8", signs="u8u8"),
+        static("static, held_out", calibrator="held_out"),
     ),
     "resnet20": (*COMMON, *PER_TENSOR_CHOICE, *SPARED, *EQUALISED),
     "magika": (*COMMON, *SMOOTHED, *EQUALISED),

@@ -16,7 +16,7 @@ from jettison.graphs.onnx_range_trials import RangeTrials
 from jettison.graphs.onnx_taps import Taps
 from jettison.graphs.onnx_workpiece import Workpiece
 from jettison.numerics.calibration import Histogram, remembered, watch
-from jettison.numerics.calibrators import NAMED, calibrator
+from jettison.numerics.calibrators import COMPARING, NAMED, calibrator
 from jettison.numerics.range_choice import (
     LEAST_ROWS,
     Chosen,
@@ -26,10 +26,6 @@ from jettison.numerics.range_choice import (
     held_out_rows,
 )
 from jettison.numerics.sensitivity import relative_distance
-
-HELD_OUT = "held_out"
-PER_TENSOR = "held_out_per_tensor"
-"""Choices of `calibrator` that are no calibrator but compare all of them."""
 
 
 def find_ranges(
@@ -47,7 +43,7 @@ def find_ranges(
         CandidateFailed: for an unknown name, NaN or infinite values, or too few rows to hold any
             out.
     """
-    if name not in {HELD_OUT, PER_TENSOR}:
+    if name not in COMPARING:
         chosen = calibrator(name)
         seen = _histograms(piece, operators, None)
         return Chosen({t: chosen.range(h) for t, h in seen.items()}, name, {}, {})
@@ -64,7 +60,7 @@ def find_ranges(
     }
     losses = _losses(piece, spans[NAMED[0]], rounding, held)
     best = best_for_all(spans, losses.whole)
-    if name == PER_TENSOR:
+    if name == COMPARING[1]:
         best = better_for_some(best, spans, (losses.first, losses.second))
     return best
 

@@ -51,8 +51,8 @@ def smooth_piece(
 
 
 def smoothed_if(piece: Workpiece, wanted: bool) -> tuple[Workpiece, str]:
-    """Smooths every activation that gains, if it is wanted; tells of it for a log."""
+    """Smooths every activation that gains, if it is wanted; tells of it in a half-sentence."""
     if not wanted:
         return piece, ""
     smoothed, done = smooth_piece(piece, everywhere=True, alpha=None)
-    return smoothed, f"{done}; "
+    return smoothed, str(done)

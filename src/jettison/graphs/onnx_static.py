@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jettison.domain.running_time import running
 from jettison.graphs.onnx_bias import correct_biases
 from jettison.graphs.onnx_diagnosis import diagnose
-from jettison.graphs.onnx_layers import Layer
+from jettison.graphs.onnx_layers import Layer, quantizable_layers
 from jettison.graphs.onnx_quantize import Rounding, quantize_static
-from jettison.graphs.onnx_spared import spared_for_time
+from jettison.graphs.onnx_ranges import find_ranges
+from jettison.graphs.onnx_smooth_piece import smoothed_if
+from jettison.graphs.onnx_spared import Wish, spared, spared_for_time
 from jettison.graphs.onnx_workpiece import Workpiece
 from jettison.numerics.range_choice import Chosen
 
@@ -24,48 +27,65 @@ SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What is wanted.
+
+    Attributes:
+        rounding: of the weights; its `spared` is empty.
+        wish: which layers may stay in float.
+        calibrator: how ranges are found (`onnx_ranges.find_ranges`).
+        smoothing: whether activations are smoothed before.
+        correct: whether biases make up for what rounding shifts.
+    """
+
+    rounding: Rounding
+    wish: Wish
+    calibrator: str
+    smoothing: bool
+    correct: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Quantized:
-    """A quantized graph with what was done besides rounding.
+    """A quantized graph with what was done.
 
     Attributes:
         model: an `onnx.ModelProto`, weights in memory.
-        notes: what a person should know, one half-sentence each.
-        spared: names of the layers that stayed in float.
+        layers: of the float graph, that were to be quantized.
+        rounding: with the layers that stayed in float.
+        chosen: the ranges.
+        notes: what a person should know besides, one half-sentence each.
     """
 
     model: Any
+    layers: tuple[Layer, ...]
+    rounding: Rounding
+    chosen: Chosen
     notes: tuple[str, ...]
-    spared: tuple[str, ...]
 
 
-def quantize(
-    piece: Workpiece,
-    layers: Sequence[Layer],
-    chosen: Chosen,
-    rounding: Rounding,
-    share: float,
-    *,
-    correct: bool,
-) -> Quantized:
-    """Quantizes a prepared graph with ranges that are known.
+def static_int8(prepared: Workpiece, order: Order) -> Quantized:
+    """Quantizes a prepared graph.
 
-    Args:
-        piece: the graph and its rows.
-        layers: those to quantize, in order.
-        chosen: the range of every activation.
-        rounding: of the weights.
-        share: of the time saved that may be given up for layers in float.
-        correct: whether biases make up for what rounding shifts.
+    Raises:
+        CandidateFailed: if it can't be watched or quantized, or for an unknown calibrator or layer.
     """
-    notes = []
+    piece, smoothed = smoothed_if(prepared, order.smoothing)
+    rounding, share = order.rounding, order.wish.share
+    layers = quantizable_layers(piece.light, rounding.operators)
+    with running():
+        chosen = find_ranges(piece, rounding.operators, order.calibrator, rounding)
+    kept = spared(piece, layers, order.wish, per_channel=rounding.per_channel)
+    rounding = dataclasses.replace(rounding, spared=kept)
+    notes = [smoothed] if smoothed else []
     model = quantize_static(piece.graph, chosen.spans, rounding)
     if share:
-        free = [layer for layer in layers if layer.node not in rounding.spared]
+        free = [layer for layer in layers if layer.node not in kept]
         more = spared_for_time(piece, free, model, share, per_channel=rounding.per_channel)
         notes.append(_told(more, share))
-        rounding = dataclasses.replace(rounding, spared=(*rounding.spared, *more))
+        rounding = dataclasses.replace(rounding, spared=(*kept, *more))
         model = quantize_static(piece.graph, chosen.spans, rounding)
-    if correct:
+    if order.correct:
         computed = [layer for layer in layers if layer.activation]
         rows = list(piece.batches(BIAS_ROWS))
         graph, count = correct_biases(piece.graph, model, computed, rows)
@@ -73,7 +93,7 @@ def quantize(
             model = quantize_static(graph, chosen.spans, rounding)
         notes.append(f"{count} of {len(computed)} biases corrected")
     told = _look(piece, model, layers, rounding)
-    return Quantized(model, (*notes, told) if told else tuple(notes), rounding.spared)
+    return Quantized(model, layers, rounding, chosen, (*notes, told) if told else tuple(notes))
 
 
 def _told(names: Sequence[str], share: float) -> str:
@@ -87,4 +107,5 @@ def _told(names: Sequence[str], share: float) -> str:
 def _look(piece: Workpiece, model: Any, layers: Sequence[Layer], rounding: Rounding) -> str:
     rows = list(piece.batches(DIAGNOSIS_ROWS))
     inside = [layer for layer in layers if layer.node not in rounding.spared]
-    return diagnose(Path(piece.graph), model, inside, rows, piece.model.prediction)
+    with running():
+        return diagnose(Path(piece.graph), model, inside, rows, piece.model.prediction)

@@ -12,6 +12,9 @@ NAMED = ("minmax", *PERCENTILES, "mse", "entropy")
 """How a range is found: everything seen, its middle part, or what loses least by a measure. One
 setting, not two: a percentage beside `minmax` would be tried again and again to no effect."""
 
+COMPARING = ("held_out", "held_out_per_tensor")
+"""Choices that are no calibrator but compare all of them on rows that none saw."""
+
 
 def calibrator(name: str) -> Calibrator:
     """The calibrator of that name.
@@ -26,8 +29,9 @@ def calibrator(name: str) -> Calibrator:
     if kind == "percentile" and _is_percentage(percentage):
         return Percentile(float(percentage))
     raise CandidateFailed(
-        f"`calibrator` of `int8_static` must be {', '.join(f'`{n}`' for n in fixed)}, or "
-        f"`percentile_` and a number above 50 and at most 100, such as `{PERCENTILES[0]}`; "
+        f"`calibrator` of `int8_static` must be {', '.join(f'`{n}`' for n in fixed)}, "
+        f"{', '.join(f'`{n}`' for n in COMPARING)}, or `percentile_` and a number above 50 and at "
+        f"most 100, such as `{PERCENTILES[0]}`; "
         f"got {name!r}"
     )
 

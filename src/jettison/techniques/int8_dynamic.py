@@ -115,7 +115,7 @@ class Int8Dynamic:
         there["MatMul"] += inside
         change = Change(
             f"{onnx_quantize.describe_counts(counts, there)} to int8, "
-            f"{onnx_quantize.describe_rounding(rounding)}; {smoothed}"
+            f"{onnx_quantize.describe_rounding(rounding)}{f'; {smoothed}' if smoothed else ''}; "
             f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
             operators=sum(counts.values()),
             weights=weights,

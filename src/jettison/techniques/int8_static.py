@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,12 +10,11 @@ from jettison.domain.model import Model
 from jettison.domain.profile import Profile
 from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Range, Ranges, Refusal
 from jettison.domain.record import Settings
-from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 
 if TYPE_CHECKING:
-    from jettison.graphs.onnx_quantize import Rounding
+    from jettison.graphs.onnx_static import Order
 
 PRODUCTS = ("Gemm", "MatMul")
 TABLES = ("Gather",)
@@ -106,47 +104,35 @@ class Int8Static:
             NothingChanged: if no operator of the saved graph has 8-bit weights.
             CandidateFailed: if the graph can't be prepared, watched or quantized; says why.
         """
-        from jettison.graphs import onnx_layers, onnx_quantize, onnx_spared
-        from jettison.graphs.onnx_ranges import find_ranges
-        from jettison.graphs.onnx_smooth_piece import smoothed_if
-        from jettison.graphs.onnx_static import quantize
+        from jettison.graphs import onnx_layers, onnx_quantize
+        from jettison.graphs.onnx_static import static_int8
         from jettison.graphs.onnx_storage import read_light
         from jettison.graphs.onnx_workpiece import on_the_bench
 
-        rounding = _rounding(model, settings, bench)
-        wish = onnx_spared.Wish.of(settings, self.name)
-        wanted = str(settings.get("calibrator", CALIBRATORS[0]))
-        with on_the_bench(model, fitting, bench) as prepared:
-            piece, smoothed = smoothed_if(prepared, bool(settings.get("smoothing", False)))
-            layers = onnx_layers.quantizable_layers(piece.light, rounding.operators)
-            if not layers:
+        order = _order(model, settings, bench, self.name)
+        with on_the_bench(model, fitting, bench) as piece:
+            if not onnx_layers.quantizable_layers(piece.light, order.rounding.operators):
                 raise NothingChanged(_why_nothing(piece.light))
-            with running():
-                chosen = find_ranges(piece, rounding.operators, wanted, rounding)
-            spared = onnx_spared.spared(piece, layers, wish, per_channel=rounding.per_channel)
-            rounding = dataclasses.replace(rounding, spared=spared)
-            correct = bool(settings.get("bias_correction", False))
-            made = quantize(piece, layers, chosen, rounding, wish.share, correct=correct)
-            spared = made.spared
-            weights = onnx_layers.weight_count(piece.light, layers, spared)
-            untouched = Counter(c.operator for c in piece.every_layer() if c not in layers)
+            made = static_int8(piece, order)
+            weights = onnx_layers.weight_count(piece.light, made.layers, made.rounding.spared)
+            chosen = {layer.node for layer in made.layers}
+            untouched = Counter(c.operator for c in piece.every_layer() if c.node not in chosen)
         saved = bench.save(made.model, "onnx_file", model)
-        counts = onnx_quantize.count_quantized(read_light(saved.artifact.path), layers)
+        counts = onnx_quantize.count_quantized(read_light(saved.artifact.path), made.layers)
         if not sum(counts.values()):
             raise NothingChanged(
-                f"none of {len(layers)} operators has 8-bit weights after quantization; "
-                f"{len(spared)} were excluded"
+                f"none of {len(made.layers)} operators has 8-bit weights after quantization; "
+                f"{len(made.rounding.spared)} were excluded"
             )
-        others = ", ".join(f"{n} {kind}" for kind, n in sorted(untouched.items()))
-        change = Change(
-            f"{onnx_quantize.describe_counts(counts, Counter(layer.operator for layer in layers))} to int8, "
-            f"{onnx_quantize.describe_rounding(dataclasses.replace(rounding, spared=spared))}, {chosen}"
-            f"{f'; {others} left in float' if others else ''}; "
-            f"{''.join(f'{note}; ' for note in made.notes)}"
-            f"{smoothed}{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes",
-            operators=sum(counts.values()),
-            weights=weights,
-        )
+        told = [
+            f"{onnx_quantize.describe_counts(counts, Counter(c.operator for c in made.layers))} to "
+            f"int8, {onnx_quantize.describe_rounding(made.rounding)}, {made.chosen}"
+        ]
+        if untouched:
+            others = ", ".join(f"{n} {kind}" for kind, n in sorted(untouched.items()))
+            told.append(f"{others} left in float")
+        size = f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes"
+        change = Change("; ".join([*told, *made.notes, size]), sum(counts.values()), weights)
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
 
 
@@ -158,23 +144,37 @@ def _operator_choices(model: Model) -> tuple[str, ...]:
     return ("conv", "all") if conv else ("matmul", "all")
 
 
-def _rounding(model: Model, settings: Settings, bench: Workbench) -> Rounding:
+def _order(model: Model, settings: Settings, bench: Workbench, name: str) -> Order:
+    """Reads the settings.
+
+    Raises:
+        CandidateFailed: for one that there is not.
+    """
     from jettison.graphs.onnx_quantize import SIGNS, Rounding
+    from jettison.graphs.onnx_spared import Wish
+    from jettison.graphs.onnx_static import Order
 
     choice = str(settings.get("operators", _operator_choices(model)[0]))
     signs = str(settings.get("signs", SIGNS[0]))
     if signs not in SIGNS:
         raise CandidateFailed(
-            f"`signs` of `int8_static` must be one of {', '.join(SIGNS)} (activations, then "
-            f"weights); got {signs!r}"
+            f"`signs` of `{name}` must be one of {', '.join(SIGNS)} (activations, then weights); "
+            f"got {signs!r}"
         )
-    return Rounding(
+    rounding = Rounding(
         per_channel=bool(settings.get("per_channel", True)),
         reduce_range=bool(settings.get("reduce_range", not bench.device.has_int8_dot_products)),
         operators=_operators(choice),
         # What follows a product reads floats anyway, unless it is quantized too.
         float_outputs=() if choice == "all" else PRODUCTS,
         signs=signs,
+    )
+    return Order(
+        rounding,
+        Wish.of(settings, name),
+        str(settings.get("calibrator", CALIBRATORS[0])),
+        smoothing=bool(settings.get("smoothing", False)),
+        correct=bool(settings.get("bias_correction", False)),
     )
 
 

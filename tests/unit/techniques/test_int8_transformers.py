@@ -15,6 +15,7 @@ from jettison.domain.extension_points import Encoded, Example, Source
 from jettison.domain.model import Model
 from jettison.domain.rows import Array, Rows
 from jettison.domain.splits import FittingData
+from jettison.techniques.activation_smoothing import ActivationSmoothing
 from jettison.techniques.int8_dynamic import Int8Dynamic
 from jettison.techniques.int8_static import Int8Static
 from jettison.worker.workbench import Bench
@@ -114,3 +115,20 @@ def test_sparing_the_most_sensitive_layers_of_minilm(
     assert 1 - found[3].mean() < 0.8 * (1 - found[0].mean())
     order = next((tmp_path / "cache").glob("sensitivity-*")).read_text()
     assert '"/backbone/encoder/layer.0/output/dense/MatMul"' in order.split("distance")[0]
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["exported", "fused"])
+def test_smoothing_passes_fusion(
+    place: int, tiny: tuple[Model, Model, FittingData], tmp_path: Path
+) -> None:
+    """Before and after attention is fused, smoothing keeps the answers and int8 follows."""
+    model, fitting = (tiny[0], tiny[1])[place], tiny[2]
+    settings = {"strength": "given", "alpha": 0.6}
+    even = ActivationSmoothing().apply(model, settings, fitting, bench(tmp_path / "even"))
+    here = bench(tmp_path / "here")
+    expected = answers(model, fitting.rows, here)
+    found = answers(even.model, fitting.rows, here)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    done = Int8Dynamic().apply(even.model, {}, fitting, bench(tmp_path / "int8"))
+    assert done.changes[0].operators >= 6
+    assert cosines(answers(done.model, fitting.rows, here), expected).min() > 0.95
