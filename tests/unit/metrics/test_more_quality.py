@@ -174,3 +174,31 @@ def test_word_pieces_are_read_with_gaps() -> None:
     words = ("<blank>", "one|", "two|")
     scores = np.eye(3, dtype=np.float32)[np.array([[1, 1, 0, 2]])]
     assert score("wer", evidence(scores, ["one two"], labels=words)).value == 0
+
+
+@pytest.mark.parametrize(("name", "average"), [("macro_f1", "macro"), ("weighted_f1", "weighted")])
+def test_f1_of_several_classes_is_that_of_scikit_learn(name: str, average: str) -> None:
+    """Values agree, classes that only the answers have included; the parts have the value as mean."""
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(5)
+    scores = rng.normal(size=(400, 5)).astype(np.float32)
+    targets = rng.choice(4, 400, p=[0.6, 0.3, 0.08, 0.02])
+    scores[np.arange(400), targets] += 1.5
+    given = evidence(scores, targets)
+    check_metric(name, given)
+    made = score(name, given)
+    expected = f1_score(targets, scores.argmax(axis=1), average=average, zero_division=0)
+    assert made.value == pytest.approx(expected)
+    assert made.contributions.mean() == pytest.approx(expected)
+    assert registry.get("metrics", name).kind == "reported_only"
+
+
+def test_the_influence_of_a_row_is_what_macro_f1_loses_without_it() -> None:
+    """Leaving a row out moves the value by about its influence over n."""
+    rng = np.random.default_rng(6)
+    scores, targets = rng.normal(size=(3000, 3)), rng.integers(0, 3, 3000)
+    made = score("macro_f1", evidence(scores, targets))
+    without = score("macro_f1", evidence(scores[1:], targets[1:]))
+    influence = made.contributions[0] - made.value
+    assert 3000 * (made.value - without.value) == pytest.approx(influence, rel=0.02, abs=1e-3)
