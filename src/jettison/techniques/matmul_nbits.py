@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
@@ -16,6 +16,10 @@ from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
 from jettison.graphs.onnx_weight_only import ACCURACY_LEVELS, BITS, BLOCKS, Packing
 from jettison.numerics.speed_bounds import streamed_bound
+
+if TYPE_CHECKING:
+    from jettison.graphs.onnx_layers import Layer
+    from jettison.graphs.onnx_workpiece import Workpiece
 
 PRODUCTS = ("FusedGemm", "FusedMatMul", "Gemm", "MatMul")
 TABLES = ("Gather",)
@@ -71,11 +75,10 @@ class MatmulNbits:
             NothingChanged: if no product reads a constant matrix, or all of them are excluded.
             CandidateFailed: for a setting out of range, or if the quantizer fails; says why.
         """
-        from jettison.graphs import onnx_layers, onnx_quantize, onnx_weight_only
-        from jettison.graphs.onnx_named_layers import named_layers
+        from jettison.graphs import onnx_quantize, onnx_weight_only
+        from jettison.graphs.onnx_layers import weight_count
         from jettison.graphs.onnx_storage import read_light
-        from jettison.graphs.onnx_workpiece import PER_CHANNEL, on_the_bench
-        from jettison.numerics.sensitivity import spared_layers
+        from jettison.graphs.onnx_workpiece import on_the_bench
 
         packing = _packing(settings)
         with on_the_bench(model, fitting, bench) as piece:
@@ -87,19 +90,9 @@ class MatmulNbits:
                     "no matrix product of this graph has a constant float matrix, so there are no "
                     "weights to store smaller"
                 )
-            named = named_layers(
-                str(settings.get("keep_float", "")), layers, Path(model.artifact.path)
-            )
-            spared = spared_layers(
-                int(settings.get("exclude_layers", 0)),
-                {layer.node for layer in onnx_layers.sparable(piece.light, layers)} - {*named},
-                [layer.node for layer in piece.every_layer()],
-                piece.memory("sensitivity", PER_CHANNEL),
-                lambda: piece.trials(per_channel=PER_CHANNEL),
-            )
-            packing = dataclasses.replace(packing, spared=(*named, *spared))
+            packing = dataclasses.replace(packing, spared=_spared(piece, layers, settings))
             packed = onnx_weight_only.pack(piece.graph, packing)
-            weights = onnx_layers.weight_count(piece.light, layers, packing.spared)
+            weights = weight_count(piece.light, layers, packing.spared)
         saved = bench.save(packed, "onnx_file", model)
         counts = onnx_weight_only.count_packed(read_light(saved.artifact.path))
         if not counts:
@@ -116,6 +109,25 @@ class MatmulNbits:
             weights=weights,
         )
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
+
+
+def _spared(piece: Workpiece, layers: tuple[Layer, ...], settings: Settings) -> tuple[str, ...]:
+    """Operators that stay in float: those that the user names, and those that lose most."""
+    from jettison.graphs.onnx_layers import sparable
+    from jettison.graphs.onnx_named_layers import named_layers
+    from jettison.graphs.onnx_workpiece import PER_CHANNEL
+    from jettison.numerics.sensitivity import spared_layers
+
+    patterns = str(settings.get("keep_float", ""))
+    named = named_layers(patterns, layers, Path(piece.model.artifact.path))
+    worst = spared_layers(
+        int(settings.get("exclude_layers", 0)),
+        {layer.node for layer in sparable(piece.light, layers)} - {*named},
+        [layer.node for layer in piece.every_layer()],
+        piece.memory("sensitivity", PER_CHANNEL),
+        lambda: piece.trials(per_channel=PER_CHANNEL),
+    )
+    return (*named, *worst)
 
 
 def _packing(settings: Settings) -> Packing:
