@@ -100,10 +100,11 @@ def optimize(
 
     Args:
         model: path of an ONNX file, a Hugging Face folder, a skops or a .pt2 file, a function that
-            gives a PyTorch module (`net.py:make`), or a live scikit-learn estimator or PyTorch
-            module (then `model_options={"inputs": ["image: float32[batch, 3, 32, 32]"]}`).
-        data: path of a parquet, csv, jsonl or npz file or of a folder of images, or columns (a
-            dict of arrays, a DataFrame).
+            gives a PyTorch module (`net.py:make`), a live scikit-learn estimator, a live
+            `torch.export.ExportedProgram`, or a live PyTorch module (then `model_options={"inputs": ["image: float32[batch, 3, 32, 32]"]}`).
+        data: path of a parquet, csv, jsonl, arrow or npz file, of a folder of files or of a saved
+            dataset, a function that gives rows (`rows.py:make`), or rows (a dict of arrays, a
+            DataFrame, an Arrow table, dictionaries one a row).
         target: column with the right answers; without it quality is agreement with the original.
         groups: columns whose values are groups that must hold too.
         max_drop: largest absolute drop allowed overall.

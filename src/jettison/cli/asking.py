@@ -30,13 +30,15 @@ Images = Annotated[
     list[str] | None,
     typer.Option("--image", help="key=value of `image`, such as mean=0.5; repeatable."),
 ]
-Data = Annotated[str, typer.Option(help="Rows: parquet, csv or npz.")]
+Data = Annotated[
+    str, typer.Option(help="Rows: a file, a folder, or a function such as rows.py:make.")
+]
 Target = Annotated[str, typer.Option(help="Column with the right answers.")]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Column of groups; repeatable.")]
 Inputs = Annotated[list[str] | None, typer.Option("--input", help="Input column; repeatable.")]
 Unit = Annotated[str, typer.Option(help="Column that says which rows belong together.")]
 Weight = Annotated[str, typer.Option(help="Column of row weights.")]
-Task = Annotated[str, typer.Option(help="classification, regression or embedding.")]
+Task = Annotated[str, typer.Option(help="What the model does; empty to find out.")]
 Threads = Annotated[int, typer.Option(help="Computing threads of one call, as served.")]
 BatchSizes = Annotated[
     list[int] | None, typer.Option("--batch-size", help="Rows per call, as served; repeatable.")

@@ -15,8 +15,8 @@ _DATA = defaults_of(DataSection)
 
 _COLUMN = "a column name, or an empty text"
 _FILE = (
-    "the path of a .parquet, .csv, .tsv (also .gz), .jsonl or .npz file or of a folder of images, "
-    "or an empty text"
+    "the path of a .parquet, .csv, .tsv (also .gz), .jsonl, .arrow or .npz file, of a folder of files "
+    "or of a saved dataset, a function such as rows.py:make, or an empty text"
 )
 
 MODEL_KEYS = (

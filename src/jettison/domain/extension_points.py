@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from jettison.domain.device import Device, ServingProfile
 from jettison.domain.encoder import Encoder
+from jettison.domain.examples import Encoded as Encoded
+from jettison.domain.examples import Example as Example
 from jettison.domain.jobs import Burst, Ready, Resources
 from jettison.domain.measurement import Better
 from jettison.domain.model import Artifact, Model
@@ -135,30 +137,6 @@ class Loader(Protocol):
             ModelError: with what was found, where, what is allowed and what to do.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """Raw examples as columns, before encoding.
-
-    Attributes:
-        columns: column name -> n values; the rows of a ragged column are arrays of their own.
-        n: number of rows.
-        files: the file of each row where rows are files, for messages; else empty.
-    """
-
-    columns: Mapping[str, Array]
-    n: int
-    files: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Arrays that an encoder made, rows first; `pad` as in `Rows`, `lengths` shape (n,)."""
-
-    arrays: Mapping[str, Array]
-    pad: Mapping[str, float] = field(default_factory=dict)
-    lengths: Array | None = None
 
 
 class EncoderKind(Protocol):

@@ -112,8 +112,12 @@ def check_operators(
         )
 
 
+NEWER = 64
+"""No operator set is numbered as high."""
+
+
 def check_versions(model: Any, path: Path, loads: Callable[[str, int], bool], runtime: str) -> None:
-    """Refuses operator sets that are newer than the runtime.
+    """Refuses operator sets that are newer or older than what the runtime takes.
 
     Args:
         model: the graph.
@@ -122,12 +126,19 @@ def check_versions(model: Any, path: Path, loads: Callable[[str, int], bool], ru
         runtime: its name and version, for the message.
 
     Raises:
-        ModelError: with the newest version that works.
+        ModelError: with the newest version that works, or the oldest.
     """
     for opset in model.opset_import:
         if loads(opset.domain, opset.version):
             continue
         newest = next((v for v in range(opset.version - 1, 0, -1) if loads(opset.domain, v)), 0)
+        oldest = next((v for v in range(opset.version + 1, NEWER) if loads(opset.domain, v)), 0)
+        if not newest and oldest:
+            raise ModelError(
+                f"`{path}` uses operator set {opset.version} of `{opset.domain or 'ai.onnx'}`, "
+                f"which is too old for {runtime}: it takes {oldest} and later. Convert it with "
+                f"onnx.version_converter.convert_version(model, {oldest}), or export it again"
+            )
         raise ModelError(
             f"`{path}` needs operator set {opset.version} of `{opset.domain or 'ai.onnx'}`, but "
             f"{runtime} knows it up to {newest}: export with opset_version={newest} or below, or "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jettison.domain.model import TensorSpec
 from jettison.domain.rows import Array
-from jettison.errors import ModelError
+from jettison.errors import MissingDependency, ModelError
 from jettison.numerics.made_up_inputs import FREE_SIZE, made_up_inputs
 
 SIZES_TO_TRY = (FREE_SIZE, 64, 224, 512, 4, 1)
@@ -22,6 +23,24 @@ def runtime_name() -> str:
     import onnxruntime
 
     return f"onnxruntime {onnxruntime.__version__}"
+
+
+def check_one_package() -> None:
+    """Refuses several packages that hold the module `onnxruntime`.
+
+    They write over each other's files, so which of them runs, with which kernels, is chance.
+
+    Raises:
+        MissingDependency: naming them, with the commands that leave one.
+    """
+    held = {name.lower() for name in metadata.packages_distributions().get("onnxruntime", ())}
+    if len(held) > 1:
+        listed = sorted(held)
+        raise MissingDependency(
+            f"{len(listed)} packages hold the module `onnxruntime` ({', '.join(listed)}) and write "
+            "over each other's files, so what runs is chance. Keep one: "
+            f"pip uninstall -y {' '.join(listed)}, then pip install {listed[0]} (or the one you need)"
+        )
 
 
 @functools.cache

@@ -61,6 +61,7 @@ class OnnxLoader:
                 folder, or that onnxruntime here can't run; says what to do.
         """
         path = Path(source.location)
+        onnx_probe.check_one_package()
         checks.check_first_bytes(path)
         graph = read_light(path)
         checks.check_graph(graph, path)

@@ -45,6 +45,11 @@ def cast_ragged(column: Array, spec: TensorSpec, where: str) -> list[Array]:
     rows = [as_numbers(value) for value in column.tolist()]
     wanted = spec.shape[2:]
     for row, values in enumerate(rows):
+        if values.ndim and not len(values):
+            raise DataError(
+                f"{where} has no entry at row {row} (length 0), of which the model can't make an "
+                f"answer (input `{spec.name}`): drop the row"
+            )
         fits = values.ndim == len(wanted) + 1 and all(
             isinstance(size, str) or size == found
             for size, found in zip(wanted, values.shape[1:], strict=True)
@@ -54,11 +59,6 @@ def cast_ragged(column: Array, spec: TensorSpec, where: str) -> list[Array]:
             raise DataError(
                 f"{where} has shape {values.shape} at row {row}, but a row of input `{spec.name}` "
                 f"has ({sizes}): reshape it, or name other columns in `data.inputs`"
-            )
-        if not len(values):
-            raise DataError(
-                f"{where} has no entry at row {row} (length 0), of which input `{spec.name}` "
-                "can't make an answer: drop the row"
             )
     lengths = [len(values) for values in rows]
     # Cast at once: the first value that does not fit is then named with its place in the row.

@@ -128,6 +128,16 @@ def test_bad_images_name_the_row(value: Any, reason: str) -> None:
     assert "row 1 of `image`" in str(caught.value)
 
 
+def test_a_broken_image_of_a_folder_names_its_file() -> None:
+    """Where rows are files, the message says which."""
+    subject = model(FIRST, {})
+    bound = KIND.bind(subject.encoder, subject, ("image",))
+    values = np.array([png(picture()), b"no image"], dtype=object)
+    table = Example({"image": values}, 2, ("cat/good.png", "cat/broken.png"))
+    with pytest.raises(DataError, match=r"row 1 of `image` \(cat/broken.png\)"):
+        KIND.encode(bound, subject, table)
+
+
 def test_damaged_and_deep_images() -> None:
     """A file that breaks off, and one with 16 bits a pixel, are refused."""
     with pytest.raises(DataError, match="no image"):

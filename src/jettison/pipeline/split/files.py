@@ -1,4 +1,4 @@
-"""Rows that are files: a folder of images, or a column of paths."""
+"""Rows that are files: a folder of them, or a column of paths."""
 
 from __future__ import annotations
 

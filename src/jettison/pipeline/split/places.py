@@ -17,6 +17,7 @@ from jettison import registry
 from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.files import write_atomically
+from jettison.domain.function_source import ENDING, split_function
 from jettison.domain.model import Model
 from jettison.domain.record import file_digest
 from jettison.domain.rows import Array
@@ -76,12 +77,19 @@ def save_places(
     for name, location in locations.items():
         known = file_digest(location) if location and Path(location).is_file() else ""
         files[name] = {
-            "location": str(Path(location).absolute()) if location else "",
+            "location": _lasting(location),
             "digest": known,
         }
     with open(folder / _NUMBERS, "wb") as file:
         np.savez(file, **cast(Any, numbers))
     write_atomically(folder / _FILES, json.dumps(files, sort_keys=True))
+
+
+def _lasting(location: str) -> str:
+    """A place that is found again from another folder; a module is found by Python as it is."""
+    function = split_function(location)
+    module = function is not None and not function[0].endswith(ENDING)
+    return location if module or not location else str(Path(location).absolute())
 
 
 def read_again(

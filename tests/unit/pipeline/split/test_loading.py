@@ -302,6 +302,13 @@ def test_an_object_of_another_kind_is_refused(tmp_path: Path) -> None:
     assert "give a path, a DataFrame" in refused(7, tmp_path)
 
 
+def test_calibration_rows_of_another_shape(tmp_path: Path) -> None:
+    """A file of fitting rows that the model can't take is named, with both shapes."""
+    parts = {"fitting": {"x": np.ones((9, 3))}, "selection": {"x": np.ones((30, 2))}}
+    with pytest.raises(DataError, match=r"`fitting`.* has shape \(9, 3\), but .* \(n, 2\)"):
+        load_data(DataSection(), model(), tmp_path, parts)
+
+
 def test_one_array_feeds_a_model_of_one_input(tmp_path: Path) -> None:
     """A bare array needs no column names."""
     x = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
