@@ -13,7 +13,7 @@ from typing import Any
 from jettison import config, registry
 from jettison.domain.configuration import Configuration
 from jettison.domain.disk_faults import explained
-from jettison.domain.extension_points import Technique
+from jettison.domain.extension_points import QualityMetric, Technique
 from jettison.domain.files import exclusive_lock
 from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
@@ -171,6 +171,7 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
                 f"`{metric.name}` can reach grade B at most, and `require_grade` asks for A: "
                 'require a 0/1 metric such as `accuracy` or `agreement`, or set require_grade = "B"'
             )
+        _check_weights(metric, weighted=sealed.weighted)
         if metric.needs_targets and not sealed.labelled:
             obstacle = labelling_obstacle(
                 metric,
@@ -181,6 +182,16 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
             )
             if obstacle:
                 raise UsageError(obstacle)
+
+
+def _check_weights(metric: QualityMetric, *, weighted: bool) -> None:
+    """Refuses a metric that has no test for weighted rows."""
+    if metric.kind == "influence" and weighted:
+        raise UsageError(
+            f"`{metric.name}` is no mean over rows, and no test here certifies it on weighted rows "
+            "(grade C); leave `weight` out of `data`, or require a metric that is a mean, such as "
+            "`accuracy` or `nll`"
+        )
 
 
 def _check_reported(names: tuple[str, ...], *, labelled: bool) -> None:

@@ -12,9 +12,17 @@ from jettison.errors import UsageError
 from jettison.preparation import _check_requirements
 
 
-def check(requirement: Requirement, *, report: tuple[str, ...] = (), labelled: bool = True) -> None:
+def check(
+    requirement: Requirement,
+    *,
+    report: tuple[str, ...] = (),
+    labelled: bool = True,
+    weighted: bool = False,
+) -> None:
     """Checks one requirement against 5,000 sealed rows."""
-    sealed = CertificationSet("/nowhere", 5000, 5000, {}, "d" * 64, labelled=labelled)
+    sealed = CertificationSet(
+        "/nowhere", 5000, 5000, {}, "d" * 64, labelled=labelled, weighted=weighted
+    )
     fitting = FittingData(Rows("/nowhere", (), 0, {}, "d"))
     splits = Splits(fitting, None, sealed, 7, "d")
     configuration = Configuration(
@@ -43,3 +51,11 @@ def test_a_reported_metric_needs_its_labels_too() -> None:
     """It says so before anything is spent."""
     with pytest.raises(UsageError, match="`r2` in `report` needs labels"):
         check(Requirement("agreement", 0.01, 0.03), report=("r2",), labelled=False)
+
+
+@pytest.mark.parametrize("metric", ["auc", "f1"])
+def test_what_is_no_mean_is_not_certified_on_weighted_rows(metric: str) -> None:
+    """Refused before any search; a mean is accepted with weights."""
+    with pytest.raises(UsageError, match=f"`{metric}` is no mean over rows.*leave `weight` out"):
+        check(Requirement(metric, 0.01, 0.03), weighted=True)
+    check(Requirement("accuracy", 0.01, 0.03), weighted=True)
