@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from jettison.config.key import REQUIRED, SEED, Key, Names, Numbers, Seed, Text, defaults_of
-from jettison.domain.configuration import DataSection, ImageSection, ModelSection
+from jettison.domain.configuration import ArraysSection, DataSection, ImageSection, ModelSection
 
 _MODEL = defaults_of(ModelSection)
 _IMAGE = defaults_of(ImageSection)
@@ -142,6 +142,17 @@ IMAGE_KEYS = (
         '"rgb", "bgr" or "grey"',
         _IMAGE["channels"],
         "Order of the colours, or one channel of brightness.",
+    ),
+)
+
+ARRAYS_KEYS = (
+    Key(
+        "arrays",
+        "padding",
+        Annotated[float, Ge(-1e9), Le(1e9)],
+        "a number from -1e9 to 1e9",
+        defaults_of(ArraysSection)["padding"],
+        "Fills rows that are shorter than the longest of their batch, on the right.",
     ),
 )
 

@@ -13,7 +13,7 @@ from jettison.config.assess_keys import ASSESS_KEYS
 from jettison.config.card_keys import CARD_KEYS
 from jettison.config.context_keys import CONTEXT_KEYS
 from jettison.config.governance_keys import AUDIT_KEYS, GOVERNANCE_KEYS
-from jettison.config.input_keys import DATA_KEYS, IMAGE_KEYS, MODEL_KEYS
+from jettison.config.input_keys import ARRAYS_KEYS, DATA_KEYS, IMAGE_KEYS, MODEL_KEYS
 from jettison.config.key import LARGEST_SEED, REQUIRED, SEED, Key, Names, Seed, Text, defaults_of
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration, SearchSection
@@ -241,6 +241,7 @@ KEYS: tuple[Key, ...] = (
     *TOP_KEYS,
     *MODEL_KEYS,
     *IMAGE_KEYS,
+    *ARRAYS_KEYS,
     *DATA_KEYS,
     *GOVERNANCE_KEYS,
     *CONTEXT_KEYS,
@@ -255,6 +256,8 @@ KEYS: tuple[Key, ...] = (
 SECTIONS: dict[str, str] = {
     "model": "What is optimised.",
     "image": "How images become the model's input; give this table only for a model of images.",
+    "arrays": "How arrays feed the model; give this table where rows differ in length and are not "
+    "filled with 0, or to feed token ids to a model of texts.",
     "data": "Rows to calibrate on, to search with, and to certify on.",
     "contexts": "Conditions of use beside the rows as they are: copies of selection and sealed "
     "rows, changed as declared; one table `[[contexts]]` for each (docs/contexts.md).",

@@ -25,6 +25,7 @@ from jettison.config.requirements import GROUP_FACTOR
 from jettison.config.toml_lines import KeyPath, key_lines
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import (
+    ArraysSection,
     AssessSection,
     AuditSection,
     CardSection,
@@ -105,6 +106,9 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
     top = checked_table("", {k: v for k, v in values.items() if k in _TOP_NAMES}, (), mistakes)
     model = checked_table("model", values.get("model", {}), ("model",), mistakes)
     image = _image(values["image"], mistakes) if "image" in values else None
+    arrays = None
+    if "arrays" in values:
+        arrays = ArraysSection(**checked_table("arrays", values["arrays"], ("arrays",), mistakes))
     data = checked_table("data", values.get("data", {}), ("data",), mistakes)
     search = checked_table("search", values.get("search", {}), ("search",), mistakes)
     audit = checked_table("audit", values.get("audit", {}), ("audit",), mistakes)
@@ -131,6 +135,7 @@ def _configuration(values: Mapping[str, Any], mistakes: Mistakes) -> Configurati
         ranges=ranges,
         settings=settings,
         image=image,
+        arrays=arrays,
         audit=AuditSection(**audit),
         contexts=contexts,
         card=CardSection(**card),

@@ -27,7 +27,17 @@ def render_configuration(configuration: Configuration) -> str:
         "# Every key is here with its value; deleting a line gives its default.",
         *_table("", configuration),
     ]
-    for section in ("model", "image", "data", "search", "serving", "card", "audit", "assess"):
+    for section in (
+        "model",
+        "image",
+        "arrays",
+        "data",
+        "search",
+        "serving",
+        "card",
+        "audit",
+        "assess",
+    ):
         record = getattr(configuration, section)
         parts += ["", _comment(SECTIONS[section])]
         if record is None:
@@ -182,6 +192,7 @@ _NARROWING_NOTES = (
     "text column is an empty text. tsv has no quotes: a quotation mark is a character.",
     "- **npz**: one array a name, rows first, never a pickle.",
     "- **jsonl**: one object a line, the same keys of the same types in each.",
+    "- Every form of rows: [models and data](models-and-data.md).",
     "- **images**: a parquet column of bytes (or of Hugging Face's `{bytes, path}`), a column of "
     "paths from the folder of the file, or a folder with one subfolder for each class, which gives "
     "the columns `image` and `label`.",

@@ -53,6 +53,17 @@ class ImageSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ArraysSection:
+    """`arrays` of jettison.toml: arrays feed the model as they are, also one that takes texts.
+
+    Attributes:
+        padding: fills rows that are shorter than the longest of their batch.
+    """
+
+    padding: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DataSection:
     """`data` of jettison.toml. An empty `source` means a run without data.
 
@@ -181,6 +192,7 @@ class Configuration:
         ranges, settings: per technique or runtime, narrowed ranges and fixed values.
         on_undecided: `fail`, or `ship_listed` (ships with the group named as not certified).
         image: how images are encoded; `None` where the model takes none.
+        arrays: how arrays are fed; `None` for what the loader found out.
         card: what the owner says on the model card.
         contexts: conditions of use, each a group of changed copies of rows.
         report: quality metrics that are shown beside the claims and never gate.
@@ -206,6 +218,7 @@ class Configuration:
     output: str = "jettison-run"
     ledger: str = ""
     image: ImageSection | None = None
+    arrays: ArraysSection | None = None
     audit: AuditSection = field(default_factory=AuditSection)
     card: CardSection = field(default_factory=CardSection)
     contexts: tuple[Context, ...] = ()

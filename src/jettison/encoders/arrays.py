@@ -45,6 +45,8 @@ class ArraysEncoder:
     """
 
     name: ClassVar[str] = "arrays"
+    table: ClassVar[str] = "arrays"
+    """The table of jettison.toml that sets it."""
 
     def bind(self, encoder: Encoder, model: Model, columns: tuple[str, ...]) -> Encoder:
         """Settles which arrays feed the model.

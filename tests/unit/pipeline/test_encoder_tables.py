@@ -35,7 +35,7 @@ def estimator() -> object:
 
 def test_the_table_is_declared() -> None:
     """`image` is claimed by the encoder that declares it, and is a section of the configuration."""
-    assert ("image", "image") in list(load.encoder_tables())
+    assert list(load.encoder_tables()) == [("arrays", "arrays"), ("image", "image")]
     given = Configuration(ModelSection("m"), image=ImageSection(mean=(0.5,)))
     assert given.sections["image"] == ImageSection(mean=(0.5,))
 
@@ -63,3 +63,14 @@ def test_bytes_are_numbers_where_no_encoder_takes_them() -> None:
     made = with_numbers({"source": table})["source"].columns
     assert [row.tolist() for row in made["file"]] == [[1, 2], [3]]
     assert made["y"].tolist() == ["a", "b"]
+
+
+def test_what_the_table_does_not_know_stays(tmp_path: Path, estimator: object) -> None:
+    """The padding of `[arrays]` lies over the settings that a loader found."""
+    from jettison.domain.configuration import ArraysSection
+
+    section = ModelSection("live object")
+    tables = {"arrays": ArraysSection(padding=-1.0)}
+    model = load.load_model(section, tmp_path / "one", estimator, tables)
+    assert model.encoder.kind == "arrays"
+    assert model.encoder.settings["padding"] == -1.0
