@@ -1,7 +1,8 @@
 """What each way to static int8 is worth: quality against the float model, time against the default.
 
     python -m benchmarks.int8_methods make     # builds every variant and answers the judged rows
-    python -m benchmarks.int8_methods time     # times them, on a quiet machine, and stores the rows
+    python -m benchmarks.int8_methods time     # times them, on a quiet machine
+    python -m benchmarks.int8_methods write    # stores the rows; models without times have none
 
 Quality differences are paired by row, with a 95 % interval; nothing is chosen on the judged rows.
 Variants of a model take turns in one process with one thread; each round gives one ratio.
@@ -126,7 +127,17 @@ def with_interval(values: Array) -> tuple[float, float, float]:
 
 
 def measure(names: list[str]) -> None:
-    """Times what `make` has built, and writes the stored result."""
+    """Times what `make` has built."""
+    for name in names:
+        folder = WORK / name
+        facts = json.loads((folder / "facts.json").read_text())
+        times = _times(facts["paths"], folder / "one-row.npz")
+        (folder / "times.json").write_text(json.dumps(times))
+        print(name, {title: f"{1e3 * np.median(t):.3f} ms" for title, t in times.items()})
+
+
+def store(names: list[str]) -> None:
+    """Writes the stored result of what `make` and `time` found."""
     rows: list[results_file.Row] = []
     for name in names:
         folder = WORK / name
@@ -135,7 +146,8 @@ def measure(names: list[str]) -> None:
             answers = {key: file[key] for key in file.files}
         targets = folder / "targets.npy"
         labels = np.load(targets) if targets.exists() else None
-        times = _times(facts["paths"], folder / "one-row.npz")
+        timed = folder / "times.json"
+        times = json.loads(timed.read_text()) if timed.exists() else {}
         for title, found in answers.items():
             if title != FLOAT:
                 rows += _quality_rows(facts, title, answers[FLOAT], found, labels)
@@ -219,9 +231,9 @@ def _call(path: str, batch: Mapping[str, Array]) -> Callable[[], Any]:
 
 
 def main() -> None:
-    stages = {"make": make, "time": measure}
+    stages = {"make": make, "time": measure, "write": store}
     if len(sys.argv) < 2 or sys.argv[1] not in stages:
-        raise SystemExit("python -m benchmarks.int8_methods make|time [model ...]")
+        raise SystemExit("python -m benchmarks.int8_methods make|time|write [model ...]")
     stages[sys.argv[1]](sys.argv[2:] or list(JUDGED))
 
 
