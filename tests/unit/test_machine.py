@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,30 @@ def test_the_work_of_a_counted_process_is_not_that_of_others() -> None:
 def test_peak_memory_is_at_least_what_is_used_now() -> None:
     """Resident memory never exceeds its peak."""
     assert 0 < machine.memory_bytes() <= machine.peak_memory_bytes()
+
+
+def test_caches_grow_with_their_distance() -> None:
+    """Where the system tells them, each level holds at least as much as the one before."""
+    sizes = list(machine.caches().values())
+    assert sizes == sorted(sizes)
+    assert all(size >= 2**13 for size in sizes)
+
+
+def test_the_compiler_that_the_user_names_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """$CXX, then g++ and clang++; empty where there is none."""
+    own = tmp_path / "mycxx"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("CXX", str(own))
+    assert machine.compiler() == str(own)
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.compiler() == ""
+
+
+def test_packages_that_hold_one_module_are_named() -> None:
+    """One package holds NumPy; nothing holds a module that is not there."""
+    assert machine.packages_with("numpy") == ("numpy",)
+    assert machine.packages_with("no_such_module") == ()

@@ -21,7 +21,6 @@ from jettison.domain.jobs import Burst, Ready, Resources
 from jettison.domain.measurement import Better
 from jettison.domain.model import Artifact, Model
 from jettison.domain.profile import LayerCost, LayerLosses, Profile
-from jettison.domain.rates import Rate
 from jettison.domain.recipe import Change, Potential, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
@@ -265,17 +264,6 @@ class TellsSensitivity(Protocol):
 
         Raises:
             CandidateFailed: if it can't be had for this model or these rows; says why.
-        """
-        ...
-
-
-@runtime_checkable
-class TellsRates(Protocol):
-    """What a runtime may have besides: it can tell how fast it multiplies on this machine."""
-
-    def product_rates(self, serving: ServingProfile) -> Mapping[str, Rate]:
-        """Multiply-accumulates per second in a large matrix product, by kind of number
-        (`jettison.domain.rates`). Runs in a worker process, for a second or two.
         """
         ...
 

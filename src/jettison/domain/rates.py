@@ -5,6 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from jettison.domain.device import ServingProfile
 
 FLOAT = "float32"
 INTEGER = "int8"
@@ -87,3 +90,15 @@ class Rates:
             (level for level in self.levels if level.bytes >= size),
             self.levels[-1] if self.levels else None,
         )
+
+
+@runtime_checkable
+class TellsRates(Protocol):
+    """What a runtime may have besides: it can tell how fast it multiplies on this machine."""
+
+    def product_rates(self, serving: ServingProfile) -> Mapping[str, Rate]:
+        """Multiply-accumulates per second in a large matrix product, by kind of number.
+
+        Runs in a worker process, for a second or two.
+        """
+        ...

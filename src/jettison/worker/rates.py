@@ -8,9 +8,8 @@ import numpy as np
 
 from jettison import machine, registry
 from jettison.domain.device import ServingProfile
-from jettison.domain.extension_points import TellsRates
 from jettison.domain.jobs import RatesJob
-from jettison.domain.rates import Level, Rate, Rates
+from jettison.domain.rates import Level, Rate, Rates, TellsRates
 
 READINGS = 9
 SHORTEST_SECONDS = 0.02
