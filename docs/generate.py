@@ -59,6 +59,7 @@ TITLES = {
     "assess": "Assessment by group on four data sets",
     "assess_speed": "How long an assessment takes",
     "mitigation": "Mitigation beside fairlearn's own",
+    "shown_runs": "Certified runs by group and in contexts",
 }
 
 SCRIPTS = {
