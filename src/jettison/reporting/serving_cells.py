@@ -77,16 +77,19 @@ def turns(record: RunRecord) -> tuple[str, ...]:
             over = "" if whole is None else f", {times(whole.value)} over the serving profile"
             decided = "That decides." if cost == LATENCY else f"What decides here is {cost}."
             told.append(
-                f"{name} is faster at {_places(wins)} and slower at {_places(losses)}{over} "
+                f"{name} is faster at {_places(wins, best=True)}, and slower at "
+                f"{_places(losses, best=False)}{over} "
                 f"({_weights(record)}). {decided}"
             )
     return tuple(told)
 
 
-def _places(found: Sequence[tuple[str, Estimate]]) -> str:
-    return ", ".join(
-        f"{group.replace('=', ' ').replace(',', ' and ')} ({times(e.value)})" for group, e in found
-    )
+def _places(found: Sequence[tuple[str, Estimate]], *, best: bool) -> str:
+    """The farthest of the places, and how many more there are."""
+    ordered = sorted(found, key=lambda item: item[1].value or 0.0, reverse=best)
+    group, estimate_there = ordered[0]
+    told = f"{group.replace('=', ' ').replace(',', ' and ')} ({times(estimate_there.value)})"
+    return told if len(ordered) == 1 else f"{told} and {len(ordered) - 1} more"
 
 
 def _weights(record: RunRecord) -> str:
