@@ -53,6 +53,7 @@ JOINT: dict[str, dict[str, bool | int | float | str]] = {
         "calibrator": "minmax",
         "bias_correction": False,
         "smoothing": False,
+        "fallback": 0.0,
         "exclude_layers": 0,
     },
 }

@@ -16,7 +16,8 @@ from jettison.numerics.curvature import Objective, Storage
 ROW_TOKENS = 128
 HELD_OUT_ROWS = 8
 BLOCK = 20_000
-RIDGES = (1e2, 1e1, 1.0)
+RIDGES = (1e6, 1e4, 1e3)
+"""In multiples of the mean curvature. Of 32 rows and 1 to 100, all gave a loss above 29 a token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,14 @@ class MaskTechnique(abc.ABC):
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """No gain in time or in the size of files: zeros are weights like others to both."""
         has = "has it" if SPARSE_KERNELS in profile.device.features else "lacks it"
+        gpu = profile.device.versions.get("cuda gpu", "none answers here")
         return Potential(
             1.0,
             1.0,
             "a mask makes no product faster and no file smaller: zeros are multiplied and stored "
             "like other weights. Kernels that skip them need AMX (OpenVINO's `sparse_rate`; this "
-            f"CPU {has}), or, for 2:4 in PyTorch, an NVIDIA GPU (runtimes here run on the CPU). It "
+            f"CPU {has}), or, for 2:4 in PyTorch, an NVIDIA GPU (`semi_structured` of `torch_cuda`; "
+            f"{gpu}). It "
             "pays where `sparse_size_bytes` or `compressed_size_bytes` is minimised",
         )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -247,10 +248,11 @@ def _matching(names: list[str], patterns: str) -> frozenset[str]:
     for pattern in wanted:
         hits = fnmatch.filter(names, pattern)
         if not hits:
-            shown = ", ".join(names[:8])
+            near = difflib.get_close_matches(pattern, names, n=8, cutoff=0.4)
+            shown = ", ".join(f"`{name}`" for name in near or names[:8])
             raise CandidateFailed(
                 f"`layers` names {pattern!r}, which matches none of {len(names)} convolutions and "
-                f"linear layers; the first are {shown}"
+                f"linear layers; {'near names' if near else 'the first'}: {shown}"
             )
         found.update(hits)
     return frozenset(found)

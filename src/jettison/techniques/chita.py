@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 RELATIVE_RIDGES = (1e2, 1e1, 1.0, 1e-1)
 """Ridges that are tried when none is given, in multiples of the mean curvature."""
 
+NO_CORRECTION = 1e6
+"""Tried in blocks besides: so few rows may say so little of a block that correcting it for them
+ruins the model, and then the mask alone stays."""
+
 HELD_OUT = 0.2
 """Share of the fitting rows that only the held-out loss reads."""
 
@@ -117,6 +121,8 @@ class _Wish:
         for name in ("ridge", "search", "rows", "block"):
             if float(settings.get(name, 0)) < 0:
                 raise CandidateFailed(f"`{name}` must be 0 or above; got {settings[name]}")
+        if int(settings.get("memory_mb", 1)) < 1:
+            raise CandidateFailed(f"`memory_mb` must be at least 1; got {settings['memory_mb']}")
         return cls(
             stages=int(settings.get("stages", STAGES)),
             budget=budget,
@@ -188,7 +194,8 @@ def _plan(piece: Masking, wish: _Wish, subject: TorchSubject) -> Plan:
         return LargestPerLayer(vector.slices, keeps(sizes, sparsity))
 
     def ridges(unit: float) -> tuple[float, ...]:
-        return (wish.ridge,) if wish.ridge else tuple(unit * r for r in RELATIVE_RIDGES)
+        relative = (NO_CORRECTION, *RELATIVE_RIDGES) if wish.block else RELATIVE_RIDGES
+        return (wish.ridge,) if wish.ridge else tuple(unit * ridge for ridge in relative)
 
     return Plan(
         sparsity=piece.sparsity,

@@ -125,7 +125,7 @@ def _store(
     if not nonzero:
         raise CandidateFailed(
             f"all gradients of {done} mini-batches are zero: the loss does not depend on the "
-            f"{len(weights.entries)} prunable weights, or every example is answered with "
+            f"weights of the {len(weights.entries)} prunable layers, or every example is answered with "
             "certainty; give other fitting rows, or rows without labels"
         )
     return FisherRows(values[:done], scales[:done], samples, storage.workspace_bytes)
