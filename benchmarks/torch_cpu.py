@@ -95,7 +95,7 @@ def resnet20() -> tuple[Model, FittingData, Rows, Any]:
             inputs=("image: float32[batch, 3, 32, 32]",),
         ),
         WORK / "resnet20-model",
-        image=ImageSection(),
+        tables={"image": ImageSection()},
     )
     fit = FittingData(rows_in(WORK / "resnet20-fit", {"image": x[:FITTING]}))
     return model, fit, rows_in(WORK / "resnet20-test", {"image": x[FITTING:]}), y[few[FITTING:]]

@@ -84,7 +84,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """A small convolutional network in PyTorch that takes images."""
     folder = tmp_path_factory.mktemp("program")
     section = ModelSection(f"{NETWORKS}:Conv", inputs=("image: float32[batch, 3, 32, 32]",))
-    return described(load_model(section, folder / "model", image=ImageSection()), folder)
+    return described(
+        load_model(section, folder / "model", tables={"image": ImageSection()}), folder
+    )
 
 
 @pytest.fixture(scope="session")

@@ -168,7 +168,7 @@ def fold_norms(program: Any) -> int:
 
     folded = 0
     for node in list(program.graph.nodes):
-        before = node.args[0] if node.op == "call_module" and node.args else None
+        before: Any = node.args[0] if node.op == "call_module" and node.args else None
         if getattr(before, "op", "") != "call_module" or len(before.users) != 1:
             continue
         norm, convolution = (program.get_submodule(n.target) for n in (node, before))

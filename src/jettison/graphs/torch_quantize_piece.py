@@ -121,6 +121,12 @@ def watch(module: Any, fitting: FittingData, limit: int) -> int:
 
 def _batches(fitting: FittingData, limit: int) -> Iterator[dict[str, Any]]:
     for batch in fitting.rows.batches(BATCH_ROWS, limit):
+        for name, values in batch.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise CandidateFailed(
+                    f"the input `{name}` of a calibration row is NaN or infinite, so activation "
+                    "ranges can't be found; fill or drop that row"
+                )
         # A copy: torch refuses to wrap memory-mapped arrays without a warning.
         yield {name: torch.from_numpy(np.array(array)) for name, array in batch.items()}
 

@@ -100,9 +100,7 @@ def _plain(module: Any) -> Any:
     answers = result.args[0]
     if isinstance(answers, list | tuple) and len(answers) == 1:
         result.args = (answers[0],)
-    made = fx.GraphModule(module, graph, class_name="Program")
-    made.eval = module.eval  # type: ignore[method-assign]
-    return made
+    return fx.GraphModule(module, graph, class_name="Program")
 
 
 def _why(error: Exception) -> str:

@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A small convolutional network that takes images."""
     pytest.importorskip("torch")
     section = ModelSection(f"{NETWORKS}:Conv", inputs=("image: float32[batch, 3, 32, 32]",))
-    return load_model(section, tmp_path_factory.mktemp("model"), image=ImageSection())
+    return load_model(section, tmp_path_factory.mktemp("model"), tables={"image": ImageSection()})
 
 
 @pytest.fixture(scope="module")
