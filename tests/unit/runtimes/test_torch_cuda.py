@@ -30,7 +30,7 @@ on_gpu = pytest.mark.skipif(not GPU, reason="NO CUDA GPU: torch_cuda is not run 
 @pytest.fixture(scope="module")
 def convolutional(tmp_path_factory: pytest.TempPathFactory) -> Model:
     section = ModelSection(f"{NETWORKS}:Conv", inputs=("image: float32[batch, 3, 32, 32]",))
-    return load_model(section, tmp_path_factory.mktemp("model"), image=ImageSection())
+    return load_model(section, tmp_path_factory.mktemp("model"), tables={"image": ImageSection()})
 
 
 def images(rows: int) -> dict[str, Array]:
