@@ -212,7 +212,7 @@ def test_transformers(
         prepare(m, Step("torch_eager"), ServingProfile()).run(rows)[m.prediction]
         for m in (done.model, model)
     )
-    assert 0 < error(found, expected) < 0.1
+    assert 0 < error(found, expected) < 0.2
 
 
 def test_no_further_way(network: Model) -> None:
