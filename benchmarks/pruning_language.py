@@ -21,7 +21,8 @@ NOTES = {
     "pruning_language-minilm": (
         "STS-B test, 1,379 pairs, cosine of the embeddings against the scores; intervals: 95 %, "
         "1,000 bootstrap samples of the pairs. Calibrated on 256 sentences of STS-B train, without "
-        "labels. Nothing is trained afterwards. All layers of the six blocks are pruned.",
+        "labels. Nothing is trained afterwards. All layers of the six blocks are pruned. CHITA chooses "
+        "its mask by size and curvature unless told.",
     ),
     "pruning_language-smollm2": (
         "The weights were quantized to 4 bits (Q4_1) by who published them, and are read as "

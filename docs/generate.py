@@ -35,6 +35,7 @@ TITLES = {
     "sparse_speed": "Where zeros pay",
     "torch_exporters": "Two exporters from PyTorch to ONNX",
     "pruning-mlpnet": "Pruning MLPNet on MNIST",
+    "pruning-mlpnet-memory": "The memory of a run on MLPNet",
     "pruning-resnet20": "Pruning ResNet-20 on CIFAR-10 as JPEG",
     "pruning-resnet20-cpu": "Pruning ResNet-20, the part that runs on a CPU",
     "pruning-solver": "The solver of CHITA: time and memory",
