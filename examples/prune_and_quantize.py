@@ -8,7 +8,7 @@ again for a few epochs; selection and certification rows from the test images. R
 a network as small as this one, fewer channels often lose more accuracy than they save time, and
 int8 alone wins.
 
-With `--joint` every setting is fixed, so that few recipes are left and the search tries all of them:
+With `--joint` every setting is fixed, so that few recipes are left and the search tries all of them, if the minutes are enough:
 each technique with and without the others, the last of them channels, a mask and int8 together.
 """
 
@@ -125,5 +125,7 @@ def main(folder: Path, scale: Scale | None = None, ledger: str = "") -> jt.Resul
 
 if __name__ == "__main__":
     given = [word for word in sys.argv[1:] if word != "--joint"]
-    wanted = Scale(joint=True, max_minutes=20.0) if "--joint" in sys.argv else Scale()
+    sizes = ("size_bytes", "sparse_size_bytes")
+    all_of_them = Scale(1000, 1000, 8500, 8, 12.0, stages=1, epochs=1, costs=sizes, joint=True)
+    wanted = all_of_them if "--joint" in sys.argv else Scale()
     main(Path(given[0] if given else "pruned-resnet"), wanted)
