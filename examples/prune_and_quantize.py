@@ -8,8 +8,8 @@ again for a few epochs; selection and certification rows from the test images. R
 a network as small as this one, fewer channels often lose more accuracy than they save time, and
 int8 alone wins.
 
-With `--joint` every setting is fixed, so that few recipes are left and the search tries all of them, if the minutes are enough:
-each technique with and without the others, the last of them channels, a mask and int8 together.
+With `--joint` every setting is fixed, so that eight recipes are left, among them channels, a mask and
+int8 together; the search tries all of them, if the minutes are enough.
 """
 
 from __future__ import annotations
