@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs import pruning_tables
+from docs import cpu_tables, foreign_tables, pruning_tables
 from jettison import config
 from jettison.claims import showing
 from jettison.claims.catalogue import Answer
@@ -30,13 +30,13 @@ TITLES = {
     "minilm-embeddings": "MiniLM: sentence embeddings",
     "minilm-sst2": "MiniLM with a head: SST-2",
     "adult": "Forests on Adult, single rows",
-    "cpu_frontier": "jettison beside every peer's own default on a CPU",
-    "foreign_graphs": "Graphs that nobody here wrote",
+    "int8_methods": "Ways to static int8",
     "sparse_speed": "Where zeros pay",
     "torch_exporters": "Two exporters from PyTorch to ONNX",
     "pruning-mlpnet": "Pruning MLPNet on MNIST",
     "pruning-mlpnet-memory": "The memory of a run on MLPNet",
     "pruning-resnet20": "Pruning ResNet-20 on CIFAR-10 as JPEG",
+    "semi_structured": "2:4 weights on a GPU",
     "pruning-resnet20-cpu": "Pruning ResNet-20, the part that runs on a CPU",
     "pruning-solver": "The solver of CHITA: time and memory",
     "pruning_language-minilm": "Masks on MiniLM: STS-B",
@@ -63,10 +63,13 @@ TITLES = {
     "shown_runs": "Certified runs by group and in contexts",
 }
 
+OWN_PAGES = frozenset({"claims", "cpu_frontier", "foreign_graphs"})
+"""Stored results that have a page of their own."""
+
 SCRIPTS = {
+    "semi_structured": "semi_structured_h200",
     "pruning-resnet20": "pruning_resnet20_h100",
     "pruning-resnet20-cpu": "pruning_resnet20",
-    "cpu_frontier": "bench_cpu",
 }
 """Stored results whose script bears another name."""
 
@@ -153,10 +156,14 @@ def value(row: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Writes both pages."""
+    """Writes all of them."""
     (DOCS / "configuration.md").write_text(config.render_reference())
     (DOCS / "results.md").write_text(results_page())
     (DOCS / "claims.md").write_text(claims_page())
+    if foreign_tables.STORED.exists():
+        (DOCS / "foreign-graphs.md").write_text(foreign_tables.page())
+    if cpu_tables.STORED.exists():
+        (DOCS / "cpu-frontier.md").write_text(cpu_tables.page())
     pruning = DOCS / "pruning.md"
     pruning.write_text(pruning_tables.fill(pruning.read_text()))
     print("wrote docs/configuration.md and docs/results.md, and the tables of docs/pruning.md")

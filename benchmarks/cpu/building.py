@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -22,7 +23,10 @@ from jettison.timing.estimates import launch_log_ratios
 from jettison.timing.launches import Setting, play_launch
 
 ORIGINAL = "original (ONNX Runtime)"
-ROUNDS, CALLS = 5, 3
+SHORT = bool(os.environ.get("BENCH_SHORT"))
+"""Leave rows of PyTorch out of the ranking (7 s each to start), and take fewer rounds."""
+
+ROUNDS, CALLS = 3 if SHORT else 5, 3
 NEED_LABELS_OR_FLOATS = ("NNCF quantize with accuracy control",)
 
 Maker = Callable[[Subject, Path], Variant]
@@ -88,6 +92,8 @@ def rank(state: State) -> State:
     """One launch of all rows side by side: enough to see which deserve a claim, never quoted alone."""
     subject = state.subject
     variants = [b.variant for b in state.built if b.variant is not None]
+    if SHORT:
+        variants = [v for v in variants if v.runtime.name != "bench_torch_peer"]
     ranking: dict[str, Mapping[str, float]] = {}
     cost = registry.get("costs", "latency_ms")
     for title, rows in subject.timed.items():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.cpu.margins import MARGINS
 from benchmarks.cpu.records import Built, Judged, Subject, answers
 from benchmarks.cpu.speech import words_right
+from jettison.domain.jobs import Variant
 from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed
 from jettison.pipeline import measure
@@ -20,10 +21,11 @@ from jettison.statistics.verdicts import judge
 def quality_of(metric: str, answer: Array, reference: Array, targets: Array | None) -> Array:
     """What each row contributes: 1 or 0, a cosine, or a share of words, shape (n,)."""
     if metric == "cosine" or targets is None:
-        flat, other = answer.reshape(len(answer), -1), reference.reshape(len(reference), -1)
+        # In double precision: a cosine above 1 is no cosine.
+        flat, other = (v.reshape(len(v), -1).astype(np.float64) for v in (answer, reference))
         size = np.linalg.norm(flat, axis=1) * np.linalg.norm(other, axis=1)
         cosine: Array = (flat * other).sum(axis=1) / np.maximum(size, 1e-12)
-        return cosine
+        return np.clip(cosine, -1.0, 1.0)
     if metric == "words":
         return words_right(answer, targets)
     scores = answer.reshape(len(answer), -1)
@@ -39,7 +41,6 @@ def judged(
 ) -> tuple[dict[str, Judged], tuple[Built, ...]]:
     """Judges every variant; one that can't be run becomes a row that says why."""
     folder = subject.folder / "scores"
-    shutil.rmtree(folder, ignore_errors=True)
     found: dict[str, Judged] = {}
     rows: list[Built] = []
     base: Array | None = None
@@ -51,15 +52,11 @@ def judged(
                 rows.append(one)
                 continue
             try:
-                outputs = measure.score_rows(
-                    one.variant, subject.tested, workers, folder / str(place)
-                )
-                workers.end(one.variant)
+                answer = _answers(one.variant, subject, workers, folder / str(place))
             except CandidateFailed as failure:
                 rows.append(Built(one.name, one.owner, None, one.seconds, str(failure)[:300]))
                 continue
             rows.append(one)
-            answer = np.asarray(outputs[one.variant.model.prediction])
             reference = answer if reference is None else reference
             if not subject.metric:
                 continue
@@ -69,6 +66,17 @@ def judged(
             told = found[one.name]
             print(f"  {one.name:45} {told.value:.4f} {told.drop:+.4f} {told.verdict}", flush=True)
     return found, tuple(rows)
+
+
+def _answers(variant: Variant, subject: Subject, workers: measure.Sessions, folder: Path) -> Array:
+    """What a variant answers to the tested rows; kept, and read back when asked again."""
+    kept = folder / f"{variant.model.artifact.digest[:32]}.npy"
+    if not kept.exists():
+        outputs = measure.score_rows(variant, subject.tested, workers, folder)
+        workers.end(variant)
+        np.save(kept, np.asarray(outputs[variant.model.prediction]))
+    answer: Array = np.load(kept)
+    return answer
 
 
 def _verdict(subject: Subject, base: Array, each: Array) -> Judged:

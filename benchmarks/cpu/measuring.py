@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 
-from benchmarks.cpu.building import ORIGINAL
+from benchmarks.cpu.building import ORIGINAL, SHORT
 from benchmarks.cpu.choosing import CHOICE
 from benchmarks.cpu.judging import meets
 from benchmarks.cpu.records import Claimed, State, keep
@@ -19,12 +19,12 @@ from jettison.timing.claims import SECOND_COPY
 from jettison.timing.estimates import cost_estimates, gain_estimates, launch_log_ratios
 from jettison.timing.launches import Launch, Setting, run_launch
 
-MOST_PEERS = 3
+MOST_PEERS = 1 if SHORT else 3
 LAUNCHES, FEWEST = 5, 3
-SECONDS = 80.0
+SECONDS = 45.0 if SHORT else 80.0
 """No launch starts after that, except the first few: others wait while this measures."""
 
-ROUNDS, CALLS = 8, 5
+ROUNDS, CALLS = 4 if SHORT else 8, 5
 COSTS = ("latency_ms", "size_bytes", "peak_memory_bytes")
 
 

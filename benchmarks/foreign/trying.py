@@ -20,6 +20,7 @@ from jettison import config, preparation, registry
 from jettison.domain.progress import Silent
 from jettison.domain.recipe import Recipe, Step
 from jettison.errors import CandidateFailed, InternalError, JettisonError, UsageError
+from jettison.pipeline import profile
 from jettison.pipeline.apply import apply
 from jettison.preparation import Prepared
 from jettison.reporting import advice
@@ -89,6 +90,9 @@ def _through(graph: Graph, folder: Path, whole: bool, endings: list[Ending]) -> 
         "search": {} if whole else narrow,
         "output": str(folder / "run"),
     }
+    if not whole:
+        # What two copies of a graph of one operator differ by is of no interest here.
+        profile.LAUNCHES = 1
     try:
         configuration = config.configuration_from(asked, registry.all_names())
         try:
@@ -149,7 +153,7 @@ def _int8(graph: Graph, technique: str, prepared: Prepared, folder: Path) -> End
 
 
 def _ended(graph: Graph, stage: str, error: Exception, begun: float) -> Ending:
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).replace(graph.path, "FILE")
     planned = isinstance(error, JettisonError) and not isinstance(error, InternalError)
     # A failure that a worker did not foresee carries its traceback as a note.
     foreseen = planned and not (isinstance(error, CandidateFailed) and _carries_trace(error))

@@ -90,11 +90,11 @@ def test_the_results_page_is_current() -> None:
 
 def test_every_stored_result_is_shown() -> None:
     """No result lies in benchmarks/results without a section; each section names a script that exists."""
-    from docs.generate import TITLES, script
+    from docs.generate import OWN_PAGES, TITLES, script
 
     stored = {path.stem for path in (ROOT / "benchmarks/results").glob("*.json")}
-    assert stored - {"claims"} <= set(TITLES)
-    for name in stored - {"claims"}:
+    assert stored - OWN_PAGES <= set(TITLES)
+    for name in stored - OWN_PAGES:
         assert (ROOT / f"benchmarks/{script(name)}.py").exists(), name
 
 
@@ -107,6 +107,17 @@ def test_the_page_of_claims_is_current() -> None:
     assert text == claims_page()
     for claim in load_claims():
         assert f"## {claim.phrase}\n" in text
+
+
+@pytest.mark.parametrize("name", ["foreign-graphs", "cpu-frontier"])
+def test_the_pages_of_one_result_are_current(name: str) -> None:
+    """docs/foreign-graphs.md and docs/cpu-frontier.md show what is stored."""
+    from docs import cpu_tables, foreign_tables
+
+    tables = {"foreign-graphs": foreign_tables, "cpu-frontier": cpu_tables}[name]
+    if not tables.STORED.exists():
+        pytest.fail(f"{tables.STORED} is not stored")
+    assert (DOCS / f"{name}.md").read_text() == tables.page()
 
 
 def test_figures_on_glossary_cards_are_those_of_stored_results() -> None:

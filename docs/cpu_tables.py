@@ -1,0 +1,117 @@
+"""Writes docs/cpu-frontier.md: one table a model from the stored result, and the bar beneath."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+STORED = Path(__file__).parent.parent / "benchmarks" / "results" / "cpu_frontier.json"
+READING = STORED.parent.parent / "cpu" / "reading.md"
+"""What a person says about the figures; stands below the tables."""
+
+RATIO = "speed over the best peer that meets the margin"
+COLUMNS = "| row | ms a row, batch 1 | ms a row, batch 32 | speed | MB | peak MiB | lost on tested rows | CPU min |"
+
+HEAD = """# The CPU frontier: beside every peer's own default
+Written by `make docs` from `benchmarks/results/cpu_frontier.json`; `make bench-cpu` measures it
+again (hours; `python -m benchmarks.bench_cpu build|rank|measure MODEL` does it in pieces, and says
+what it needs).
+
+Every peer is called through its own API in a few lines (`benchmarks/cpu/peers_*.py`), with default
+arguments unless its name says more. All rows of a model were timed interleaved, in fresh processes,
+at one thread; brackets are 95 % intervals over launches. *speed* is over the original on ONNX
+Runtime, batches 1 and 32 weighted alike; in parentheses where one launch showed that a row is not
+the best, which is no claim. *lost* is the drop seen, with the one-sided 95 % bound and the verdict
+of jettison's own test at the margin; the margin was committed before the first run.
+*CPU min* counts processor time until the file was there, children included.
+
+The bar: on no model is the interval of jettison's speed over the best peer that meets the margin
+wholly below 1 minus the noise floor.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    stored = json.loads(STORED.read_text())
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(stored["versions"].items()))
+    machine = stored["machine"]
+    parts = [
+        HEAD,
+        f"{stored['date']}. {machine['cpu']}, {machine['cores']} cores, "
+        f"{', '.join(machine['features'])}; {versions}.",
+        "",
+        *stored["notes"],
+        "",
+    ]
+    models = list(dict.fromkeys(row["model"] for row in stored["rows"]))
+    for model in models:
+        rows = [row for row in stored["rows"] if row["model"] == model]
+        parts += _summary(rows) if model == "all" else _model(model, rows)
+    if READING.exists():
+        parts.append(READING.read_text())
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    (row,) = rows
+    return [f"**{row['metric']}: {row['value']:.3f}** ({row['n']}; {row['note']}).", ""]
+
+
+def _model(model: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "a/a"))
+    lines = [f"## {model}", "", COLUMNS, "|---" * 8 + "|"]
+    failed = []
+    for method in methods:
+        own = {row["metric"]: row for row in rows if row["method"] == method}
+        if "built" in own:
+            failed.append(f"- {method}: not built. {own['built']['note']}")
+            continue
+        lines.append(_line(method, own))
+    lines.append("")
+    for row in rows:
+        if row["metric"].startswith(RATIO):
+            where = row["metric"].removeprefix(RATIO)
+            lines.append(f"- {row['method']}{where}: {_value(row, 3)}; {row['note']}")
+        if row["metric"] == "noise floor":
+            lines.append(f"- noise floor {row['value']:.1%}, {row['n']} launches; {row['note']}")
+    notes = [
+        f"- {row['method']}: {row['note']}"
+        for row in rows
+        if row["metric"].startswith("CPU minutes") and row["note"]
+    ]
+    return [*lines, *notes, *failed, ""]
+
+
+def _line(method: str, own: Mapping[str, Mapping[str, Any]]) -> str:
+    speed = _value(own.get("latency_ms:gain"), 2)
+    if not speed and (ranked := own.get("speed over the original (one launch)")):
+        speed = f"({ranked['value']:.2f})"
+    lost = next((row for name, row in own.items() if name.startswith("drop of")), None)
+    told = ""
+    if lost is not None and lost["value"] is not None:
+        bound = "" if lost["high"] is None else f", at most {lost['high']:.4f}"
+        told = f"{lost['value']:+.4f}{bound}: {lost['note'].split()[0]}"
+    peak = own.get("peak_memory_bytes")
+    cells = (
+        method,
+        _value(own.get("latency_ms batch=1"), 3),
+        _value(own.get("latency_ms batch=32"), 2),
+        speed,
+        f"{own['size_bytes']['value'] / 1e6:.2f}" if "size_bytes" in own else "",
+        f"{peak['value'] / 2**20:.0f}" if peak else "",
+        told,
+        f"{own['CPU minutes to get there']['value']:.1f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _value(row: Mapping[str, Any] | None, digits: int) -> str:
+    if row is None or row["value"] is None:
+        return ""
+    text = f"{row['value']:.{digits}f}"
+    if row["low"] is not None and row["high"] is not None:
+        text += f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return re.sub(r"\s+", " ", text) + (" noisy" if row["note"] == "noisy" else "")
