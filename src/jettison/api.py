@@ -101,7 +101,8 @@ def optimize(
     Args:
         model: path of an ONNX file, a Hugging Face folder, a skops or a .pt2 file, a function that
             gives a PyTorch module (`net.py:make`), a live scikit-learn estimator, a live
-            `torch.export.ExportedProgram`, or a live PyTorch module (then `model_options={"inputs": ["image: float32[batch, 3, 32, 32]"]}`).
+            `torch.export.ExportedProgram`, or a live PyTorch module (then
+            `model_options={"inputs": ["image: float32[batch, 3, 32, 32]"]}`).
         data: path of a parquet, csv, jsonl, arrow or npz file, of a folder of files or of a saved
             dataset, a function that gives rows (`rows.py:make`), or rows (a dict of arrays, a
             DataFrame, an Arrow table, dictionaries one a row).
