@@ -78,7 +78,9 @@ def test_a_state_whose_rows_come_second_is_refused(tmp_path: Path) -> None:
     text = """
     g (float[b, 4] x, float[2, b, 4] state) => (float[2, b, 4] y) { y = Add (x, state) }
     """
-    with pytest.raises(ModelError, match=r"`state` of .* has 2 as its first dimension, and `x` has"):
+    with pytest.raises(
+        ModelError, match=r"`state` of .* has 2 as its first dimension, and `x` has"
+    ):
         load(text_model(text, tmp_path / "state.onnx"), tmp_path)
 
 
