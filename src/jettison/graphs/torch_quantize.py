@@ -158,7 +158,10 @@ def plain_layers(program: Any, kinds: Collection[type[Any]] = LAYERS) -> dict[st
     return {
         name: layer
         for name, layer in program.named_modules()
-        if type(layer) in kinds and name in called and shared[id(layer.weight)] == 1
+        if type(layer) in kinds
+        and name in called
+        and shared[id(layer.weight)] == 1
+        and not isinstance(getattr(layer, "padding", None), str)
     }
 
 
@@ -167,6 +170,8 @@ def fold_norms(program: Any) -> int:
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     folded = 0
+    for layer in program.modules():
+        _count_padding(layer)
     for node in list(program.graph.nodes):
         before: Any = node.args[0] if node.op == "call_module" and node.args else None
         if getattr(before, "op", "") != "call_module" or len(before.users) != 1:
@@ -183,6 +188,16 @@ def fold_norms(program: Any) -> int:
     program.delete_all_unused_submodules()
     program.recompile()
     return folded
+
+
+def _count_padding(layer: Any) -> None:
+    """Writes `padding="same"` as numbers where both sides get as much: 8-bit kernels need that."""
+    padding = getattr(layer, "padding", None)
+    if type(layer) not in LAYERS[:3] or not isinstance(padding, str):
+        return
+    wide = [d * (k - 1) * (padding == "same") for k, d in zip(layer.kernel_size, layer.dilation)]
+    if all(size % 2 == 0 for size in wide):
+        layer.padding = tuple(size // 2 for size in wide)
 
 
 def _prepared(program: Any, facts: Mapping[str, Any], example: tuple[Any, ...]) -> Any:
