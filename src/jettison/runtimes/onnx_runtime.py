@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,6 +81,7 @@ class OnnxRunner:
         self._session = open_session(path, session_options(serving))
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = [entry.name for entry in self._session.get_inputs()]
+        self._ran: dict[str, Array] = {}
 
     def run(self, batch: Batch) -> dict[str, Array]:
         """Answers a batch; a graph with a fixed batch size is run as often as it takes.
@@ -95,10 +96,14 @@ class OnnxRunner:
         return {name: np.concatenate([p[name] for p in parts])[:rows] for name in self._outputs}
 
     def providers(self) -> Mapping[str, int]:
-        """Counts the nodes that ran on each provider in one profiled call on made-up zeros."""
-        feed = {entry.name: _zeros(entry.shape, entry.type) for entry in self._session.get_inputs()}
+        """Counts the nodes that ran on each provider when the first call was made again, profiled.
+
+        Empty where nothing ran yet: a made-up row may have a size that the graph refuses.
+        """
+        if not self._ran:
+            return {}
         seen: dict[tuple[str, str], str] = {}
-        for event in self._profiled(feed, calls=1):
+        for event in self._profiled(self._ran, calls=1):
             key = (event["name"], str(event["args"].get("node_index")))
             seen[key] = str(event["args"].get("provider", ""))
         counts: dict[str, int] = {}
@@ -127,6 +132,8 @@ class OnnxRunner:
             answers = session.run(self._outputs, {name: batch[name] for name in self._inputs})
         except failures() as error:
             raise CandidateFailed(f"onnxruntime could not run {self._path}: {error}") from error
+        if not self._ran:
+            self._ran = {name: np.array(batch[name]) for name in self._inputs}
         return {name: np.asarray(answer) for name, answer in zip(self._outputs, answers)}
 
     def _profiled(self, batch: Batch, calls: int) -> list[Event]:
@@ -189,12 +196,3 @@ def failures() -> tuple[type[Exception], ...]:
         if isinstance(value, type) and issubclass(value, Exception)
     ]
     return (*own, RuntimeError, ValueError)
-
-
-def _zeros(shape: Sequence[int | str | None], kind: str) -> Array:
-    dtypes = {"float": "float32", "double": "float64", "string": "object"}
-    inner = kind.removeprefix("tensor(").removesuffix(")")
-    sizes = [size if isinstance(size, int) and size > 0 else 1 for size in shape]
-    if inner == "string":
-        return np.full(sizes, "", dtype=object)
-    return np.zeros(sizes, dtype=dtypes.get(inner, inner))

@@ -47,7 +47,7 @@ def _products(serving: ServingProfile) -> tuple[dict[str, Rate], list[str]]:
     notes = []
     for name in registry.names("runtimes"):
         runtime = registry.get("runtimes", name)
-        if not isinstance(runtime, TellsRates) or registry.absent_packages(runtime):
+        if not isinstance(runtime, TellsRates) or registry.hindrance(runtime):
             continue
         try:
             told = runtime.product_rates(serving)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from jettison.domain.device import ServingProfile
 from jettison.domain.encoder import Encoder
@@ -56,9 +58,38 @@ def test_the_fixed_mnist_network_answers_batches(shared_data: Path) -> None:
     assert layers["Convolution110"].time_share
 
 
-def test_every_operator_ran_on_the_cpu(network: Model) -> None:
-    """The providers are those that a profiled call saw, and no other."""
-    assert set(prepared(network).providers()) == {"CPUExecutionProvider"}
+def test_every_operator_ran_on_the_cpu(network: Model, rows: Rows) -> None:
+    """The providers are those that a profiled call saw, and no other; nothing is made up before."""
+    runner = prepared(network)
+    assert runner.providers() == {}
+    runner.run(rows.batch(slice(0, 1)))
+    assert set(runner.providers()) == {"CPUExecutionProvider"}
+
+
+def test_a_graph_with_a_least_size_tells_its_providers(tmp_path: Path) -> None:
+    """A free size that must be 5 at least: the row that ran is asked about, not a made-up one."""
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "least",
+        [value("x", TensorProto.FLOAT, ["n", 1, "time"])],
+        [value("y", TensorProto.FLOAT, ["n", 1, "left"])],
+        [numpy_helper.from_array(np.ones((1, 1, 5), np.float32), "w")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
+    model = Model(
+        Artifact.of("onnx_file", tmp_path, ("m.onnx",)),
+        frozenset({"onnx"}),
+        (TensorSpec("x", "float32", ("n", 1, "time")),),
+        (TensorSpec("y", "float32", ("n", 1, "left")),),
+        "y",
+        "embedding",
+        Encoder("arrays"),
+    )
+    runner = prepared(model)
+    runner.run({"x": np.ones((1, 1, 8), np.float32)})
+    assert sum(runner.providers().values()) >= 1
 
 
 def test_layers_add_up_and_know_their_weights(network: Model, rows: Rows) -> None:
@@ -80,6 +111,7 @@ def test_nothing_is_left_behind(
     monkeypatch.chdir(here)
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     runner = prepared(network)
+    runner.run(rows.batch(slice(0, 2)))
     runner.providers()
     runner.layer_costs(rows.batch(slice(0, 2)))
     assert list(here.iterdir()) == list(temporary.iterdir()) == []
