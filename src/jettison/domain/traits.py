@@ -18,6 +18,7 @@ TRAITS: Mapping[str, str] = {
     "float16": "Weights were rounded to 16-bit floats.",
     "int8": "Some operators compute with 8-bit integers.",
     "packed": "Weights are stored as integers that only the home of the format can unpack.",
+    "imitated": "Operators imitate 8 bits in float until a compiler merges them.",
     "dense": "No weights were set to zero by a mask, so their structure may still change.",
     "sparse": "A mask set some of the weights to zero; they are still stored and computed with.",
     "standard-operators": "Every operator belongs to the ONNX standard, so any runtime can load it.",

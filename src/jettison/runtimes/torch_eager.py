@@ -23,6 +23,7 @@ class TorchEager:
 
     name: ClassVar[str] = "torch_eager"
     requires: ClassVar[frozenset[str]] = frozenset({"torch"})
+    excludes: ClassVar[frozenset[str]] = frozenset({"imitated"})
     home: ClassVar[str] = "torch"
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 

@@ -27,7 +27,7 @@ class Pt2eInt8:
 
     name: ClassVar[str] = "pt2e_int8"
     requires: ClassVar[frozenset[str]] = frozenset({"torch", "float32"})
-    adds: ClassVar[frozenset[str]] = frozenset({"int8", "packed"})
+    adds: ClassVar[frozenset[str]] = frozenset({"int8", "packed", "imitated"})
     removes: ClassVar[frozenset[str]] = frozenset({"float32", "dense", "attention"})
     conversion: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ("torch", "torchao")

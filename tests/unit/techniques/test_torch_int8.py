@@ -18,7 +18,7 @@ from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
-from jettison.domain.traits import illegality
+from jettison.domain.traits import excludes, illegality, traits_after
 from jettison.errors import CandidateFailed, ModelError, NothingChanged
 from jettison.pipeline.load import load_model
 from jettison.worker.workbench import Bench, prepare
@@ -224,6 +224,15 @@ def test_no_further_way(network: Model) -> None:
     assert illegality(network.traits, (fx,), frozenset({"torch"})) is None
     assert "is not `packed`" in str(illegality(network.traits, (fx, export)))
     assert "`float32`" in str(illegality(network.traits, (fx, dynamic)))
+
+
+def test_imitated_arithmetic_needs_the_compiler(network: Model) -> None:
+    """What only imitates 8 bits until it is compiled is not offered to the eager runtime."""
+    made = traits_after(network.traits, (registry.get("techniques", "pt2e_int8"),))
+    assert excludes(registry.get("runtimes", "torch_eager")) & made
+    assert not excludes(registry.get("runtimes", "torch_compile")) & made
+    fx = traits_after(network.traits, (registry.get("techniques", "torch_fx_int8"),))
+    assert not excludes(registry.get("runtimes", "torch_eager")) & fx
 
 
 def test_damaged_files(network: Model, bench_in: BenchIn, fitting_of: FittingOf) -> None:
