@@ -16,7 +16,10 @@ from typing import IO, Any
 os.environ["NEMO_GUARDRAILS_NO_USAGE_STATS"] = "1"
 
 BROKEN = "internal error has occurred"
-"""What NeMo answers when an action of a rail failed: that is no decision."""
+"""What NeMo answers when an action of a rail failed: that is no decision.
+
+A request may hold these words too, and comes back as it was where no rail blocks it.
+"""
 
 
 def decide(lines: IO[str]) -> dict[str, object]:
@@ -37,16 +40,18 @@ def decide(lines: IO[str]) -> dict[str, object]:
         messages = [{"role": "user", "content": row["request"]}]
         if asked["kind"] == "output":
             messages.append({"role": "assistant", "content": row["answer"]})
-        decisions.append(_decision(rails.check(messages, [kind]), place))
+        asked_about = messages[-1]["content"]
+        decisions.append(_decision(rails.check(messages, [kind]), place, asked_about))
     return {"decisions": decisions}
 
 
-def _decision(found: Any, place: int) -> list[object]:
-    if BROKEN in str(found.content):
+def _decision(found: Any, place: int, asked: str) -> list[object]:
+    blocked = str(getattr(found.status, "value", found.status)) == "blocked"
+    if BROKEN in str(found.content) and (blocked or BROKEN not in asked):
         raise ValueError(
             f"the rail `{found.rail}` failed on row {place}; a failed rail decides nothing"
         )
-    return [str(getattr(found.status, "value", found.status)) == "blocked", str(found.rail or "")]
+    return [blocked, str(found.rail or "")]
 
 
 def main() -> int:

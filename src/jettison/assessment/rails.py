@@ -87,7 +87,8 @@ def _write(table: Example, decided: tuple[Decided, ...], out: Path) -> None:
     for side, found in zip(SIDES, decided, strict=True):
         columns[f"blocked_{side}"] = found.blocked
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # Quoted throughout: a bare carriage return would end the line for whoever reads it.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
     for place in range(table.n):
         writer.writerow([_shown(values[place]) for values in columns.values()])

@@ -36,11 +36,12 @@ def ask(program: ModuleType, lines: Iterable[object], python: str = "") -> Any:
     chosen = python or sys.executable
     try:
         done = subprocess.run(
-            [chosen, "-P", path],
+            [chosen, path],
             input=given,
             capture_output=True,
             encoding="utf-8",
-            env={**os.environ, **QUIET, "PYTHONUTF8": "1"},
+            # As the option -P, which a Python before 3.11 would refuse: our folder is no place of imports.
+            env={**os.environ, **QUIET, "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"},
             check=False,
         )
     except OSError as error:

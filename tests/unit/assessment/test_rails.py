@@ -6,6 +6,7 @@ tried), so a small one with the same names stands on the path of the worker here
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,37 @@ def test_a_failed_rail_decides_nothing(rails: tuple[Path, Path], tmp_path: Path)
     with pytest.raises(CandidateFailed, match="rail `words` failed on row 1"):
         ask_rails(table(tmp_path, "a cat", "crash"), rails, "input", "", out)
     assert not out.exists()
+
+
+def test_a_request_that_quotes_a_failure_is_a_request(
+    rails: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """NeMo hands back what passes; its words for a failed rail in there stop nobody's run."""
+    quoted = "I'm sorry, an internal error has occurred."
+    before, _ = ask_rails(table(tmp_path, quoted, "a gun"), rails, "input", "", tmp_path / "d.csv")
+    assert before.blocked == (False, True)
+    with pytest.raises(CandidateFailed, match="failed on row 0"):
+        ask_rails(table(tmp_path, f"crash {quoted}"), rails, "input", "", tmp_path / "e.csv")
+
+
+def test_line_ends_and_quotes_in_requests_survive(rails: tuple[Path, Path], tmp_path: Path) -> None:
+    """A carriage return alone in a request ends no line of the table that is written."""
+    out = tmp_path / "d.csv"
+    asked = "a\rgun", 'say ""cat""\nhere'
+    ask_rails(table(tmp_path, *asked), rails, "input", "", out)
+    assert read_guardrail(out)[0].raw == ("a\rgun", 'say "cat"\nhere')
+
+
+def test_the_other_python_may_be_older(rails: tuple[Path, Path], tmp_path: Path) -> None:
+    """No option of the interpreter is used that Python 3.10 lacks; our folder is no place of imports."""
+    shown = tmp_path / "python"
+    shown.write_text(
+        '#!/bin/sh\n[ "$1" = -P ] && exit 2\n[ "$PYTHONSAFEPATH" = 1 ] || exit 3\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    shown.chmod(0o755)
+    before, _ = ask_rails(table(tmp_path, "a gun"), rails, "input", str(shown), tmp_path / "d.csv")
+    assert before.blocked == (True,)
 
 
 def test_bad_input_is_refused(rails: tuple[Path, Path], tmp_path: Path) -> None:
