@@ -76,15 +76,21 @@ def static_int8(prepared: Workpiece, order: Order) -> Quantized:
     with running():
         chosen = find_ranges(piece, rounding.operators, order.calibrator, rounding)
     kept = spared(piece, layers, order.wish, per_channel=rounding.per_channel)
-    rounding = dataclasses.replace(rounding, spared=kept)
     notes = [smoothed] if smoothed else []
-    model = quantize_static(piece.graph, chosen.spans, rounding)
     if share:
-        free = [layer for layer in layers if layer.node not in kept]
-        more = spared_for_time(piece, free, model, share, per_channel=rounding.per_channel)
+        more = spared_for_time(
+            piece,
+            [layer for layer in layers if layer.node not in kept],
+            lambda names: quantize_static(
+                piece.graph, chosen.spans, dataclasses.replace(rounding, spared=(*kept, *names))
+            ),
+            dataclasses.replace(rounding, spared=kept),
+            share,
+        )
         notes.append(_told(more, share))
-        rounding = dataclasses.replace(rounding, spared=(*kept, *more))
-        model = quantize_static(piece.graph, chosen.spans, rounding)
+        kept = (*kept, *more)
+    rounding = dataclasses.replace(rounding, spared=kept)
+    model = quantize_static(piece.graph, chosen.spans, rounding)
     if order.correct:
         computed = [layer for layer in layers if layer.activation]
         rows = list(piece.batches(BIAS_ROWS))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 BUCKETS = 1000
 """Steps of the budget; costs are rounded up to them, so that the budget is never exceeded."""
+
+TRIES = 6
+"""Choices that are measured as a whole before none is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +29,24 @@ class Item:
     cost: float
 
 
-def spared_by_knapsack(items: Sequence[Item], share: float) -> tuple[str, ...]:
-    """Chooses layers whose worth sums to the most, for at most a share of all time saved.
+def spared_by_knapsack(items: Sequence[Item], budget: float) -> tuple[str, ...]:
+    """Chooses layers whose worth sums to the most, for at most a budget.
 
     0/1 knapsack by dynamic programming. A layer that costs nothing is chosen if it is worth
     anything; of equal worth, the cheaper choice wins.
 
     Args:
         items: in the order of the graph, which the answer keeps.
-        share: of the summed positive costs that may be given up, from 0 to 1.
+        budget: the sum of positive costs that may be given up.
 
-    >>> spared_by_knapsack([Item("a", 5, 10), Item("b", 4, 5), Item("c", 3, 5)], 0.5)
+    >>> spared_by_knapsack([Item("a", 5, 10), Item("b", 4, 5), Item("c", 3, 5)], 10)
     ('b', 'c')
     """
     free = {item.name for item in items if item.cost <= 0.0 < item.worth}
     priced = [item for item in items if item.cost > 0.0 < item.worth]
-    whole = sum(item.cost for item in items if item.cost > 0.0)
-    if not priced or share <= 0.0:
+    if not priced or budget <= 0.0:
         return tuple(item.name for item in items if item.name in free)
-    prices = [int(np.ceil(BUCKETS * item.cost / (whole * share) - 1e-9)) for item in priced]
+    prices = [int(np.ceil(BUCKETS * item.cost / budget - 1e-9)) for item in priced]
     best = np.zeros(BUCKETS + 1)
     taken = np.zeros((len(priced), BUCKETS + 1), dtype=bool)
     for place, (item, price) in enumerate(zip(priced, prices)):
@@ -60,3 +62,39 @@ def spared_by_knapsack(items: Sequence[Item], share: float) -> tuple[str, ...]:
             chosen.add(priced[place].name)
             left -= prices[place]
     return tuple(item.name for item in items if item.name in chosen)
+
+
+def spared_as_measured(
+    items: Sequence[Item],
+    budget: float,
+    whole_cost: Callable[[Sequence[str]], float],
+    tolerance: float = 0.0,
+) -> tuple[str, ...]:
+    """Chooses by the knapsack, and drops what is worth least until the choice keeps to the budget.
+
+    Layers in float cost more together than each alone: at their borders values go from 8 bits to
+    float and back, and a runtime may no longer merge what stands there.
+
+    Args:
+        items: as in `spared_by_knapsack`.
+        budget: in the unit of the costs.
+        whole_cost: measures what leaving these layers in float costs.
+        tolerance: of the measurement.
+
+    Returns:
+        A choice that was measured to keep to the budget; none where `TRIES` found none.
+    """
+    chosen = spared_by_knapsack(items, budget)
+    worth = {item.name: item.worth for item in items}
+    for _ in range(TRIES):
+        if not chosen:
+            break
+        cost = whole_cost(chosen)
+        if cost <= max(budget, 0.0) + tolerance:
+            return chosen
+        # As many as would fit if all cost the same; a single one that does not fit is none.
+        fitting = max(1, int(len(chosen) * max(budget, 0.0) / cost))
+        left = min(fitting, len(chosen) - 1)
+        kept = set(sorted(chosen, key=lambda name: -worth[name])[:left])
+        chosen = tuple(name for name in chosen if name in kept)
+    return ()
