@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 from jettison import machine, worker_client
@@ -17,19 +18,21 @@ from jettison.errors import JettisonError
 METHOD = 1
 """Of measuring; raised when it changes, so that no rate of the old one is read."""
 
+LOOK_SECONDS = 0.2
+
 TOUCHING = ("numpy", "onnxruntime", "openvino", "torch")
 
 
 def machine_rates(threads: int) -> Rates:
     """Gives the rates with so many threads; measures them (a few seconds) where none are kept.
 
-    Rates that were measured on a busy machine are kept too, marked, and measured again the next
-    time that they are asked for. Where they can't be measured at all, nothing is known, and the
+    Rates that were measured on a busy machine are kept too, marked, and measured again as soon as
+    they are asked for in a quiet moment. Where they can't be measured at all, nothing is known, and the
     note says why: they only inform.
     """
     place = _place(threads)
     kept = _read(place)
-    if kept is not None and not kept.busy:
+    if kept is not None and not (kept.busy and _quiet(threads)):
         return kept
     meter = machine.ContentionMeter([])
     try:
@@ -44,6 +47,13 @@ def machine_rates(threads: int) -> Rates:
         found = kept if kept is not None and _better(kept, found) else found
     _keep(place, found)
     return found
+
+
+def _quiet(threads: int) -> bool:
+    """A short look at what others do: on a machine that stays busy, measuring again is in vain."""
+    meter = machine.ContentionMeter([])
+    time.sleep(LOOK_SECONDS)
+    return not machine.is_busy(meter.stop(0, 0), threads, machine.cores())
 
 
 def _better(kept: Rates, found: Rates) -> bool:

@@ -62,6 +62,8 @@ def test_a_busy_moment_is_marked_and_measured_again(
     assert busy.busy
     assert "the true peaks are higher" in busy.note
     assert busy.ratio("int8") is None
+    assert machine_rates(1) == busy
+    assert worker.asked == 1, "still busy: measuring again would be in vain"
     monkeypatch.setattr(machine, "is_busy", lambda *_: False)
     assert not machine_rates(1).busy
     assert worker.asked == 2
