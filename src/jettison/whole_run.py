@@ -243,6 +243,7 @@ def _identity(prepared: Prepared) -> dict[str, str]:
     configuration = prepared.configuration
     return {
         "model": prepared.model.artifact.digest,
+        "prediction": f"{prepared.model.prediction} ({prepared.model.task})",
         "data": prepared.splits.digest,
         # Not the advice: its figures are measured anew, and differ a little each time.
         "search space": digest(dataclasses.replace(prepared.space, advice=(), refused=())),

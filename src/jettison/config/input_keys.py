@@ -83,6 +83,15 @@ MODEL_KEYS = (
         "What the `forward` of a PyTorch module takes, in its order. A number is a fixed size, a "
         "word a free one; the first is the batch.",
     ),
+    Key(
+        "model",
+        "prediction",
+        str,
+        "the name of an output, or an empty text",
+        _MODEL["prediction"],
+        "The output that quality is read from, where an ONNX graph or a PyTorch module has several. "
+        "Empty: the only one, or the only float output of two dimensions.",
+    ),
 )
 
 IMAGE_KEYS = (

@@ -20,6 +20,7 @@ class ModelSection:
     Attributes:
         weights: file of weights for a source that is a Python function; empty if it has its own.
         inputs: `name: dtype[batch, size, ...]` of a PyTorch module, in the order of `forward`.
+        prediction: name of the output that quality reads; empty to find out.
     """
 
     source: str
@@ -28,6 +29,7 @@ class ModelSection:
     max_length: int = 0
     weights: str = ""
     inputs: tuple[str, ...] = ()
+    prediction: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,24 +57,30 @@ def _check_finite(signature: Signature, outputs: tuple[Any, ...]) -> None:
             )
 
 
-def prediction_of(outputs: tuple[TensorSpec, ...]) -> TensorSpec:
-    """The output that quality reads: the only one, or the only float matrix.
+def prediction_of(outputs: tuple[TensorSpec, ...], wanted: str = "") -> TensorSpec:
+    """The output that quality reads: the wanted one, the only one, or the only float matrix.
 
     Of several matrices, the one that is called `logits` or `scores`.
 
     Raises:
-        ModelError: if it can't be told.
+        ModelError: if it can't be told, or none has the wanted name.
     """
+    listed = "; ".join(f"`{s.name}` {s.dtype} {list(s.shape)}" for s in outputs)
+    named = [s for s in outputs if s.name == wanted]
+    if named:
+        return named[0]
+    if wanted:
+        raise ModelError(f"`model.prediction` is `{wanted}`, no output of the model: {listed}")
     if len(outputs) == 1:
         return outputs[0]
     matrices = [s for s in outputs if len(s.shape) == 2 and s.dtype.startswith("float")]
     called = [s for s in matrices if s.name in NAMES]
     if len(matrices) == 1 or len(called) == 1:
         return (called or matrices)[0]
-    listed = "; ".join(f"`{s.name}` {s.dtype} {list(s.shape)}" for s in outputs)
     raise ModelError(
-        f"can't tell which output of the model is the prediction: {listed}; let `forward` return "
-        "one tensor, or a dictionary with the key `logits`"
+        f"can't tell which output of the model is the prediction: {listed}; name it with "
+        "`model.prediction`, or let `forward` return one tensor or a dictionary with the key "
+        "`logits`"
     )
 
 

@@ -37,14 +37,15 @@ SHORTEST_EMBEDDING = 16
 class OnnxLoader:
     """Loads an .onnx file.
 
-    The prediction is the only output, or the only float output with two dimensions beside
-    others (skl2onnx writes `label` and `probabilities`). Without a stated task, a float output of
+    The prediction is the output that the option `prediction` names. Without it, it is the only
+    output, or the only float output with two dimensions beside others (skl2onnx writes `label` and `probabilities`). Without a stated task, a float output of
     shape (n, k) is a classification for k >= 2 and a regression for k = 1, as is one of shape
     (n,); integers of shape (n,) are class numbers. A wide one (k >= 16) without class names is an
     embedding if it is named as one, or if its rows have length 1 and signs.
     """
 
     name: ClassVar[str] = "onnx_file"
+    options: ClassVar[frozenset[str]] = frozenset({"prediction"})
 
     def claims(self, source: Source) -> bool:
         """Claims a file that is named .onnx, or that begins as an ONNX file does."""
@@ -90,7 +91,7 @@ class OnnxLoader:
             traits |= {"fixed-batch"}
             inputs = tuple(dataclasses.replace(s, shape=(1, *s.shape[1:])) for s in inputs)
         outputs = _seen_outputs(outputs, found)
-        prediction = _prediction(outputs, path)
+        prediction = _prediction(outputs, path, str(source.options.get("prediction", "")))
         task = _task(prediction, source.task, path)
         if not source.task and not (labels or path.with_suffix(".labels.json").is_file()):
             task = "embedding" if _is_embedding(prediction, found) else task
@@ -170,18 +171,21 @@ def _seen_outputs(
     return tuple(seen)
 
 
-def _prediction(outputs: tuple[TensorSpec, ...], path: Path) -> TensorSpec:
+def _prediction(outputs: tuple[TensorSpec, ...], path: Path, wanted: str) -> TensorSpec:
+    listed = "; ".join(f"`{s.name}` {s.dtype} {s.shape}" for s in outputs) or "none"
+    seen = f"outputs whose first dimension is the batch: {listed}"
+    named = [s for s in outputs if s.name == wanted]
+    if named:
+        return named[0]
+    if wanted:
+        raise ModelError(f"`model.prediction` is `{wanted}`, no output of `{path}`; {seen}")
     if len(outputs) == 1:
         return outputs[0]
     matrices = [s for s in outputs if len(s.shape) == 2 and s.dtype in FLOATS]
     if len(matrices) == 1:
         return matrices[0]
-    listed = "; ".join(f"`{s.name}` {s.dtype} {s.shape}" for s in outputs) or "none"
-    raise ModelError(
-        f"can't tell which output of `{path}` is the prediction; outputs whose first dimension is "
-        f"the batch: {listed}. Export it with one output, or with one float output of two "
-        "dimensions"
-    )
+    hint = "Name it with `model.prediction`" if outputs else "Export it with one that has"
+    raise ModelError(f"can't tell which output of `{path}` is the prediction; {seen}. {hint}")
 
 
 def _task(prediction: TensorSpec, stated: str, path: Path) -> str:

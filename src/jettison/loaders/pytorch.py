@@ -32,7 +32,7 @@ class PytorchLoader:
     """
 
     name: ClassVar[str] = "pytorch"
-    options: ClassVar[frozenset[str]] = frozenset({"weights", "inputs"})
+    options: ClassVar[frozenset[str]] = frozenset({"weights", "inputs", "prediction"})
 
     def claims(self, source: Source) -> bool:
         """Claims live modules, functions, .pt2 files, and files that need a function beside."""
@@ -67,7 +67,7 @@ class PytorchLoader:
 
         signature: Signature = program.meta["signature"]
         outputs = described_outputs(program, signature)
-        prediction = prediction_of(outputs)
+        prediction = prediction_of(outputs, str(source.options.get("prediction", "")))
         task = task_of(prediction, source.task)
         home = folder / "model"
         artifact = Artifact.of("torch_program", home, save_program(program, home))

@@ -98,6 +98,7 @@ def artifact_key(
     facts = {
         "model": model.artifact.digest,
         "encoder": model.encoder.digest,
+        "reading": [model.prediction, model.task],
         "fitting": fitting.rows.digest,
         "fitting rows": fitting.rows.n,
         "fitting targets": fitting.target_digest,

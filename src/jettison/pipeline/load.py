@@ -95,13 +95,17 @@ def _loaded(section: ModelSection, folder: Path, live: Any) -> Model:
         ) from error
 
 
-LOADER_OPTIONS = ("weights", "inputs")
+LOADER_OPTIONS = ("weights", "inputs", "prediction")
 """Options that a loader must say it reads (`options`), if the user gives them."""
 
 
 def _options(section: ModelSection) -> Settings:
     weights = str(Path(section.weights).expanduser().resolve()) if section.weights else ""
-    given = {"weights": weights, "inputs": "\n".join(section.inputs)}
+    given = {
+        "weights": weights,
+        "inputs": "\n".join(section.inputs),
+        "prediction": section.prediction,
+    }
     return {
         "trust_pickle": section.trust_pickle,
         "max_length": section.max_length,

@@ -244,6 +244,7 @@ def _quality_key(
         "artifact": variant.model.artifact.digest,
         "encoder": variant.model.encoder.digest,
         "prediction": variant.model.prediction,
+        "task": variant.model.task,
         "runtime": {"name": variant.runtime.name, "settings": dict(variant.runtime.settings)},
         "rows": [selection.rows.digest, selection.rows.n],
         "labels": _array_digest(

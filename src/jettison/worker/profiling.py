@@ -93,6 +93,8 @@ def _losses(job: ProfileJob) -> tuple[LayerLosses | None, str]:
 def _losses_key(job: ProfileJob, fitting: FittingData) -> str:
     facts = (
         job.model.artifact.digest,
+        job.model.prediction,
+        job.model.task,
         job.runtime.name,
         registry.source_digest("runtimes", job.runtime.name),
         fitting.rows.digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -74,7 +75,7 @@ def test_a_damaged_artifact_is_made_again(
 def test_the_key_covers_what_the_result_depends_on(
     network: Model, dynamic_int8: Model, rows: Rows, serving: ServingProfile, tmp_path: Path
 ) -> None:
-    """Another model, setting, seed or set of rows is another artifact."""
+    """Another model, output, setting, seed or set of rows is another artifact."""
     base = artifact_key(network, DYNAMIC.steps, FittingData(rows), serving)
     other_rows = Rows(rows.folder, rows.names, rows.n, digest="other")
     keys = {
@@ -86,8 +87,14 @@ def test_the_key_covers_what_the_result_depends_on(
         artifact_key(network, DYNAMIC.steps, FittingData(rows, seed=1), serving),
         artifact_key(network, DYNAMIC.steps, FittingData(other_rows), serving),
         artifact_key(network, (), FittingData(rows), serving),
+        artifact_key(
+            dataclasses.replace(network, prediction="another output"),
+            DYNAMIC.steps,
+            FittingData(rows),
+            serving,
+        ),
     }
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert artifact_key(network, DYNAMIC.steps, FittingData(rows), serving) == base
 
 

@@ -62,3 +62,21 @@ def test_nobody_knows_it(tmp_path: Path) -> None:
         load_model(ModelSection(str(tmp_path / "model.xyz")), tmp_path / "model")
     with pytest.raises(ModelError, match=r"no loader knows what a `builtins\.dict` is"):
         load_model(ModelSection(""), tmp_path / "model", live={})
+
+
+def test_the_prediction_can_be_named(tmp_path: Path) -> None:
+    """Of several outputs the named one is read; another name, or another kind of model, is refused."""
+    onnx = pytest.importorskip("onnx")
+    text = "g (float[b, 4] x) => (float[b, 4] y, float[b, 4] z) { y = Relu (x) z = Abs (x) }"
+    header = '<ir_version: 8, opset_import: ["" : 17]>'
+    path = str(tmp_path / "two.onnx")
+    onnx.save(onnx.parser.parse_model(f"{header} {text}"), path)
+    with pytest.raises(ModelError, match=r"Name it with `model\.prediction`"):
+        load_model(ModelSection(path), tmp_path / "model")
+    assert load_model(ModelSection(path, prediction="z"), tmp_path / "model").prediction == "z"
+    with pytest.raises(ModelError, match=r"`model\.prediction` is `q`, no output of .*`y` float32"):
+        load_model(ModelSection(path, prediction="q"), tmp_path / "model")
+    linear = pytest.importorskip("sklearn.linear_model")
+    estimator = linear.LinearRegression().fit(np.arange(6.0).reshape(3, 2), [1.0, 2.0, 3.0])
+    with pytest.raises(ModelError, match="`prediction` in `model` is not for this kind"):
+        load_model(ModelSection("", prediction="z"), tmp_path / "other", live=estimator)
