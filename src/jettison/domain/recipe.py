@@ -47,11 +47,13 @@ class Change:
         what: one sentence («34 of 36 MatMul to int8 per channel»).
         operators: number of operators changed.
         weights: number of weights changed.
+        warning: what may be wrong with it, without a full stop; shown beside a bad verdict.
     """
 
     what: str
     operators: int = 0
     weights: int = 0
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

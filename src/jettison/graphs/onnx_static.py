@@ -55,6 +55,7 @@ class Quantized:
         rounding: with the layers that stayed in float.
         chosen: the ranges.
         notes: what a person should know besides, one half-sentence each.
+        warning: which layer goes wrong first; empty where answers stay close.
     """
 
     model: Any
@@ -62,6 +63,7 @@ class Quantized:
     rounding: Rounding
     chosen: Chosen
     notes: tuple[str, ...]
+    warning: str
 
 
 def static_int8(prepared: Workpiece, order: Order) -> Quantized:
@@ -98,8 +100,8 @@ def static_int8(prepared: Workpiece, order: Order) -> Quantized:
         if count:
             model = quantize_static(graph, chosen.spans, rounding)
         notes.append(f"{count} of {len(computed)} biases corrected")
-    told = _look(piece, model, layers, rounding)
-    return Quantized(model, layers, rounding, chosen, (*notes, told) if told else tuple(notes))
+    warning = _look(piece, model, layers, rounding)
+    return Quantized(model, layers, rounding, chosen, tuple(notes), warning)
 
 
 def _told(names: Sequence[str], share: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jettison.domain.certificate import Claim
 from jettison.domain.measurement import OVERALL
-from jettison.domain.recipe import Step
+from jettison.domain.recipe import Change, Step
 from jettison.domain.run import RunRecord, Trial
 from jettison.reporting import cells, markdown
 from jettison.reporting.findings import gain_of, the_cost, unit_of
@@ -98,13 +98,17 @@ def recipe(record: RunRecord, trial: Trial | None, sources: Sources) -> list[Mar
             *([pointer("trials", at, "candidate", "log")] if len(log) > 0 else []),
         )
         # One change a step is the rule; where a step told several, all follow the last step.
-        done = (log[place].what,) if len(log) == len(trial.recipe.steps) else ()
+        done = _told(log[place]) if len(log) == len(trial.recipe.steps) else ()
         told.append(Marked(_step(step, done), mark))
     if len(log) != len(trial.recipe.steps):
         mark = sources.run("R", "changes", pointer("trials", at, "candidate", "log"))
-        told += [Marked(sentence(item.what), mark) for item in log]
+        told += [Marked(sentence(text), mark) for item in log for text in _told(item)]
     mark = sources.run("R", "runtime", pointer("trials", at, "recipe", "runtime"))
     return [*told, Marked(f"It runs on {_step(trial.recipe.runtime, ())}", mark)]
+
+
+def _told(item: Change) -> tuple[str, ...]:
+    return (item.what, item.warning) if item.warning else (item.what,)
 
 
 def _step(step: Step, done: tuple[str, ...]) -> str:
@@ -114,7 +118,7 @@ def _step(step: Step, done: tuple[str, ...]) -> str:
     'int8 dynamic: 12 operators to int8. Settings: per channel yes.'
     """
     name = step.name.replace("_", " ")
-    text = f"{name}: {sentence(done[0])}" if done else f"{name}."
+    text = f"{name}: {' '.join(map(sentence, done))}" if done else f"{name}."
     if not step.settings:
         return text
     shown = ", ".join(

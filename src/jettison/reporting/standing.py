@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,19 @@ class Standing:
 def standing_of(
     record: RunRecord, trial: Trial, gain: Gain | None, quality: QualityChange | None
 ) -> Standing:
-    """Says what became of one recipe, the most binding fact first."""
+    """Says what became of one recipe, the most binding fact first, and what its steps warned of."""
+    standing = _fate(record, trial, gain, quality)
+    log = trial.candidate.log if trial.candidate is not None else ()
+    warnings = [change.warning for change in log if change.warning]
+    if standing.kind in {"ships", "good"} or not warnings:
+        return standing
+    detail = " ".join(sentence(text) for text in (standing.detail, *warnings) if text)
+    return dataclasses.replace(standing, detail=detail)
+
+
+def _fate(
+    record: RunRecord, trial: Trial, gain: Gain | None, quality: QualityChange | None
+) -> Standing:
     digest = trial.recipe.digest
     if digest == record.shipped:
         return _shipped(record)

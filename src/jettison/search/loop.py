@@ -133,4 +133,6 @@ def _front(bench: Bench, trials: list[Trial]) -> tuple[str, ...]:
 
 def _line(trial: Trial) -> str:
     outcome = {"complete": "measured", "stopped": "stopped early", "failed": "failed"}[trial.state]
-    return f"{trial.recipe} {outcome}" + (f": {trial.reason}" if trial.reason else "")
+    log = trial.candidate.log if trial.candidate is not None and trial.reason else ()
+    told = "; ".join(filter(None, (trial.reason, *(change.warning for change in log))))
+    return f"{trial.recipe} {outcome}" + (f": {told}" if told else "")

@@ -13,6 +13,7 @@ from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Ran
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import NothingChanged
+from jettison.graphs.int8_settings import reduced_range, smoothing_tried
 
 PRODUCTS = ("Attention", "Gemm", "MatMul")
 TABLES = ("EmbedLayerNormalization", "Gather")
@@ -36,11 +37,8 @@ class Int8Dynamic:
         """Settings: `per_channel`, `reduce_range`, and `exclude_layers` where layers abound."""
         space: dict[str, Range] = {
             "per_channel": Choices((True, False), default=True),
-            # Two u8s8 products can exceed 16 bits where they are added in pairs.
-            "reduce_range": Choices(
-                (True, False), default=not profile.device.has_int8_dot_products
-            ),
-            "smoothing": Choices((False, True), default="attention" in model.traits),
+            "reduce_range": reduced_range(profile),
+            "smoothing": smoothing_tried(model),
             "keep_float": Choices(("",), "", others=True),
         }
         layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *TABLES, *RUN_AS)]

@@ -12,6 +12,7 @@ from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Ran
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.int8_settings import reduced_range, smoothing_tried
 
 if TYPE_CHECKING:
     from jettison.graphs.onnx_static import Order
@@ -37,8 +38,9 @@ ROUTED = (
 RUN_AS = ("FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv")
 """What the runtime calls products and convolutions that it merged with what follows."""
 
-CALIBRATORS = ("minmax", "held_out", "mse", "entropy", "percentile_99.9", "percentile_99.99")
-"""How ranges are found; `held_out` compares them all on rows that none of them saw."""
+CALIBRATORS = ("minmax", "mse", "held_out")
+"""How the search finds ranges. The others lost where they were measured (docs/int8.md), and are
+among what `held_out` compares; they may be asked for by name."""
 
 
 class Int8Static:
@@ -58,14 +60,11 @@ class Int8Static:
         operators = _operator_choices(model)
         space: dict[str, Range] = {
             "per_channel": Choices((True, False), default=True),
-            # Two u8s8 products can exceed 16 bits where they are added in pairs.
-            "reduce_range": Choices(
-                (True, False), default=not profile.device.has_int8_dot_products
-            ),
+            "reduce_range": reduced_range(profile),
             "operators": Choices(operators, operators[0]),
             "calibrator": Choices(CALIBRATORS, CALIBRATORS[0], others=True),
             "bias_correction": Choices((False, True), default=False),
-            "smoothing": Choices((False, True), default="attention" in model.traits),
+            "smoothing": smoothing_tried(model),
             "signs": Choices(("u8s8",), "u8s8", others=True),
             "fallback": Choices((0.0, 0.05, 0.15), 0.0, others=True),
             "keep_float": Choices(("",), "", others=True),
@@ -132,7 +131,8 @@ class Int8Static:
             others = ", ".join(f"{n} {kind}" for kind, n in sorted(untouched.items()))
             told.append(f"{others} left in float")
         size = f"{model.artifact.size_bytes:,} to {saved.artifact.size_bytes:,} bytes"
-        change = Change("; ".join([*told, *made.notes, size]), sum(counts.values()), weights)
+        what = "; ".join([*told, *made.notes, size])
+        change = Change(what, sum(counts.values()), weights, made.warning)
         return Applied(saved.with_traits(add=self.adds, remove=self.removes), (change,))
 
 

@@ -46,6 +46,30 @@ def test_every_fate_has_words() -> None:
     assert rows["transformer fusion + int8 dynamic"].standing.words == "stopped early"
 
 
+def test_what_a_step_warned_of_stands_beside_a_bad_verdict() -> None:
+    """A stopped or lossy trial tells which layer goes wrong; one that ships does not."""
+    record = records.improved()
+    told = "the first layer that goes wrong is `/conv1`"
+    warned = tuple(
+        dataclasses.replace(
+            trial,
+            candidate=trial.candidate
+            and dataclasses.replace(
+                trial.candidate,
+                log=tuple(dataclasses.replace(one, warning=told) for one in trial.candidate.log),
+            ),
+        )
+        for trial in record.trials
+    )
+    rows = every_trial(dataclasses.replace(record, trials=warned))
+    by_words = {row.standing.words: row.standing.detail for row in rows}
+    ending = "The first layer that goes wrong is `/conv1`."
+    assert by_words["loses too much quality"].endswith(ending)
+    assert "−18.41 points" in by_words["loses too much quality"]
+    assert "goes wrong" not in by_words["ships, certified"]
+    assert "goes wrong" not in by_words["failed"]
+
+
 def test_figures_without_a_claim_are_marked() -> None:
     """A gain from ranking, and quality on selection rows, never look like claims."""
     row = rows_by_title(records.improved())["int8 dynamic"]

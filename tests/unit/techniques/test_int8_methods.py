@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
+from jettison.domain.profile import Profile
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.machine import describe_device
 from jettison.techniques.int8_dynamic import Int8Dynamic
 from jettison.techniques.int8_static import Int8Static
 from jettison.worker.workbench import Bench
@@ -226,7 +230,7 @@ def test_the_first_layer_that_goes_wrong_is_named(
 ) -> None:
     """Of four layers, the one whose input can't be rounded is told, with how far it falls."""
     done = Int8Static().apply(ruined, {}, fitting_of(inputs()), bench_in("a"))
-    assert "the first layer that goes wrong is `/body/tiny`" in done.changes[0].what
+    assert "the first layer that goes wrong is `/body/tiny`" in done.changes[0].warning
 
 
 def test_the_knapsack_leaves_the_ruined_layer_in_float(
@@ -245,6 +249,28 @@ def test_the_knapsack_leaves_the_ruined_layer_in_float(
     assert error(answer(done.model, bench, x), expected) < 0.2 * error(
         answer(plain.model, bench, x), expected
     )
+
+
+@pytest.mark.parametrize("technique", [Int8Static(), Int8Dynamic()], ids=lambda t: t.name)
+@pytest.mark.parametrize("vnni", [True, False])
+def test_the_search_leaves_out_what_lost(technique: Any, dense: Model, vnni: bool) -> None:
+    """What lost where it was measured is not tried by chance, and taken when it is asked for."""
+    features = ("avx2", "avx512_vnni") if vnni else ("avx2",)
+    device = dataclasses.replace(describe_device(), features=features)
+    profile = Profile(device, ServingProfile(), (), (), 10.0, 0.02, 1000)
+    space = technique.search_space(dense, profile)
+    assert space["reduce_range"].values == ((False,) if vnni else (True, False))
+    assert space["reduce_range"].default is not vnni
+    assert space["smoothing"].values == (False,)
+    assert space["smoothing"].others
+    attentive = dense.with_traits(add=frozenset({"attention"}), remove=frozenset())
+    smoothing = technique.search_space(attentive, profile)["smoothing"]
+    assert (smoothing.values, smoothing.default) == ((True, False), True)
+    if technique.name == "int8_static":
+        assert space["calibrator"].default == "minmax"
+        assert not {"entropy", "percentile_99.9"} & {*space["calibrator"].values}
+        assert space["calibrator"].others
+        assert space["signs"].values == ("u8s8",)
 
 
 def test_a_share_above_one_is_refused(

@@ -1,0 +1,27 @@
+"""Settings that both ways to int8 share: what the search tries where, by what was measured.
+
+What lost (docs/int8.md) is left out of the search, and still taken when it is asked for.
+"""
+
+from __future__ import annotations
+
+from jettison.domain.model import Model
+from jettison.domain.profile import Profile
+from jettison.domain.recipe import Choices
+
+
+def reduced_range(profile: Profile) -> Choices:
+    """7-bit weights: tried only where the CPU can't add u8s8 products without saturating.
+
+    Two of them can exceed 16 bits where they are added in pairs.
+    """
+    if profile.device.has_int8_dot_products:
+        return Choices((False,), default=False, others=True)
+    return Choices((True, False), default=True)
+
+
+def smoothing_tried(model: Model) -> Choices:
+    """Smoothing: tried where there is attention, whose activations have outliers."""
+    if "attention" in model.traits:
+        return Choices((True, False), default=True)
+    return Choices((False,), default=False, others=True)
