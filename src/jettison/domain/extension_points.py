@@ -364,7 +364,11 @@ class Session(Protocol):
 
 
 class CostMetric(Protocol):
-    """One cost of answering, read from a worker that serves the model."""
+    """One cost of answering, read from a worker that serves the model.
+
+    It may also declare `of_files = True`: it reads the saved files alone, so that no runtime changes
+    it; where only such costs are minimised, each recipe is tried on one runtime.
+    """
 
     name: ClassVar[str]
     unit: ClassVar[str]

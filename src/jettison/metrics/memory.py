@@ -37,6 +37,7 @@ class SizeBytes:
     unit: ClassVar[str] = "bytes"
     better: ClassVar[Better] = "lower"
     timed: ClassVar[bool] = False
+    of_files: ClassVar[bool] = True
 
     def observe(self, model: Model, session: Session, serving: ServingProfile) -> CostReading:
         """Reads what the artifact says; `Format.open` has checked it against the files."""

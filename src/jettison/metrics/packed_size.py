@@ -27,6 +27,7 @@ class SparseSizeBytes:
     unit: ClassVar[str] = "bytes"
     better: ClassVar[Better] = "lower"
     timed: ClassVar[bool] = False
+    of_files: ClassVar[bool] = True
 
     def observe(self, model: Model, session: Session, serving: ServingProfile) -> CostReading:
         """Reads the weights in the files.
@@ -44,6 +45,7 @@ class CompressedSizeBytes:
     unit: ClassVar[str] = "bytes"
     better: ClassVar[Better] = "lower"
     timed: ClassVar[bool] = False
+    of_files: ClassVar[bool] = True
 
     def observe(self, model: Model, session: Session, serving: ServingProfile) -> CostReading:
         """Compresses the files in memory."""

@@ -84,7 +84,8 @@ def plan(
     potentials = _potentials(techniques, starts, profile, refused)
     _leave_out_what_cannot_gain(potentials, techniques, wishes.search, refused)
     kept = {name: technique for name, technique in techniques.items() if name in potentials}
-    routes = tuple(dict.fromkeys(_routes(starts, kept, runtimes)))
+    found = tuple(dict.fromkeys(_routes(starts, kept, runtimes)))
+    routes = _that_may_win(found, runtimes, wishes, refused)
     for name in kept:
         if not any(name in route.techniques for route in routes):
             refused[name] = _why_never(name, kept, runtimes, starts)
@@ -224,6 +225,32 @@ def _routes(
     made = {start.techniques: start for start in starts}
     homes = frozenset(registry.get("runtimes", n).home for n in registry.names("runtimes"))
     return _Walk(made, techniques, runtimes, homes).extend((), ())
+
+
+def _that_may_win(
+    routes: Sequence[Route],
+    runtimes: Mapping[str, Runtime],
+    wishes: Wishes,
+    refused: dict[str, str],
+) -> tuple[Route, ...]:
+    """Where only files count, keeps one runtime for each way: the others read the same files.
+
+    What the user named stays.
+    """
+    named = {*wishes.search.runtimes, *wishes.ranges, *wishes.settings}
+    costs = [registry.get("costs", name) for name in wishes.search.minimise]
+    if not all(getattr(cost, "of_files", False) for cost in costs):
+        return tuple(routes)
+    first: dict[tuple[str, ...], str] = {}
+    for route in sorted(routes, key=lambda r: not runtimes[r.runtime].home):
+        first.setdefault(route.techniques, route.runtime)
+    kept = tuple(r for r in routes if r.runtime in {first[r.techniques], *named})
+    for name in {r.runtime for r in routes} - {r.runtime for r in kept}:
+        refused[name] = (
+            f"{' and '.join(wishes.search.minimise)} are of files, which no runtime changes: name it "
+            "in `search.runtimes` to try it all the same"
+        )
+    return kept
 
 
 def _why_never(

@@ -99,6 +99,7 @@ def planned(
     cross: bool = True,
     ranges: Mapping[str, Ranges] | None = None,
     settings: Mapping[str, Settings] | None = None,
+    search: SearchSection | None = None,
 ) -> plan.SearchSpace:
     """The plan for a torch model and, if wanted, its crossing to ONNX."""
     starts = [plan.Start((), model_with(TORCH), (layer("Linear"),))]
@@ -116,8 +117,37 @@ def planned(
         0.02,
         10,
     )
-    wishes = plan.Wishes(SearchSection(techniques=named), ranges or {}, settings or {})
+    search = search or SearchSection(techniques=named)
+    wishes = plan.Wishes(search, ranges or {}, settings or {})
     return plan.plan(starts, profile, wishes)
+
+
+def test_where_only_files_count_each_way_is_tried_on_one_runtime(
+    doors: dict[str, Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second runtime reads the same files and may cost minutes; who names it gets it."""
+    far = plan.registry.get("runtimes", "torch_eager")
+    twin = type("Twin", (type(far),), {"name": "again", "home": ""})()
+    real = plan.registry.get
+
+    def found(family: str, name: str) -> object:
+        return twin if name == "again" else real(family, name)
+
+    names = ("again", "onnx_runtime", "torch_eager")
+    monkeypatch.setattr(plan.registry, "get", found)
+    monkeypatch.setattr(
+        plan.registry, "names", lambda family: tuple(doors) if family == "techniques" else names
+    )
+    sizes = ("size_bytes", "sparse_size_bytes")
+    space = planned(doors, search=SearchSection(minimise=sizes))
+    assert {r.runtime for r in space.routes} == {"onnx_runtime", "torch_eager"}
+    ways = [r.techniques for r in space.routes]
+    assert len(ways) == len(set(ways))
+    assert {r.name: r.reason for r in space.refused}["again"].startswith("size_bytes and sparse")
+    named = SearchSection(minimise=sizes, runtimes=names)
+    assert "again" in {r.runtime for r in planned(doors, search=named).routes}
+    timed = SearchSection(minimise=("size_bytes", "latency_ms"))
+    assert "again" in {r.runtime for r in planned(doors, search=timed).routes}
 
 
 def test_techniques_on_torch_weights_come_before_the_crossing_and_int8_after(
