@@ -35,7 +35,11 @@ def analyzer(language: str, model: str) -> Any:
     engine = SpacyNlpEngine(models=[{"lang_code": language, "model_name": model or "blank"}])
     # `load` would fetch a missing model; so the pipeline is put in by hand.
     pipeline: Any = engine
-    pipeline.nlp = {language: spacy.load(model) if model else spacy.blank(language)}
+    reader = spacy.load(model) if model else spacy.blank(language)
+    if not model:
+        # The limit is there for the memory of parsers and taggers, and a blank pipeline has none.
+        reader.max_length = sys.maxsize
+    pipeline.nlp = {language: reader}
     registry = RecognizerRegistry(supported_languages=[language])
     registry.load_predefined_recognizers(languages=[language], nlp_engine=engine)
     if not model:
@@ -44,7 +48,7 @@ def analyzer(language: str, model: str) -> Any:
 
 
 def count(lines: IO[str]) -> dict[str, object]:
-    """Reads settings and texts; gives the counts."""
+    """Reads settings and texts; gives the counts, or which row could not be read."""
     asked = json.loads(next(lines))
     engine = analyzer(asked["language"], asked["model"])
     places: Counter[tuple[str, str]] = Counter()
@@ -52,10 +56,13 @@ def count(lines: IO[str]) -> dict[str, object]:
     personal = read = 0
     for line in lines:
         text = json.loads(line)["text"]
+        try:
+            found = engine.analyze(
+                text=text, language=asked["language"], score_threshold=asked["least_score"]
+            )
+        except Exception as error:  # noqa: BLE001 - the reason may quote the text, so only its kind is told
+            return {"failed": [read, len(text), type(error).__name__]}
         read += 1
-        found = engine.analyze(
-            text=text, language=asked["language"], score_threshold=asked["least_score"]
-        )
         kinds = [(one.entity_type, recogniser_of(one)) for one in found]
         places.update(kinds)
         rows.update(set(kinds))
@@ -78,12 +85,13 @@ def recogniser_of(result: Any) -> str:
 
 def main() -> int:
     """Counts, and writes either the counts or `{"missing": ...}` with what could not be had."""
+    real, sys.stdout = sys.stdout, sys.stderr  # libraries may print
     answer: dict[str, object]
     try:
         answer = count(sys.stdin)
     except (ImportError, OSError, ValueError) as error:
         answer = {"missing": " ".join(str(error).split())}
-    print(json.dumps(answer))
+    print(json.dumps(answer), file=real)
     return 0
 
 

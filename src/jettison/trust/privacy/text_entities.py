@@ -79,7 +79,7 @@ def text_entities(texts: Iterable[object], settings: TextSettings) -> TextEntiti
         settings: language, pipeline and interpreter.
 
     Raises:
-        DataError: if there are no texts.
+        DataError: if there are no texts, or one of them can't be read.
         UsageError: if the score is out of range or there is no such interpreter.
         MissingDependency: if presidio-analyzer or the spaCy pipeline is not there.
         WorkerDied: if the worker ended without an answer.
@@ -101,6 +101,12 @@ def text_entities(texts: Iterable[object], settings: TextSettings) -> TextEntiti
             "'jettison[text-privacy]' (or in an environment of its own, named by --text-python); a "
             "spaCy pipeline is installed beside it and named by --text-model. Nothing is fetched"
         )
+    if "failed" in told:
+        row, characters, reason = told["failed"]
+        raise DataError(
+            f"the text of row {row} ({characters:,} characters) can't be looked at: {reason}; a spaCy "
+            "pipeline takes at most a million characters a row: split the row, or leave it out"
+        )
     return TextEntities(
         told["rows"],
         told["personal"],
@@ -111,4 +117,6 @@ def text_entities(texts: Iterable[object], settings: TextSettings) -> TextEntiti
 
 
 def _text(value: object) -> str:
-    return "" if value is None or value != value else str(value)
+    """Half a character of UTF-16, as JSON may hold it, is no text; a question mark stands for it."""
+    told = "" if value is None or value != value else str(value)
+    return told.encode("utf-8", "replace").decode()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,20 +20,34 @@ TEXTS = (
     None,
 )
 
-NAMES = """
-import spacy, sys
-pipeline = spacy.blank("en")
-ruler = pipeline.add_pipe("entity_ruler")
-ruler.add_patterns([{"label": "PERSON", "pattern": "Alice"}])
-pipeline.to_disk(sys.argv[1])
-"""
-
 
 @pytest.fixture(autouse=True)
 def _presidio() -> None:
     pytest.importorskip("presidio_analyzer", reason="presidio-analyzer is not installed")
 
 
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A spaCy pipeline in a folder, which knows one name."""
+    import spacy
+
+    made, folder = spacy.blank("en"), tmp_path_factory.mktemp("pipeline")
+    made.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "Alice"}])
+    made.to_disk(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the worker's program in this process: a start of its own takes ten seconds."""
+
+    def ask(program: Any, lines: Iterable[object], python: str = "") -> Any:
+        return json.loads(json.dumps(program.count(map(json.dumps, lines))))
+
+    monkeypatch.setattr("jettison.trust.privacy.text_entities.ask", ask)
+
+
+@pytest.mark.usefixtures("near")
 def test_patterns_count_rows_and_places(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two card numbers in one text are two places in one row; names need a pipeline, and that is said."""
     table = tmp_path / "rows.csv"
@@ -51,11 +66,9 @@ def test_patterns_count_rows_and_places(tmp_path: Path, capsys: pytest.CaptureFi
         privacy(table, text="body", forbid=["EMAIL"])
 
 
-def test_a_pipeline_finds_names(tmp_path: Path) -> None:
+def test_a_pipeline_finds_names(pipeline: str) -> None:
     """A spaCy pipeline on disk adds the recogniser of names, and is not looked for anywhere else."""
-    folder = tmp_path / "pipeline"
-    subprocess.run([sys.executable, "-c", NAMES, str(folder)], check=True)
-    found = text_entities(TEXTS, TextSettings(model=str(folder)))
+    found = text_entities(TEXTS, TextSettings(model=pipeline))
     assert found.knows_names
     assert ("PERSON", 1) in [(kind.name, kind.rows) for kind in found.kinds]
     with pytest.raises(MissingDependency, match="Nothing is fetched"):
@@ -76,3 +89,20 @@ def test_what_can_t_be_asked_is_refused(tmp_path: Path) -> None:
         privacy(table, text="text")
     with pytest.raises(UsageError, match="--quasi"):
         privacy(table)
+
+
+@pytest.mark.usefixtures("near")
+def test_odd_and_long_texts_are_read() -> None:
+    """Half a character or a million of them is no reason to look at no row."""
+    long = "y " * 500_001 + "bob@example.com"
+    found = text_entities(("a\ud800 ann@example.com", "\x00", long), TextSettings())
+    assert found.rows == 3
+    assert ("EMAIL_ADDRESS", 2) in [(kind.name, kind.rows) for kind in found.kinds]
+
+
+@pytest.mark.usefixtures("near")
+def test_a_row_that_a_pipeline_refuses_is_named_without_its_words(pipeline: str) -> None:
+    """Pipelines have a limit of length; the row and its length are told, not that something is missing."""
+    with pytest.raises(DataError, match=r"row 1 \(1,000,002 characters\)") as refused:
+        text_entities(("fine", "secret" + "y" * 999_996), TextSettings(model=pipeline))
+    assert "secret" not in str(refused.value)
