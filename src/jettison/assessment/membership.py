@@ -24,6 +24,7 @@ from jettison.assessment.model_rows import encode_file
 from jettison.assessment.subjects import RELEASE, SHIPPED, hidden_of, original_of, roles_of
 from jettison.domain.configuration import DataSection, ModelSection
 from jettison.domain.jobs import Variant
+from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Array, Rows
 from jettison.errors import DataError, UsageError
@@ -167,6 +168,17 @@ def _reference(path: Path, variants: Sequence[Variant], folder: Path) -> Variant
     model = load_model(ModelSection(str(path), task=original.task), folder)
     if any(model.artifact.digest == one.model.artifact.digest for one in variants):
         raise UsageError(f"the reference {path} is one of the models that are attacked")
+    check_reference(path, model, original)
+    runtime = Step(registry.home_runtime(model.traits).name)
+    return Variant(folder.name, model, runtime, "fixed-batch" in model.traits)
+
+
+def check_reference(path: Path, model: Model, original: Model) -> None:
+    """Refuses a reference whose answers can't be read as the original's are.
+
+    Raises:
+        UsageError: for other inputs or outputs, or the same classes in another order.
+    """
     for name in ("inputs", "outputs"):
         wanted, there = (
             [(spec.name, spec.dtype, spec.shape[1:]) for spec in getattr(one, name)]
@@ -177,8 +189,12 @@ def _reference(path: Path, variants: Sequence[Variant], folder: Path) -> Variant
                 f"the reference {path} has the {name} {there}; the original has {wanted}: a reference is "
                 "trained as the original was, on other rows"
             )
-    runtime = Step(registry.home_runtime(model.traits).name)
-    return Variant(folder.name, model, runtime, "fixed-batch" in model.traits)
+    classes, wanted_classes = model.encoder.labels, original.encoder.labels
+    if classes and wanted_classes and classes != wanted_classes:
+        raise UsageError(
+            f"the reference {path} scores the classes {', '.join(classes)}; the original, in this order, "
+            f"{', '.join(wanted_classes)}: the right class of a row would be another one's score"
+        )
 
 
 def calibrated(losses: Array, references: Array, task: str) -> Array:

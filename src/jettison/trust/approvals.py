@@ -71,7 +71,10 @@ def approval_problems(bundle: Path, digest: str) -> tuple[list[str], list[str]]:
     about = {n: render_sheet(n, path.name, words_about(events, n)) for n in names}
     shown = sheet.read_text(encoding="utf-8") if sheet.exists() else about[digest]
     if shown not in about.values():
-        return [], [f"{sheet.name} does not say what the signed lines of {path.name} say"]
+        return [], [
+            f"{sheet.name} does not say what the signed lines of {path.name} say: delete it, and the next "
+            "`jettison approve` writes it again"
+        ]
     other = "" if shown == about[digest] else f" ({sheet.name} is about another bundle)"
     kept = standing(words_about(events, digest))
     named = ", ".join(f"{word.name} (key {word.key[:12]})" for word in kept)

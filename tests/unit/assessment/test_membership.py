@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from jettison.assessment.membership import (
     SMALLEST,
     calibrated,
+    check_reference,
     compared,
     confidence_of,
     losses_of,
 )
-from jettison.errors import DataError
+from jettison.domain.model import Model, TensorSpec
+from jettison.errors import DataError, UsageError
+from tests.unit.reporting.records import model
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -129,3 +135,23 @@ def test_log_odds_are_finite_and_fall_with_the_loss() -> None:
     assert (np.diff(odds) < 0).all()
     assert odds[3] == pytest.approx(0.0, abs=1e-12)
     assert confidence_of(np.array([4.0]), "regression").tolist() == [-2.0]
+
+
+def test_a_reference_answers_the_same_question() -> None:
+    """Classes in another order, or other inputs, would compare the wrong scores; unknown names pass."""
+    original = model()
+
+    def told(labels: tuple[str, ...], length: int = 2048) -> Model:
+        return dataclasses.replace(
+            original,
+            inputs=(TensorSpec("bytes", "int32", ("batch", length)),),
+            encoder=dataclasses.replace(original.encoder, labels=labels),
+        )
+
+    place = Path("shadow.onnx")
+    check_reference(place, told(original.encoder.labels), original)
+    check_reference(place, told(()), original)
+    with pytest.raises(UsageError, match="scores the classes c, python, rust"):
+        check_reference(place, told(("c", "python", "rust")), original)
+    with pytest.raises(UsageError, match="has the inputs"):
+        check_reference(place, told((), 1024), original)
