@@ -105,9 +105,15 @@ class ArraysEncoder:
             for spec, column in zip(fed, columns, strict=True):
                 if _is_ragged(spec) and holds_arrays(examples.columns[column]):
                     where = f"column `{column}`"
-                    ragged[spec.name] = cast_ragged(examples.columns[column], spec, where)
+                    held = examples.columns[column]
+                    ragged[spec.name] = cast_ragged(held, spec, where, examples.files)
                 else:
                     arrays[spec.name] = _one(examples, column, spec)
+            together = {spec.shape[1] for spec in fed if spec.name in ragged}
+            for spec in fed:
+                # Equally long rows beside ragged ones: they must be as long, and are padded too.
+                if spec.name in arrays and set(spec.shape[1:2]) & together:
+                    ragged[spec.name] = list(arrays.pop(spec.name))
         else:
             spec = model.inputs[0]
             flat = dataclasses.replace(spec, shape=spec.shape[:1])

@@ -28,13 +28,16 @@ def column_of(values: Sequence[Any]) -> Array:
     return column
 
 
-def cast_ragged(column: Array, spec: TensorSpec, where: str) -> list[Array]:
+def cast_ragged(
+    column: Array, spec: TensorSpec, where: str, files: Sequence[str] = ()
+) -> list[Array]:
     """Casts each row for an input whose second dimension is free; bytes are numbers 0 to 255.
 
     Args:
         column: of `holds_arrays`.
         spec: shape (batch, free, ...).
         where: names the column in errors.
+        files: of each row, or none; they are named in errors.
 
     Returns:
         Arrays of shape (length, ...) with the dtype of the input.
@@ -44,10 +47,11 @@ def cast_ragged(column: Array, spec: TensorSpec, where: str) -> list[Array]:
     """
     rows = [as_numbers(value) for value in column.tolist()]
     wanted = spec.shape[2:]
+    named = [f"row {row}" + (f" ({files[row]})" if files else "") for row in range(len(rows))]
     for row, values in enumerate(rows):
         if values.ndim and not len(values):
             raise DataError(
-                f"{where} has no entry at row {row} (length 0), of which the model can't make an "
+                f"{where} has no entry at {named[row]} (length 0), of which the model can't make an "
                 f"answer (input `{spec.name}`): drop the row"
             )
         fits = values.ndim == len(wanted) + 1 and all(
@@ -57,14 +61,16 @@ def cast_ragged(column: Array, spec: TensorSpec, where: str) -> list[Array]:
         if not fits:
             sizes = ", ".join(str(size) for size in spec.shape[1:])
             raise DataError(
-                f"{where} has shape {values.shape} at row {row}, but a row of input `{spec.name}` "
+                f"{where} has shape {values.shape} at {named[row]}, but a row of input `{spec.name}` "
                 f"has ({sizes}): reshape it, or name other columns in `data.inputs`"
             )
     lengths = [len(values) for values in rows]
-    # Cast at once: the first value that does not fit is then named with its place in the row.
-    whole = cast_column(
-        np.concatenate(rows), spec, f"{where}, its entries laid one behind another,"
-    )
+    try:
+        whole = cast_column(np.concatenate(rows), spec, where)
+    except DataError:
+        for place, values in zip(named, rows, strict=True):
+            cast_column(values, spec, f"{place} of {where}, its entries counted as rows,")
+        raise
     return np.split(whole, np.cumsum(lengths)[:-1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,19 +83,50 @@ def extended(
     Raises:
         DataError: what the encoder finds wrong, with the place in the table.
     """
-    digests, starts, pad = list(pool.digests), list(pool.starts), pool.pad
-    lengths = [] if pool.lengths is None else [pool.lengths]
+    digests, starts, pad = list(pool.digests), list(pool.starts), dict(pool.pad)
+    lengths: dict[int, Array] = {}
+    if pool.lengths is not None:
+        lengths |= zip(pool.starts, np.split(pool.lengths, pool.starts[1:]), strict=True)
     for where, table in tables:
         for encoded in _pieces(encoder, model, table, where):
             starts.append(len(digests))
-            pad = encoded.pad
-            lengths += [] if encoded.lengths is None else [encoded.lengths]
+            pad |= encoded.pad
+            if encoded.lengths is not None:
+                lengths[starts[-1]] = encoded.lengths
             for name in pool.names:
                 path = _piece_file(pool.folder, len(digests), name)
                 np.save(path, encoded.arrays[name], allow_pickle=False)
             digests += row_digests(encoded, pool.names)
-    joined = np.concatenate(lengths) if lengths else None
-    return Pool(pool.folder, pool.names, tuple(starts), dict(pad), tuple(digests), joined)
+    made = Pool(pool.folder, pool.names, tuple(starts), pad, tuple(digests), None)
+    _check_shapes(made)
+    return dataclasses.replace(made, lengths=_all_lengths(made, lengths)) if lengths else made
+
+
+def _check_shapes(pool: Pool) -> None:
+    """Refuses tables that fill an input with rows of several shapes, each of one shape in itself."""
+    for name in pool.names:
+        shapes = {pool.piece(start, name).shape[1:]: start for start in pool.starts}
+        if name not in pool.pad and len(shapes) > 1:
+            one, other = sorted(shapes)[:2]
+            raise DataError(
+                f"rows of input `{name}` have the shape {one} in one file and {other} in another; "
+                "give all rows one shape, or lists of different lengths within a file, which are "
+                "padded"
+            )
+
+
+def _all_lengths(pool: Pool, known: Mapping[int, Array]) -> Array:
+    """Lengths of all rows; in a piece whose rows happen to be equally long, each is as long as it."""
+    ends = (*pool.starts[1:], len(pool.digests))
+    name = next(iter(pool.pad))
+    return np.concatenate(
+        [
+            known[start]
+            if start in known
+            else np.full(end - start, pool.piece(start, name).shape[1], dtype=np.int64)
+            for start, end in zip(pool.starts, ends, strict=True)
+        ]
+    )
 
 
 def _pieces(encoder: Encoder, model: Model, table: Example, where: str) -> Iterator[Encoded]:

@@ -18,7 +18,7 @@ def read_lines(path: Path, where: str) -> dict[str, list[Any]]:
             line; says the line, counted from 1.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return columns_of(_objects(file, where), where, "line")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{where} can't be read as text in UTF-8: {error}") from error

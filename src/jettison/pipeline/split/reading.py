@@ -47,7 +47,8 @@ def read_file(location: str, role: str) -> Example:
     path = Path(location)
     where = f"{location} (`{role}` in `data`)"
     if split_function(location) is not None and not path.exists():
-        return read_object(called(location, where), role)
+        with called(location, where) as given:
+            return _read_object(given, where)
     if path.is_dir() and is_saved(path):
         _pyarrow(where)
         return _table(_from_arrow(read_saved(path, where), where), where)
@@ -87,13 +88,17 @@ def read_object(given: Any, role: str) -> Example:
     Raises:
         DataError: for columns that are no arrays of one type, or differ in length.
     """
-    where = f"the object given as `{role}`"
+    return _read_object(given, f"the object given as `{role}`")
+
+
+def _read_object(given: Any, where: str) -> Example:
     if isinstance(given, Mapping):
-        return _table({str(k): _plain_column(v, str(k), where) for k, v in given.items()}, where)
+        named = {str(k): _plain_column(v, f"column `{k}` of {where}") for k, v in given.items()}
+        return _table(named, where)
     if hasattr(given, "columns") and hasattr(given, "dtypes"):
         return _table(_from_arrow(_arrow_of_frame(given, where), where), where)
     if isinstance(given, np.ndarray):
-        return _table({"inputs": _plain_column(given, "inputs", where)}, where)
+        return _table({"inputs": _plain_column(given, f"column `inputs` of {where}")}, where)
     if type(given).__module__.startswith("pyarrow") and hasattr(given, "column_names"):
         return _table(_from_arrow(given, where), where)
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
@@ -131,7 +136,7 @@ def _read_npz(path: Path, where: str) -> dict[str, Array]:
     try:
         # Opened here: NumPy leaves the file open where the archive is broken.
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {name: _plain_column(file[name], name, where) for name in file.files}
+            return {n: _plain_column(file[n], f"column `{n}` of {where}") for n in file.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         if isinstance(error, ValueError) and "pickle" in str(error).lower():
             raise DataError(
@@ -282,8 +287,8 @@ def _list_column(values: list[Any], where: str) -> Array:
     known = [value for value in values if value is not None]
     if any(isinstance(value, dict) for value in known):
         raise DataError(f"{where} holds objects; give numbers, text or lists of numbers")
-    if not known or not isinstance(known[0], list | np.ndarray):
-        return _plain_column(values, where, where)
+    if not known or not isinstance(known[0], list | tuple | np.ndarray):
+        return _plain_column(values, where)
     if len(known) < len(values):
         raise DataError(
             f"{where} has {len(values) - len(known)} missing lists; drop or fill those rows"
@@ -300,52 +305,53 @@ def _lists(values: Sequence[Any], where: str) -> Array:
     odd = next((row for row, v in enumerate(rows) if v.size and v.dtype.kind not in "biuf"), None)
     if odd is not None and len({row.shape for row in rows}) > 1:
         raise DataError(
-            f"{where} holds lists of different lengths with other values than numbers (row {odd}); "
-            "every row needs the same number of texts"
+            f"{where} holds lists of different lengths with other values than numbers (row {odd}: "
+            "text, or a missing value); fill them in, or give every row the same number"
         )
     trailing = {row.shape[1:] for row in rows if row.size}
     if len(trailing) > 1 and len({row.ndim for row in rows}) > 1:
         raise DataError(f"{where} holds lists of different depth; give every row one shape")
     if len({row.shape for row in rows}) == 1:
-        return _plain_column(np.stack(rows), where, where)
+        return _plain_column(np.stack(rows), where)
     return column_of(rows)
 
 
-def _plain_column(values: Any, name: str, where: str) -> Array:
+def _plain_column(values: Any, where: str) -> Array:
     """One array of one type; refuses a mixture of text and numbers, says where it begins."""
     if isinstance(values, list | tuple) and values and all(isinstance(v, bytes) for v in values):
         # NumPy's own type for bytes would drop zeros at their end.
         column = np.empty(len(values), dtype=object)
         column[:] = values
         return column
-    if isinstance(values, list | tuple) and values and isinstance(values[0], list | np.ndarray):
+    if (
+        isinstance(values, list | tuple)
+        and values
+        and isinstance(values[0], list | tuple | np.ndarray)
+    ):
         sizes: set[Any] = {v.shape if isinstance(v, np.ndarray) else len(v) for v in values}
         if len(sizes) > 1:
-            return _lists(values, f"column `{name}` of {where}")
+            return _lists(values, where)
     column = np.asarray(values)
     if column.dtype.kind in "biufU":
         return column.astype(object) if column.dtype.kind == "U" else column
     if column.dtype.kind != "O":
-        raise DataError(
-            f"column `{name}` of {where} has dtype {column.dtype}; allowed: numbers, text, true "
-            "and false"
-        )
+        raise DataError(f"{where} has dtype {column.dtype}; allowed: numbers, text, true and false")
     if holds_arrays(column):
         bare = all(isinstance(v, bytes) for v in column.tolist())
-        return column if bare else _lists(column.tolist(), f"column `{name}` of {where}")
+        return column if bare else _lists(column.tolist(), where)
     known = [(row, v) for row, v in enumerate(column.ravel()) if v is not None and v == v]
     texts = [isinstance(v, str) for _, v in known]
     if any(texts) and not all(texts):
         odd = next(row for (row, _), text in zip(known, texts, strict=True) if text != texts[0])
         raise DataError(
-            f"column `{name}` of {where} mixes text and other values (row {odd} holds "
+            f"{where} mixes text and other values (row {odd} holds "
             f"{column.ravel()[odd]!r}); make it text only or numbers only"
         )
     if any(texts):
         made = np.empty(column.shape, dtype=object)
         made[...] = [v if isinstance(v, str) else None for v in column.ravel()]
         return made
-    return _numbers(column, known, f"column `{name}` of {where}")
+    return _numbers(column, known, where)
 
 
 def _numbers(column: Array, known: list[tuple[int, Any]], where: str) -> Array:

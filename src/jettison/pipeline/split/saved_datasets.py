@@ -44,7 +44,9 @@ def read_saved(folder: Path, where: str) -> pa.Table:
             f"{where} was saved with its rows behind an index; save it again with a newer "
             "`datasets`, or after `dataset.flatten_indices()`"
         )
-    files = [str(one.get("filename", "")) for one in state.get("_data_files") or ()]
+    listed = state.get("_data_files")
+    held = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    files = [str(one.get("filename", "")) for one in held]
     outside = [name for name in files if Path(name).name != name]
     if not files or outside:
         raise DataError(
@@ -64,7 +66,10 @@ def _joined(paths: list[Path], where: str) -> pa.Table:
                 tables.append(pa.ipc.open_stream(source).read_all())
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} of {where} can't be read as Arrow: {error}") from error
-    return pa.concat_tables(tables)
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowException as error:
+        raise DataError(f"the files of {where} hold different columns: {error}") from error
 
 
 def _json(path: Path, where: str) -> dict[str, Any]:

@@ -189,3 +189,77 @@ def test_a_function_in_no_file(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(DataError, match=r"can't be imported: FileNotFoundError"):
         read(f"{tmp_path / 'gone.py'}:rows")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "    yield {'x': 1}\n    raise KeyError('lost')",
+            "rows.py:make .* failed: KeyError: 'lost'",
+        ),
+        ("    import no_such_module_here\n    yield {'x': 1}", "failed: ModuleNotFoundError"),
+        ("    return 'rows.csv'", "returned a `str`; it must return rows"),
+        ("    pass", "returned a `NoneType`; it must return rows"),
+    ],
+)
+def test_functions_that_fail(body: str, said: str, tmp_path: Path) -> None:
+    """The function is named with its own reason, also when it fails between two rows."""
+    (tmp_path / "rows.py").write_text(f"def make():\n{body}\n")
+    with pytest.raises(DataError, match=said):
+        read(f"{tmp_path}/rows.py:make")
+
+
+def test_a_misspelt_function(tmp_path: Path) -> None:
+    """Near names are shown."""
+    (tmp_path / "rows.py").write_text("def make():\n    return []\n")
+    with pytest.raises(DataError, match="no function `mak`; did you mean `make`"):
+        read(f"{tmp_path}/rows.py:mak")
+
+
+def test_functions_may_import_late_and_hold_dataclasses(tmp_path: Path) -> None:
+    """A file beside the function can be imported while rows are made; a module knows its name."""
+    (tmp_path / "beside_the_rows.py").write_text("def row(i):\n    return (i, i + 1)\n")
+    (tmp_path / "rows.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass\nclass Row:\n    x: tuple[int, int]\n"
+        "def make():\n"
+        "    from beside_the_rows import row\n"
+        "    for i in range(3):\n        yield vars(Row(row(i)))\n"
+    )
+    table = read(f"{tmp_path}/rows.py:make")
+    np.testing.assert_array_equal(table.columns["x"], [[0, 1], [1, 2], [2, 3]])
+
+
+def test_tuples_of_different_lengths() -> None:
+    """They are lists like any others."""
+    table = read_object([{"x": (1, 2)}, {"x": (3,)}], "source")
+    assert [v.tolist() for v in table.columns["x"]] == [[1, 2], [3]]
+
+
+def test_a_mark_at_the_start_of_a_file(tmp_path: Path) -> None:
+    """The byte order mark that some editors write is no part of the first line."""
+    (tmp_path / "rows.jsonl").write_bytes(b'\xef\xbb\xbf{"x": 1}\n')
+    assert read(tmp_path / "rows.jsonl").columns["x"].tolist() == [1]
+
+
+@pytest.mark.parametrize("listed", [5, ["x.arrow"], []])
+def test_a_damaged_state_of_a_dataset(listed: Any, tmp_path: Path) -> None:
+    """Whatever state.json holds, it is one message."""
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": listed}))
+    with pytest.raises(DataError, match="names no file of rows"):
+        read(tmp_path)
+
+
+def test_files_of_a_dataset_with_different_columns(tmp_path: Path) -> None:
+    """They are refused, not read in part."""
+    names = ("a.arrow", "b.arrow")
+    for name, held in zip(names, ([1], ["one"]), strict=True):
+        table = pa.table({"x": held})
+        with pa.ipc.new_stream(str(tmp_path / name), table.schema) as writer:
+            writer.write_table(table)
+    stated = {"_data_files": [{"filename": name} for name in names]}
+    (tmp_path / "state.json").write_text(json.dumps(stated))
+    with pytest.raises(DataError, match="hold different columns"):
+        read(tmp_path)

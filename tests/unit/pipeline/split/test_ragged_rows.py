@@ -78,3 +78,43 @@ def test_a_row_of_length_0(sound: Model, tmp_path: Path) -> None:
     """It is one message that names the table and the row."""
     with pytest.raises(DataError, match=r"`source`.* at row 77"):
         load_data(write(tmp_path, empty=True), sound, tmp_path / "run")
+
+
+@pytest.mark.parametrize("even", ["fitting", "selection", "certification"])
+def test_one_file_whose_rows_are_equally_long(even: str, sound: Model, tmp_path: Path) -> None:
+    """Its rows keep their length beside files whose rows differ, whatever the order of the files."""
+    rng = np.random.default_rng(3)
+
+    def rows(use: str) -> list[dict[str, object]]:
+        sizes = [30] * 40 if use == even else rng.integers(1, 9, 40).tolist()
+        return [
+            {"frames": rng.normal(size=(size, 2)), "label": i % 2} for i, size in enumerate(sizes)
+        ]
+
+    uses = ("fitting", "selection", "certification")
+    section = DataSection(target="label")
+    splits = load_data(section, sound, tmp_path / "run", {use: rows(use) for use in uses})
+    assert splits.selection is not None
+    for use, read in (("fitting", splits.fitting.rows), ("selection", splits.selection.rows)):
+        lengths = read.lengths()
+        assert lengths is not None
+        assert (set(lengths.tolist()) == {30}) == (use == even)
+        np.testing.assert_array_equal(read.column("padding_mask").sum(axis=1), lengths)
+
+
+def test_files_of_two_widths(sound: Model, tmp_path: Path) -> None:
+    """They are refused with both shapes: nothing says that they are to be padded."""
+    wide, narrow = ({"frames": np.full((9, n, 2), 0.5), "label": np.arange(9) % 2} for n in (5, 4))
+    live = {"fitting": wide, "selection": narrow, "certification": wide}
+    with pytest.raises(DataError, match=r"`frames` have the shape \(4, 2\) .* \(5, 2\)"):
+        load_data(DataSection(target="label"), sound, tmp_path / "run", live)
+
+
+def test_a_mask_of_another_length(sound: Model, tmp_path: Path) -> None:
+    """A mask of one width beside rows of several lengths is refused, with the row."""
+    rng = np.random.default_rng(4)
+    rows = [
+        {"frames": rng.normal(size=(5 + i % 3, 2)), "padding_mask": [True] * 5} for i in range(30)
+    ]
+    with pytest.raises(DataError, match=r"row 1 has .* entries for"):
+        load_data(DataSection(), sound, tmp_path / "run", rows)
