@@ -1,6 +1,7 @@
 """What each way to static int8 is worth: quality against the float model, time against the default.
 
     python -m benchmarks.int8_methods make     # builds every variant and answers the judged rows
+    python -m benchmarks.int8_methods again MODEL TITLE   # builds one way anew, among what stands
     python -m benchmarks.int8_methods time     # times them, on a quiet machine
     python -m benchmarks.int8_methods write    # stores the rows; models without times have none
 
@@ -48,23 +49,45 @@ def make(names: list[str]) -> None:
         answers = {FLOAT: _answers(subject, subject.model, folder / "float")}
         told: dict[str, Any] = {}
         paths = {FLOAT: str(subject.model.artifact.path)}
-        for arm in ARMS[name]:
-            begun = time.monotonic()
-            try:
-                model, what = _apply(subject, arm, folder)
-            except (CandidateFailed, NothingChanged) as refused:
-                told[arm.title] = {"refused": str(refused)}
-                print(name, arm.title, refused, flush=True)
-                continue
-            seconds = time.monotonic() - begun
-            answers[arm.title] = _answers(subject, model, folder / "run")
-            told[arm.title] = {"what": what, "seconds": seconds}
-            paths[arm.title] = str(model.artifact.path)
-            print(name, arm.title, f"{seconds:.1f} s", what[:160], flush=True)
-        np.savez(folder / "answers.npz", **answers)
         facts = {"told": told, "paths": paths, "title": subject.title}
+        for arm in ARMS[name]:
+            _build(subject, arm, folder, answers, facts)
+        np.savez(folder / "answers.npz", **answers)
         (folder / "facts.json").write_text(json.dumps(facts, indent=1))
         _store_rows(subject, folder)
+
+
+def again(names: list[str]) -> None:
+    """Builds the ways of one model whose titles are given anew, and keeps all others."""
+    name, *titles = names
+    subject = subjects(WORK / "subjects", {name: JUDGED[name]})[name]()
+    folder = WORK / name
+    facts = json.loads((folder / "facts.json").read_text())
+    with np.load(folder / "answers.npz") as file:
+        answers = {key: file[key] for key in file.files}
+    for arm in ARMS[name]:
+        if arm.title in titles:
+            _build(subject, arm, folder, answers, facts)
+    np.savez(folder / "answers.npz", **answers)
+    (folder / "facts.json").write_text(json.dumps(facts, indent=1))
+
+
+def _build(
+    subject: Subject, arm: Arm, folder: Path, answers: dict[str, Array], facts: dict[str, Any]
+) -> None:
+    """Builds one way, and notes what it answers, where it is and what was told of it."""
+    begun = time.monotonic()
+    try:
+        model, what = _apply(subject, arm, folder)
+    except (CandidateFailed, NothingChanged) as refused:
+        facts["told"][arm.title] = {"refused": str(refused)}
+        print(subject.title, arm.title, refused, flush=True)
+        return
+    seconds = time.monotonic() - begun
+    answers[arm.title] = _answers(subject, model, folder / "run")
+    facts["told"][arm.title] = {"what": what, "seconds": seconds}
+    facts["paths"][arm.title] = str(model.artifact.path)
+    print(subject.title, arm.title, f"{seconds:.1f} s", what[:160], flush=True)
 
 
 def _store_rows(subject: Subject, folder: Path) -> None:
@@ -231,9 +254,9 @@ def _call(path: str, batch: Mapping[str, Array]) -> Callable[[], Any]:
 
 
 def main() -> None:
-    stages = {"make": make, "time": measure, "write": store}
+    stages = {"make": make, "again": again, "time": measure, "write": store}
     if len(sys.argv) < 2 or sys.argv[1] not in stages:
-        raise SystemExit("python -m benchmarks.int8_methods make|time|write [model ...]")
+        raise SystemExit("python -m benchmarks.int8_methods make|again|time|write [model ...]")
     stages[sys.argv[1]](sys.argv[2:] or list(JUDGED))
 
 

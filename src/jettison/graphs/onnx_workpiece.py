@@ -73,10 +73,11 @@ class Workpiece:
         return pieces_of(self.model, self.fitting, limit)
 
     def last_rows(self, count: int) -> list[Batch]:
-        """The last fitting rows, in batches that the model accepts."""
+        """The last fitting rows, in at least two batches that the model accepts, if it takes any."""
         rows = self.fitting.rows
-        starts = range(rows.n - count, rows.n, BATCH_ROWS)
-        found = [rows.batch(slice(s, min(s + BATCH_ROWS, rows.n))) for s in starts]
+        step = min(BATCH_ROWS, max(1, count // 2))
+        starts = range(rows.n - count, rows.n, step)
+        found = [rows.batch(slice(s, min(s + step, rows.n))) for s in starts]
         size = fixed_size(self.model)
         return list(fixed_batches(found, size)) if size else list[Batch](found)
 

@@ -18,7 +18,9 @@ from jettison.domain.profile import Profile
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.graphs.onnx_workpiece import on_the_bench
 from jettison.machine import describe_device
+from jettison.numerics.range_choice import held_out_rows
 from jettison.techniques.int8_dynamic import Int8Dynamic
 from jettison.techniques.int8_static import Int8Static
 from jettison.worker.workbench import Bench
@@ -146,6 +148,17 @@ def test_ranges_are_chosen_on_rows_that_none_saw(
     assert error(answer(done.model, bench, usual), expected) < 0.7 * error(
         answer(plain.model, bench, usual), expected
     )
+
+
+@pytest.mark.parametrize("n", [8, 12, 40])
+def test_halves_of_held_out_rows_are_different_rows(
+    n: int, dense: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Also few held-out rows come in two calls, so that one half can turn down the other's luck."""
+    with on_the_bench(dense, fitting_of(inputs(n)), bench_in("a")) as piece:
+        calls = piece.last_rows(held_out_rows(n))
+    assert len(calls) > 1
+    assert sum(len(call["x"]) for call in calls) == held_out_rows(n)
 
 
 def test_too_few_rows_to_hold_any_out(
