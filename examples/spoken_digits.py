@@ -9,7 +9,7 @@ length: strings made of the same clips again and again would be more rows, but n
 Of the 600 clips, the model never heard 300 (recordings 0 to 4 of each digit and speaker): these are
 sealed. Fifty clips a speaker are too few for any claim on word errors: that is said before the seal
 opens, and `on_undecided` decides whether the model then ships with the speakers listed as not
-certified, or not at all.
+certified, or in a bundle marked `uncertified`, with the seal still closed.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def configuration(output: str) -> str:
     )
     return f"""\
 output = "{output}"
-on_undecided = "ship_listed"    # "fail": no bundle, because no speaker has rows enough
+on_undecided = "ship_listed"    # "fail": uncertified and unopened; no speaker has rows enough
 
 [model]
 source = "digits.onnx"

@@ -55,13 +55,14 @@ def _decision(found: Any, place: int, asked: str) -> list[object]:
 
 
 def main() -> int:
-    """Asks, and writes either the decisions or `{"missing": ...}` with what went wrong."""
+    """Asks, and writes the decisions, or `{"missing": ...}` or `{"failed": ...}` with the reason."""
     real, sys.stdout = sys.stdout, sys.stderr  # actions may print
     answer: dict[str, object]
     try:
         answer = decide(sys.stdin)
     except Exception as error:  # noqa: BLE001 - rails run code of their own; the reason is passed on
-        answer = {"missing": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        kind = "missing" if isinstance(error, ImportError) else "failed"
+        answer = {kind: f"{type(error).__name__}: {' '.join(str(error).split())}"}
     print(json.dumps(answer), file=real)
     return 0
 

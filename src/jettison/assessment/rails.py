@@ -14,7 +14,7 @@ from jettison.assessment import nemo_worker
 from jettison.domain.extension_points import Example
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array
-from jettison.errors import CandidateFailed, DataError, UsageError
+from jettison.errors import CandidateFailed, DataError, MissingDependency, UsageError
 from jettison.pipeline.split.reading import read_file
 from jettison.trust.other_python import ask
 
@@ -50,7 +50,8 @@ def ask_rails(
     Raises:
         DataError: for a missing column, or decisions that already stand in the table.
         UsageError: if a folder of rails is not there.
-        CandidateFailed: if the rails can't be run, or one of them failed.
+        MissingDependency: if the interpreter has no nemoguardrails.
+        CandidateFailed: if the rails can't be read, or one of them failed.
     """
     table = read_file(str(requests), "requests")
     needed = ["request"] + ["answer"] * (kind == "output")
@@ -73,10 +74,12 @@ def _decided(folder: Path, kind: Kind, rows: list[dict[str, str]], python: str) 
         raise UsageError(f"{folder} is no folder; name the one that holds config.yml of the rails")
     told = ask(nemo_worker, [{"rails": str(folder.absolute()), "kind": kind}, *rows], python)
     if "missing" in told:
-        raise CandidateFailed(
+        raise MissingDependency(
             f"the rails in {folder} can't be asked: {told['missing']}. NeMo Guardrails is installed in an "
             "environment of its own, and --python names its interpreter"
         )
+    if "failed" in told:
+        raise CandidateFailed(f"the rails in {folder} can't be asked: {told['failed']}")
     decisions = told["decisions"]
     by = Counter(rail for blocked, rail in decisions if blocked)
     return Decided(tuple(bool(blocked) for blocked, _ in decisions), dict(by))

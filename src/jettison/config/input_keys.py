@@ -172,7 +172,7 @@ DATA_KEYS = (
         str,
         _FILE,
         _DATA["source"],
-        "One file, divided by unit: 5 % fitting (at most `fitting_rows`), 15 % selection, the rest "
+        "One file, divided by unit: 5 % fitting (at most `fitting_rows`), 15 % selection, 80 % "
         "sealed for certification. Empty: one file per use below, or a run without data.",
     ),
     Key(

@@ -194,8 +194,8 @@ TOP_KEYS = (
         Literal["fail", "ship_listed"],
         '"fail" or "ship_listed"',
         _TOP["on_undecided"],
-        "When rows are too few to decide about a group: ship nothing, or ship with that group "
-        "named as not certified.",
+        "When rows are too few to decide about a group: certify nothing (the bundle is marked "
+        "`uncertified`), or ship with that group named as not certified.",
     ),
     Key(
         "",

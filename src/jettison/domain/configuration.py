@@ -76,7 +76,7 @@ class DataSection:
         target, unit, weight: column names; empty when there is none.
         groups: sensitive features or contexts, by column.
         seed: of the division.
-        fitting_rows: most rows that techniques fit on; the surplus of one source is sealed.
+        fitting_rows: most rows that techniques fit on; the surplus is left out.
         purpose: what the rows may be used for, in words; shown on the card.
         lawful_basis: on which they are processed (GDPR article 6), or empty.
         consent: column that says whether a row may be used; rows that don't say so are left out.

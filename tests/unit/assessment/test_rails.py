@@ -14,7 +14,7 @@ import pytest
 from jettison.assessment.guard_judging_files import read_guardrail
 from jettison.assessment.rails import ask_rails
 from jettison.cli.guarding import ask_rails as command
-from jettison.errors import CandidateFailed, DataError, UsageError
+from jettison.errors import CandidateFailed, DataError, MissingDependency, UsageError
 
 PACKAGE = """
 import os, sys
@@ -135,5 +135,5 @@ def test_bad_input_is_refused(rails: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="got dialog"):
         command(table(tmp_path, "a"), before=rails[0], after=rails[1], kind="dialog")
     (tmp_path / "path" / "nemoguardrails" / "__init__.py").unlink()
-    with pytest.raises(CandidateFailed, match="environment of its own"):
+    with pytest.raises(MissingDependency, match="environment of its own"):
         ask_rails(table(tmp_path, "a"), rails, "input", "", out)
