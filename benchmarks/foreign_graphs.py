@@ -34,9 +34,10 @@ MEMORY_BYTES = 4 << 30
 
 METRIC = "ending"
 TOLD = (
-    "2026-11-30: tried over an hour in which the package changed. Graphs that ended in a fault were "
-    "tried again at the end, after the mending; a sentence about the others may be of the version "
-    "before (a state whose rows come second is now told as such)."
+    "2026-11-30: tried over an hour in which the package changed. Graphs that ended in a fault, the "
+    "spectrogram and those of which the prediction can't be told were tried again at the end; a "
+    "sentence about the others may be of the version before (a state whose rows come second is now "
+    "told as such)."
 )
 """What a reader of the stored run must know; replace it with the next run."""
 
@@ -44,9 +45,13 @@ TOLD = (
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("wheels", nargs="?", type=Path, default=Path("/tmp/foreign/x"))
-    parser.add_argument("--only", default="", help="part of package/graph")
+    parser.add_argument("--only", default="", help="parts of package/graph, with commas")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--again", action="store_true")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="keep the stored run but for the graphs of --only, or else those that ended in a fault",
+    )
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -54,12 +59,14 @@ def main() -> None:
         return
     graphs = [*from_wheels(options.wheels), *from_onnx()]
     graphs += [Graph(g.package, g.name, g.path, FREED) for g in graphs if g.package == "onnx"]
-    graphs = [g for g in graphs if options.only in f"{g.package}/{g.name}"]
+    parts = options.only.split(",")
+    graphs = [g for g in graphs if any(part in f"{g.package}/{g.name}" for part in parts)]
     before = stored() if options.again else []
-    faulty = {(e.package, e.graph, e.form) for e in before if e.end == "fault"}
     if options.again:
-        graphs = [g for g in graphs if (g.package, g.name, g.form) in faulty]
-        before = [e for e in before if (e.package, e.graph, e.form) not in faulty]
+        faulty = {(e.package, e.graph, e.form) for e in before if e.end == "fault"}
+        graphs = [g for g in graphs if options.only or (g.package, g.name, g.form) in faulty]
+        tried = {(g.package, g.name, g.form) for g in graphs}
+        before = [e for e in before if (e.package, e.graph, e.form) not in tried]
     batches = [graphs[i : i + BATCH] for i in range(0, len(graphs), BATCH)]
     with ThreadPoolExecutor(options.jobs) as pool:
         endings = [*before, *(e for found in pool.map(in_child, batches) for e in found)]
@@ -67,7 +74,7 @@ def main() -> None:
     for ending in endings:
         if ending.end == "fault":
             print(f"{ending.package}/{ending.graph} {ending.form} {ending.stage}: {ending.said}")
-    if not options.only:
+    if options.again or not options.only:
         write(
             "foreign_graphs",
             rows_of(endings),
