@@ -43,6 +43,8 @@ PACKAGES = (
     "openvino",
     "nncf",
     "torch",
+    "torch-pruning",
+    "torchao",
     "transformers",
     "tokenizers",
     "safetensors",

@@ -9,6 +9,7 @@ import difflib
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -201,6 +202,22 @@ def source_digest(family: Family, name: str) -> str:
 def absent_packages(plugin: Technique | Runtime) -> tuple[str, ...]:
     """The import names that a plug-in needs and this environment lacks; imports nothing."""
     return tuple(name for name in plugin.packages if importlib.util.find_spec(name) is None)
+
+
+def versions_of(plugin: Technique | Runtime) -> dict[str, str]:
+    """The versions of the packages that a plug-in declares, by import name."""
+    owners = _owners()
+    return {
+        name: ", ".join(
+            f"{d} {metadata.version(d)}" for d in sorted(owners.get(name.partition(".")[0], ()))
+        )
+        for name in plugin.packages
+    }
+
+
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 def hindrance(plugin: Technique | Runtime) -> str:

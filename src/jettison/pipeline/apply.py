@@ -106,6 +106,7 @@ def artifact_key(
         "seed": fitting.seed,
         "steps": [{"name": s.name, "settings": dict(s.settings)} for s in steps],
         "sources": [registry.source_digest("techniques", step.name) for step in steps],
+        "packages": [registry.versions_of(registry.get("techniques", step.name)) for step in steps],
         "versions": {
             **machine.describe_device().versions,
             "jettison": metadata.version("jettison"),

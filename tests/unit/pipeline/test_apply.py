@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jettison import registry
 from jettison.domain.device import ServingProfile
 from jettison.domain.model import Model
 from jettison.domain.recipe import Recipe, Step
@@ -70,6 +72,18 @@ def test_a_damaged_artifact_is_made_again(
     second = apply(network, DYNAMIC, FittingData(rows), tmp_path, serving)
     assert second.model.artifact.digest == first.model.artifact.digest
     assert path.read_bytes().strip(b"\0")
+
+
+def test_another_version_of_a_package_is_another_artifact(
+    network: Model, rows: Rows, serving: ServingProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a technique declares in `packages` belongs to the key, whosever technique it is."""
+    before = artifact_key(network, DYNAMIC.steps, FittingData(rows), serving)
+    held = registry.versions_of(registry.get("techniques", "int8_dynamic"))
+    assert held["onnxruntime"] == f"onnxruntime {metadata.version('onnxruntime')}"
+    later = {name: f"{version}.post1" for name, version in held.items()}
+    monkeypatch.setattr(registry, "versions_of", lambda plugin: later)
+    assert artifact_key(network, DYNAMIC.steps, FittingData(rows), serving) != before
 
 
 def test_the_key_covers_what_the_result_depends_on(
