@@ -98,7 +98,8 @@ def settle(
     order = sorted(range(len(sides)), key=lambda row: ranks[row])
     seen: set[tuple[str, str]] = set()
     kept: list[list[int]] = []
-    leaks = copies = cut = 0
+    leaks = copies = 0
+    surplus: list[int] = np.flatnonzero(sides == SPARE).tolist()
     for side in (0, 1, 2):
         rows = [row for row in order if sides[row] == side]
         mine: list[int] = []
@@ -113,13 +114,14 @@ def settle(
                 mine.append(row)
                 met.add(digests[row])
         if side == 0:
-            cut = max(0, len(mine) - most_fitting) + int(np.count_nonzero(sides == SPARE))
+            surplus += mine[most_fitting:]
             mine = mine[:most_fitting]
-        for row in mine:
+        # Nor are copies sealed of what a higher cap would have fitted on.
+        for row in (*mine, *(surplus if side == 1 else ())):
             seen.update(_marks(row, digests, units))
         kept.append(mine)
     fitting, selection, certification = (np.array(rows, dtype=np.int64) for rows in kept)
-    return Division(fitting, selection, certification, copies, leaks, cut)
+    return Division(fitting, selection, certification, copies, leaks, len(surplus))
 
 
 def _marks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,3 +46,21 @@ def test_the_surplus_is_counted_and_serves_nothing() -> None:
     assert found.cut == len(UNITS) - len(used) > 0
     assert len(np.unique(used)) == len(used)
     assert abs(len(found.certification) / len(UNITS) - 0.8) < 0.06
+
+
+@pytest.mark.parametrize("own_files", [False, True])
+def test_a_copy_of_a_surplus_row_is_not_sealed(own_files: bool) -> None:
+    """A higher cap would have fitted on the surplus, so the seal has none of it under a lower one."""
+    spare = 0 if own_files else SPARE
+    sides = np.array([0, spare, 1, 2, 2])
+    known = ["a", "b", "s", "b", "c"]
+    few, many = (
+        settle(
+            sides if most == 1 else np.where(sides == SPARE, 0, sides), known, None, "01234", most
+        )
+        for most in (1, 2)
+    )
+    assert few.certification.tolist() == many.certification.tolist() == [4]
+    assert few.fitting.tolist() == [0]
+    assert few.selection.tolist() == [2]
+    assert (few.cut, many.cut) == (1, 0)
