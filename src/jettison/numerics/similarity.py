@@ -5,7 +5,7 @@ Both look in blocks and keep a short sketch of each row, so memory does not grow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -28,8 +28,8 @@ WIDTH = 256
 SLACK = 0.03
 """A sketch may put the cosine this much too low; what is above is looked at exactly."""
 
-BLOCK = 1024
-MOST_PAIRS = 100_000
+BLOCK = 1 << 24
+"""Products of sketches that are held at once (64 MiB)."""
 
 
 def shingles(tokens: Array) -> Array:
@@ -55,23 +55,20 @@ def band_keys(sets: Sequence[Array]) -> Array:
     return keys
 
 
-def alike_sets(first: Sequence[Array], second: Sequence[Array]) -> list[tuple[int, int]]:
-    """Pairs of rows with at least `ALIKE_SETS` of their shingles in common (Jaccard)."""
+def meeting_sets(first: Sequence[Array], second: Sequence[Array]) -> Iterator[tuple[int, int]]:
+    """Pairs of rows that share a band, in the order of `first`: all alike ones, and some others."""
     keys = band_keys(second)
     meeting: dict[tuple[int, int], list[int]] = {}
     for row, bands in enumerate(keys.tolist()):
         for band, key in enumerate(bands):
             meeting.setdefault((band, key), []).append(row)
-    found: list[tuple[int, int]] = []
     for row, bands in enumerate(band_keys(first).tolist()):
         others = {o for b, key in enumerate(bands) for o in meeting.get((b, key), ())}
-        found += [(row, o) for o in sorted(others) if _jaccard(first[row], second[o]) >= ALIKE_SETS]
-        if len(found) >= MOST_PAIRS:
-            break
-    return found[:MOST_PAIRS]
+        yield from ((row, other) for other in sorted(others))
 
 
-def _jaccard(first: Array, second: Array) -> float:
+def jaccard(first: Array, second: Array) -> float:
+    """The share of hashes of two rows that both have, 0 to 1."""
     common = len(np.intersect1d(first, second, assume_unique=True))
     return common / (len(first) + len(second) - common)
 
@@ -98,16 +95,13 @@ def sketches(unit: Array) -> Array:
     return made
 
 
-def close_sketches(first: Array, second: Array) -> list[tuple[int, int]]:
-    """Pairs whose sketches, compared in blocks, are close enough to look at exactly."""
+def close_sketches(first: Array, second: Array) -> Iterator[tuple[int, int]]:
+    """Pairs whose sketches are close enough to look at exactly, in the order of `first`."""
     a, b = (_unit(x) for x in (first, second))
-    found: list[tuple[int, int]] = []
-    for start in range(0, len(a), BLOCK):
-        near = np.argwhere(a[start : start + BLOCK] @ b.T >= ALIKE_VECTORS - SLACK)
-        found += [(start + int(i), int(j)) for i, j in near]
-        if len(found) >= MOST_PAIRS:
-            break
-    return found[:MOST_PAIRS]
+    rows = max(1, BLOCK // max(1, len(b)))
+    for start in range(0, len(a), rows):
+        near = np.argwhere(a[start : start + rows] @ b.T >= ALIKE_VECTORS - SLACK)
+        yield from ((start + int(i), int(j)) for i, j in near)
 
 
 def _unit(rows: Array) -> Array:

@@ -26,7 +26,7 @@ from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.contexts import Reader, Spread, Unchanged, with_contexts
 from jettison.pipeline.split.division import Division, divide, settle
 from jettison.pipeline.split.encoding import encode_tables, rows_of, take_rows, write_encoded
-from jettison.pipeline.split.files import with_files, with_numbers
+from jettison.pipeline.split.files import as_read
 from jettison.pipeline.split.governance import (
     check_uses,
     consenting,
@@ -90,10 +90,8 @@ def load_data(
     tables = _tables(section, _by_use(live))
     check_uses(section, tables)
     tables, governed = consenting(section, tables)
-    if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
-        tables = with_files(tables, {use: getattr(section, use) for use in ("source", *USES)})
-    else:
-        tables = with_numbers(tables)
+    files = {use: getattr(section, use) for use in ("source", *USES)}
+    tables = as_read(tables, files, model.encoder.kind)
     if not tables:
         _check_nothing_named(section)
         return made_up_data(model, folder, section.seed)
@@ -106,10 +104,9 @@ def load_data(
         units = None if labels.units is None else labels.units.tolist()
         division = settle(sides, pool.digests, units, ranks, section.fitting_rows)
         _check_none_empty(division, tables)
-        near, whole = find_near(pool, division), len(division.fitting)
+        near, whole = find_near(pool, division, model.inputs), len(division.fitting)
         if section.near_duplicates == "drop":
             division = without_near(division, near)
-            _check_none_empty(division, tables)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
         fed = fed_columns(bound, columns)
         write_raw(Example({c: raw.columns[c] for c in fed}, raw.n), folder / "raw")
@@ -131,7 +128,12 @@ def load_data(
     notes = (
         *governed,
         *unused_columns(section, tables, fed),
-        *notes_on(near, tables, whole - len(division.fitting)),
+        *notes_on(
+            near,
+            tables,
+            whole - len(division.fitting),
+            asked=section.near_duplicates == "drop",
+        ),
         *notes_about(section, tables, division, labels, splits.certification),
         *spread.notes,
     )

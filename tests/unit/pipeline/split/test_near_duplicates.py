@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from jettison.domain.extension_points import Example
+from jettison.domain.model import TensorSpec
+from jettison.errors import DataError
 from jettison.numerics import similarity
 from jettison.pipeline.split.division import Division
 from jettison.pipeline.split.encoding import Pool
@@ -77,4 +79,43 @@ def test_sketches_keep_products() -> None:
     rows = rng.normal(size=(40, 3000))
     copy = rows[:1] + 0.05 * rng.normal(size=(1, 3000))
     short = [similarity.sketches(similarity.directions(x)) for x in (copy, rows)]
-    assert similarity.close_sketches(*short) == [(0, 0)]
+    assert list(similarity.close_sketches(*short)) == [(0, 0)]
+
+
+def test_copies_of_one_text(tmp_path: Path) -> None:
+    """Every row that nearly repeats another is found, without looking at every pair of them."""
+    values = np.tile(np.arange(40), (N, 1))
+    values[:, 39] = np.arange(N) + 100
+    near = find_near(pool_of(values, tmp_path / "pool", np.full(N, 40)), DIVISION)
+    assert {row for row, _ in near.pairs} == set(range(20, N))
+    with pytest.raises(DataError, match="every one of 10 fitting rows nearly repeats a sealed row"):
+        without_near(DIVISION, near)
+    assert len(near.pairs) < 40 * 20
+    assert near.looked_at == near.sealed == 40
+
+
+def test_tokens_of_one_length(tmp_path: Path) -> None:
+    """A model of a free length tells that whole numbers are tokens, also beside a mask."""
+    folder = tmp_path / "pool"
+    ragged = texts(folder)
+    for start in ragged.starts:
+        np.save(folder / f"{start}.mask.npy", np.ones((N // 2, 40), np.int64))
+    pool = Pool(folder, ("mask", "x"), ragged.starts, {}, ragged.digests, None)
+    assert find_near(pool, DIVISION).measure == ""
+    inputs = [TensorSpec(name, "int64", ("batch", "time")) for name in ("mask", "x")]
+    assert find_near(pool, DIVISION, inputs).pairs == ((45, 3),)
+
+
+def test_what_was_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked to drop near-duplicates is told where they could not be looked for."""
+    pool = pool_of(np.ones((N, 4), np.float32), tmp_path / "short")
+    told = list(notes_on(find_near(pool, DIVISION), {}, 0, asked=True))
+    assert "among none of the sealed rows: likeness is not defined" in told[0]
+    monkeypatch.setattr("jettison.pipeline.split.near_duplicates.MOST_CHECKS", 30)
+    values = np.tile(np.arange(40), (N, 1))
+    values[:, 39] = np.arange(N) + 100
+    near = find_near(pool_of(values, tmp_path / "same", np.full(N, 40)), DIVISION)
+    assert 0 < near.looked_at < near.sealed
+    tables = {"source": Example({}, N)}
+    told = list(notes_on(near, tables, 0, asked=True))
+    assert f"among {near.looked_at} of 40 sealed rows" in told[0]
