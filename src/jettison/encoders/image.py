@@ -266,8 +266,11 @@ def _decoded(value: Any, where: str) -> Image:
             # A camera may store an image lying on its side, and say so.
             upright = ImageOps.exif_transpose(image)
     except (*FAULTS, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        # Pillow names the object that it read from, which tells nobody anything.
+        known = isinstance(error, UnidentifiedImageError)
+        reason = f"none of {', '.join(FORMATS)}" if known else error
         raise DataError(
-            f"{where} is no image that can be decoded ({len(content)} bytes): {error}; repair or "
+            f"{where} is no image that can be decoded ({len(content)} bytes): {reason}; repair or "
             "drop the row"
         ) from error
     if upright.mode[0] in DEEP:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,10 +11,12 @@ import pytest
 
 from jettison import registry
 from jettison.domain.configuration import Configuration, ImageSection, ModelSection
+from jettison.domain.encoder import Encoder
+from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.encoders.arrays import ArraysEncoder
-from jettison.errors import ModelError
+from jettison.errors import DataError, ModelError
 from jettison.pipeline import load
-from jettison.pipeline.split.files import with_numbers
+from jettison.pipeline.split.files import check_bytes, with_numbers
 from jettison.pipeline.split.reading import read_object
 
 pytest.importorskip("sklearn")
@@ -63,6 +66,26 @@ def test_bytes_are_numbers_where_no_encoder_takes_them() -> None:
     made = with_numbers({"source": table})["source"].columns
     assert [row.tolist() for row in made["file"]] == [[1, 2], [3]]
     assert made["y"].tolist() == ["a", "b"]
+
+
+def test_images_without_a_table(tmp_path: Path) -> None:
+    """Bytes for a model of images are refused with the table that is missing, before any is cast."""
+    spec = TensorSpec("pixels", "float32", ("batch", 3, 8, 8))
+    model = Model(
+        Artifact("onnx_file", str(tmp_path), (), "", 0),
+        frozenset(),
+        (spec,),
+        (TensorSpec("scores", "float32", ("batch", 2)),),
+        "scores",
+        "classification",
+        Encoder.of("arrays", {}),
+    )
+    tables = {"source": read_object({"image": [b"one", b"two"]}, "source")}
+    with pytest.raises(DataError, match=r"`image` of `source` holds bytes.*`pixels`.*--image"):
+        check_bytes(tables, model)
+    check_bytes(tables, dataclasses.replace(model, encoder=Encoder.of("image", {})))
+    flat = TensorSpec("ids", "int64", ("batch", "time"))
+    check_bytes(tables, dataclasses.replace(model, inputs=(flat,)))
 
 
 def test_what_the_table_does_not_know_stays(tmp_path: Path, estimator: object) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from jettison import registry
 from jettison.domain.extension_points import Example
+from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.errors import DataError
 from jettison.numerics.ragged_columns import as_numbers, column_of
@@ -75,6 +77,20 @@ def open_paths(table: Example, base: Path, where: str) -> Example:
     return Example(opened, table.n, files)
 
 
+def as_read(
+    tables: Mapping[str, Example], locations: Mapping[str, str], encoder: str
+) -> dict[str, Example]:
+    """Opens files and bytes as an encoder takes them: bytes as they are, else numbers 0 to 255.
+
+    Args:
+        tables, locations: as for `with_files`.
+        encoder: its kind.
+    """
+    if getattr(registry.get("encoders", encoder), "takes_bytes", False):
+        return with_files(tables, locations)
+    return with_numbers(tables)
+
+
 def with_files(tables: Mapping[str, Example], locations: Mapping[str, str]) -> dict[str, Example]:
     """Opens the paths in some tables; those of a file start from its folder.
 
@@ -102,6 +118,28 @@ def with_numbers(tables: Mapping[str, Example]) -> dict[str, Example]:
         )
         for use, table in tables.items()
     }
+
+
+def check_bytes(tables: Mapping[str, Example], model: Model) -> None:
+    """Refuses bytes for a model whose inputs all have more dimensions, and whose encoder takes none.
+
+    Raises:
+        DataError: naming the column and what would make inputs of it.
+    """
+    kind = registry.get("encoders", model.encoder.kind)
+    deep = model.inputs and all(len(spec.shape) > 2 for spec in model.inputs)
+    if not deep or getattr(kind, "takes_bytes", False):
+        return
+    for use, table in tables.items():
+        for name, column in table.columns.items():
+            if column.dtype.kind == "O" and len(column) and isinstance(column.flat[0], bytes):
+                spec = model.inputs[0]
+                sizes = ", ".join(str(size) for size in spec.shape)
+                raise DataError(
+                    f"the column `{name}` of `{use}` holds bytes, and nothing says how they become "
+                    f"the input `{spec.name}` ({sizes}); if they are images, give the table "
+                    "`[image]` (`--image mean=0.5 --image std=0.5`)"
+                )
 
 
 def _base(location: str) -> Path:

@@ -26,7 +26,7 @@ from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.contexts import Reader, Spread, Unchanged, with_contexts
 from jettison.pipeline.split.division import Division, divide, settle
 from jettison.pipeline.split.encoding import encode_tables, rows_of, take_rows, write_encoded
-from jettison.pipeline.split.files import as_read
+from jettison.pipeline.split.files import as_read, check_bytes
 from jettison.pipeline.split.governance import (
     check_uses,
     consenting,
@@ -91,6 +91,7 @@ def load_data(
     check_uses(section, tables)
     tables, governed = consenting(section, tables)
     files = {use: getattr(section, use) for use in ("source", *USES)}
+    check_bytes(tables, model)
     tables = as_read(tables, files, model.encoder.kind)
     if not tables:
         _check_nothing_named(section)

@@ -203,10 +203,10 @@ def _pieces(pool: Pool, name: str, rows: Array) -> Iterator[tuple[Array, Array]]
 
 def _shingles(pool: Pool, name: str, rows: Array) -> list[Array]:
     made: list[Array] = [np.empty(0, dtype=np.uint64)] * len(rows)
+    lengths = pool.lengths if name in pool.pad else None
     for here, values in _pieces(pool, name, rows):
         for place, row in zip(here, values, strict=True):
-            whole = pool.lengths is None or name not in pool.pad
-            length = len(row) if whole else int(pool.lengths[rows[place]])
+            length = len(row) if lengths is None else int(lengths[rows[place]])
             made[place] = similarity.shingles(row[:length])
     return made
 
