@@ -165,12 +165,12 @@ def test_gradients_that_are_zero_or_not_finite(
         ChannelPruning().apply(alive, settings, rows, bench_in("n"))
 
 
-def test_rows_that_fit_no_memory(
+def test_no_memory_for_rows(
     shared: Model, bench_in: BenchIn, write_rows: WriteRows, tmp_path: Path
 ) -> None:
-    """It says how much is needed, how much is allowed, and offers block mode."""
+    """A limit that holds no row is refused; what rows need is told in `test_chita`."""
     rows = fitting(write_rows, tmp_path / "rows")
-    with pytest.raises(CandidateFailed, match=r"need [\d,]+ bytes; the limit is 0.*`block`"):
+    with pytest.raises(CandidateFailed, match="`memory_mb` must be at least 1; got 0"):
         Chita().apply(shared, {**QUICK, "memory_mb": 0}, rows, bench_in("memory"))
 
 
