@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jettison import registry
 from jettison.assessment.finding import FOLDER as FINDING
 from jettison.assessment.labelled_run import FOLDER as LABELLING
 from jettison.assessment.subjects import RELEASE, SEALED_ROW_SET
@@ -28,7 +27,7 @@ from jettison.domain.run import RunRecord
 from jettison.errors import CheckFailed, DataError, UsageError
 from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.encoding import encode_tables, row_digests, rows_of
-from jettison.pipeline.split.files import with_files
+from jettison.pipeline.split.files import as_read
 from jettison.pipeline.split.labelling import text_of
 from jettison.pipeline.split.raw_keys import raw_digests
 from jettison.pipeline.split.reading import read_file
@@ -146,10 +145,7 @@ def _tables(record: RunRecord, column: str, value: str) -> dict[str, Example]:
             found[use] = rows_of(table, index)
     if not found:
         raise DataError(f"no row has `{column}` = {value} in {', '.join(files.values())}")
-    encoder = record.model.encoder
-    if getattr(registry.get("encoders", encoder.kind), "takes_bytes", False):
-        return with_files(found, files)
-    return found
+    return as_read(found, files, record.model.encoder.kind)
 
 
 def _told(value: object) -> str:

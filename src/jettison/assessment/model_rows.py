@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jettison import registry
 from jettison.assessment.data_checks import flat_inputs
 from jettison.assessment.people import People, group_columns
 from jettison.assessment.predictions_file import group_texts
@@ -22,7 +21,7 @@ from jettison.errors import DataError, UsageError
 from jettison.pipeline.split import labelling
 from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.encoding import encode_tables, rows_of, take_rows
-from jettison.pipeline.split.files import with_files
+from jettison.pipeline.split.files import as_read
 from jettison.pipeline.split.labelling import check_columns, class_count, label_rows
 from jettison.pipeline.split.loading import storage
 from jettison.pipeline.split.raw_keys import raw_digests
@@ -112,9 +111,8 @@ def encode_file(
     Raises:
         DataError: for anything in the data that can't be used.
     """
-    tables = {WHERE: read_file(section.source, "source")}
-    if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
-        tables = with_files(tables, {WHERE: section.source})
+    held = {WHERE: read_file(section.source, "source")}
+    tables = as_read(held, {WHERE: section.source}, model.encoder.kind)
     table = tables[WHERE]
     grouped = labelling.group_columns(section.groups, table.columns)
     check_columns(table, (section.target, *grouped, section.weight), section.source)
