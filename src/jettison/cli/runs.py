@@ -161,41 +161,77 @@ def init(
     print(f"wrote {path}; next: jettison optimize {path}")
 
 
-def advise(source: SourceArgument, data: Data = "", task: Task = "", threads: Threads = 1) -> None:
+def advise(
+    source: SourceArgument,
+    data: Data = "",
+    target: Target = "",
+    inputs: Inputs = None,
+    image: Images = None,
+    task: Task = "",
+    threads: Threads = 1,
+) -> None:
     """Say what each technique could gain here at most, and why. Only the profile is run."""
     from jettison.reporting import advice
 
-    prepared = _prepared(source, data, task, threads)
+    prepared = _prepared(source, (data, target, inputs), image, task, threads)
     show(advice.advice(prepared.space, prepared.profile))
 
 
-def profile(source: SourceArgument, data: Data = "", task: Task = "", threads: Threads = 1) -> None:
+def profile(
+    source: SourceArgument,
+    data: Data = "",
+    target: Target = "",
+    inputs: Inputs = None,
+    image: Images = None,
+    task: Task = "",
+    threads: Threads = 1,
+) -> None:
     """Show where time and bytes go in the untouched model, and what each layer loses by a change."""
     from jettison.reporting import advice, roofline, sensitivity_views
 
-    found = _prepared(source, data, task, threads).profile
+    found = _prepared(source, (data, target, inputs), image, task, threads).profile
     losses = sensitivity_views.sensitivity_table(found)
     roofs = roofline.layers(found)
     show(advice.where_time_goes(found), advice.layers_table(found), roofs, losses)
 
 
-def plan(source: SourceArgument, data: Data = "", task: Task = "", threads: Threads = 1) -> None:
+def plan(
+    source: SourceArgument,
+    data: Data = "",
+    target: Target = "",
+    inputs: Inputs = None,
+    image: Images = None,
+    task: Task = "",
+    threads: Threads = 1,
+) -> None:
     """Show the recipes and ranges that a search would try."""
     from jettison.reporting import advice
 
-    prepared = _prepared(source, data, task, threads)
+    prepared = _prepared(source, (data, target, inputs), image, task, threads)
     show(advice.space_table(prepared.space), advice.refusals(prepared.space))
 
 
-def _prepared(source: Path, data: str, task: str, threads: int) -> Any:
+def _prepared(
+    source: Path,
+    rows: tuple[str, str, list[str] | None],
+    image: list[str] | None,
+    task: str,
+    threads: int,
+) -> Any:
     import dataclasses
     import tempfile
 
-    from jettison import preparation
+    from jettison import config, preparation
 
+    data, target, inputs = rows
     configuration = configure(
         source,
-        {"model": {"task": task}, "data": {"source": data}, "serving": {"threads": threads}},
+        {
+            "model": {"task": task},
+            **config.image_table(image or ()),
+            "data": {"source": data, "target": target, "inputs": inputs or []},
+            "serving": {"threads": threads},
+        },
     )
     with tempfile.TemporaryDirectory(prefix="jettison-") as folder:
         aside = dataclasses.replace(configuration, output=folder)

@@ -13,8 +13,8 @@ from jettison.errors import ConfigError, UsageError
 TAKES_A_FILE = {
     "optimize": ["--output", "y", "--trials", "3", "--ledger", "l", "--group", "site"],
     "advise": ["--data", "rows.csv", "--threads", "2"],
-    "profile": ["--task", "regression"],
-    "plan": ["--threads", "2"],
+    "profile": ["--task", "regression", "--input", "text"],
+    "plan": ["--threads", "2", "--target", "label", "--image", "mean=0.5"],
     "init": ["--target", "label"],
 }
 
@@ -51,3 +51,20 @@ def test_options_go_with_a_model(tmp_path: Path) -> None:
     error = run("optimize", str(tmp_path / "m.onnx"), "--trials", "0")
     assert isinstance(error, ConfigError)
     assert "`trials` in `search`" in str(error)
+
+
+@pytest.mark.parametrize("command", ["advise", "profile", "plan"])
+def test_columns_are_named_to_plan_as_to_optimize(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a message of these commands asks for (`--input`) is an option of theirs."""
+    from jettison import preparation
+
+    asked = []
+    monkeypatch.setattr(preparation, "prepare", lambda given, progress: asked.append(given))
+    words = ["--data", "rows.csv", "--target", "label", "--input", "text", "--image", "mean=0.5"]
+    run(command, str(tmp_path / "m.onnx"), *words)
+    (given,) = asked
+    assert (given.data.target, given.data.inputs) == ("label", ("text",))
+    assert given.image is not None
+    assert given.image.mean == (0.5,)
