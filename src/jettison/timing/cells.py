@@ -31,7 +31,7 @@ CellReadings = Mapping[Cell, Sequence[float]]
 def lengths_to_show(rows: Rows, serving: ServingProfile) -> tuple[int, ...]:
     """The lengths of ragged rows at which the latency is read; empty where nothing is ragged.
 
-    A length that no row reaches is left out: the model may not take it.
+    A length that no row reaches is left out (`left_out` says so): the model may not take it.
     """
     lengths = rows.lengths()
     if lengths is None or not rows.n:
@@ -40,6 +40,17 @@ def lengths_to_show(rows: Rows, serving: ServingProfile) -> tuple[int, ...]:
     wanted = serving.lengths or tuple(math.ceil(value) for value in np.quantile(known, SHARES))
     longest = int(known.max())
     return tuple(sorted({length for length in wanted if 0 < length <= longest}))
+
+
+def left_out(rows: Rows, serving: ServingProfile) -> tuple[str, ...]:
+    """A note on lengths that the user named and that are not shown; none where all are."""
+    shown = lengths_to_show(rows, serving)
+    missing = [str(length) for length in serving.lengths if length not in shown]
+    if not missing:
+        return ()
+    lengths = rows.lengths()
+    why = "rows have one length" if lengths is None else f"no row is longer than {max(lengths)}"
+    return (f"Not timed at {', '.join(missing)} of `serving.lengths`: {why}.",)
 
 
 def play_cells(

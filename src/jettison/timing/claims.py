@@ -23,7 +23,7 @@ from jettison.domain.measurement import (
 )
 from jettison.domain.rows import Rows
 from jettison.statistics.intervals import Interval, log_ratio_interval
-from jettison.timing.cells import cell_estimates, lengths_to_show
+from jettison.timing.cells import cell_estimates, left_out, lengths_to_show
 from jettison.timing.estimates import (
     cost_estimates,
     gain_estimates,
@@ -145,7 +145,8 @@ def claim_costs(
     lengths = lengths_to_show(rows, serving) if any(cost.timed for cost in metrics) else ()
     everyone = (*variants, dataclasses.replace(variants[0], name=SECOND_COPY))
     setting = Setting(rows, serving, metrics, plan.rounds, plan.calls, folder, lengths)
-    notes = {variant.name: _inspected(variant, setting) for variant in variants}
+    unseen = left_out(rows, serving)
+    notes = {variant.name: (*_inspected(variant, setting), *unseen) for variant in variants}
     launches, spoiled = _launch_until_quiet(everyone, setting, plan)
     # Chosen by what others did, never by what was measured.
     spoiled.sort(key=lambda launch: launch.contention.other_cores)

@@ -17,7 +17,7 @@ from jettison.domain.jobs import Burst, Variant
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.recipe import Step
 from jettison.domain.rows import LENGTHS, Rows
-from jettison.timing.cells import cell_estimates, lengths_to_show, play_cells
+from jettison.timing.cells import cell_estimates, left_out, lengths_to_show, play_cells
 from jettison.timing.claims import ClaimPlan, claim_costs
 
 
@@ -37,6 +37,17 @@ def test_lengths_come_from_the_rows_or_the_user(ragged: Rows) -> None:
     """A tenth, half and nine tenths of the rows; the user's own where no row is too short for it."""
     assert lengths_to_show(ragged, ServingProfile()) == (11, 51, 91)
     assert lengths_to_show(ragged, ServingProfile(lengths=(64, 16, 4096))) == (16, 64)
+
+
+def test_a_length_that_is_not_shown_is_told(ragged: Rows, tmp_path: Path) -> None:
+    """Who named a length learns why it is missing; who named none is told nothing."""
+    assert left_out(ragged, ServingProfile()) == ()
+    assert left_out(ragged, ServingProfile(lengths=(64,))) == ()
+    (note,) = left_out(ragged, ServingProfile(lengths=(64, 4096)))
+    assert note == "Not timed at 4096 of `serving.lengths`: no row is longer than 100."
+    np.save(tmp_path / "x.npy", np.zeros((4, 3), np.float32))
+    (note,) = left_out(Rows(str(tmp_path), ("x",), 4), ServingProfile(lengths=(8,)))
+    assert note.endswith("rows have one length.")
 
 
 def test_rows_of_one_shape_have_no_lengths(tmp_path: Path) -> None:
