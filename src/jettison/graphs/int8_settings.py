@@ -11,7 +11,7 @@ from jettison.domain.recipe import Choices
 
 
 def reduced_range(profile: Profile) -> Choices:
-    """7-bit weights: tried only where the CPU can't add u8s8 products without saturating.
+    """7 bits instead of 8: tried only where the CPU can't add u8s8 products without saturating.
 
     Two of them can exceed 16 bits where they are added in pairs.
     """

@@ -17,6 +17,7 @@ from jettison.graphs.onnx_ranges import find_ranges
 from jettison.graphs.onnx_smooth_piece import smoothed_if
 from jettison.graphs.onnx_spared import Wish, spared, spared_for_time
 from jettison.graphs.onnx_workpiece import Workpiece
+from jettison.numerics.calibrators import NAMED
 from jettison.numerics.range_choice import Chosen
 
 BIAS_ROWS = 128
@@ -72,7 +73,9 @@ def static_int8(prepared: Workpiece, order: Order) -> Quantized:
     Raises:
         CandidateFailed: if it can't be watched or quantized, or for an unknown calibrator or layer.
     """
-    piece, smoothed = smoothed_if(prepared, order.smoothing)
+    piece, smoothed = smoothed_if(
+        prepared, wanted=order.smoothing, whole_range=order.calibrator == NAMED[0]
+    )
     rounding, share = order.rounding, order.wish.share
     layers = quantizable_layers(piece.light, rounding.operators)
     with running():

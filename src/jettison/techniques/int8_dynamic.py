@@ -92,7 +92,9 @@ class Int8Dynamic:
         )
         wish = onnx_spared.Wish.of(settings, self.name)
         with on_the_bench(model, fitting, bench) as prepared:
-            piece, smoothed = smoothed_if(prepared, bool(settings.get("smoothing", False)))
+            piece, smoothed = smoothed_if(
+                prepared, wanted=bool(settings.get("smoothing", False)), whole_range=True
+            )
             layers = onnx_layers.quantizable_layers(piece.light, chosen)
             inside = onnx_layers.layers_in_branches(piece.light, PRODUCTS)
             if not layers and not inside:

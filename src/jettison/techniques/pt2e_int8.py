@@ -11,6 +11,7 @@ from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Ran
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import NothingChanged
+from jettison.graphs.int8_settings import reduced_range
 from jettison.numerics.speed_bounds import int8_bound
 
 PRODUCTS = ("Conv2d", "Linear")
@@ -35,10 +36,7 @@ class Pt2eInt8:
     def search_space(self, model: Model, profile: Profile) -> Ranges:
         """Range of activations, rows, and how many layers stay in float."""
         space: dict[str, Range] = {
-            # Two u8s8 products can exceed 16 bits where they are added in pairs.
-            "reduce_range": Choices(
-                (True, False), default=not profile.device.has_int8_dot_products
-            ),
+            "reduce_range": reduced_range(profile),
             "rows": Choices(ROWS, ROWS[0]),
             "keep_float": Choices(("",), "", others=True),
         }

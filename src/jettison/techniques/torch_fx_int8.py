@@ -11,6 +11,7 @@ from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Ran
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.int8_settings import reduced_range
 from jettison.numerics.speed_bounds import int8_bound
 
 PRODUCTS = ("Conv1d", "Conv2d", "Conv3d", "Linear")
@@ -39,10 +40,7 @@ class TorchFxInt8:
         space: dict[str, Range] = {
             "engine": Choices(ENGINES, ENGINES[0]),
             "calibrator": Choices(CALIBRATORS, CALIBRATORS[0]),
-            # Two u8s8 products can exceed 16 bits where they are added in pairs.
-            "reduce_range": Choices(
-                (True, False), default=not profile.device.has_int8_dot_products
-            ),
+            "reduce_range": reduced_range(profile),
             "rows": Choices(ROWS, ROWS[0]),
             "keep_float": Choices(("",), "", others=True),
         }

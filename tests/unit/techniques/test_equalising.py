@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.onnx_smooth_piece import smoothed_if
+from jettison.graphs.onnx_workpiece import on_the_bench
 from jettison.techniques.activation_smoothing import ActivationSmoothing
 from jettison.techniques.cross_layer_equalization import CrossLayerEqualization
 from jettison.techniques.int8_static import Int8Static
@@ -227,3 +230,24 @@ def test_settings_that_there_are_not(
     model = load_graph(normed(build_graph, residual=False))
     with pytest.raises(CandidateFailed, match=message):
         ActivationSmoothing().apply(model, settings, fitting_of(TOKENS), bench_in("a"))
+
+
+@pytest.mark.parametrize(("whole", "strengths"), [(True, (None, 0.7, 0.85)), (False, ())])
+def test_one_strength_for_all_is_compared_where_ranges_are_whole(
+    whole: bool,
+    strengths: tuple[float | None, ...],
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """The strength with the least error on held-out rows is taken, found once and remembered."""
+    model, bench = load_graph(normed(build_graph, residual=False)), bench_in("a")
+    with on_the_bench(model, fitting_of(TOKENS), bench) as piece:
+        smoothed, told = smoothed_if(piece, wanted=True, whole_range=whole)
+        again, same = smoothed_if(piece, wanted=True, whole_range=whole)
+    kept = [json.loads(path.read_text()) for path in bench.cache.glob("alpha-*")]
+    assert len(kept) == bool(strengths)
+    assert all(one in strengths for one in kept)
+    assert (told, again.marks) == (same, smoothed.marks)
+    assert smoothed.marks != piece.marks
