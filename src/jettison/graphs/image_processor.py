@@ -29,6 +29,10 @@ UNDERSTOOD = frozenset(
 )
 """Steps that the encoder takes too, or that change no pixel."""
 
+OWN_SIZES = ("Levit", "Perceiver")
+"""Processors that take other sizes than they state: LeViT's resizes to 256/224 of the shorter side,
+Perceiver's crops before it resizes."""
+
 WHOLE = 384
 """ConvNeXt's processor stretches images to sizes from here on, and crops to smaller ones."""
 
@@ -89,6 +93,11 @@ def _refuse_other_steps(held: Mapping[str, Any], where: Path) -> None:
     other = sorted(k for k, v in held.items() if k.startswith("do_") and v and k not in UNDERSTOOD)
     # EfficientNet's processor shifts pixels after scaling, and scales them twice.
     other += [name for name in ("rescale_offset", "include_top") if held.get(name)]
+    if held.get("do_center_crop") and held.get("crop_pct"):
+        # PoolFormer's processor resizes to more than it crops, and says so only by this fraction.
+        other.append("crop_pct")
+    kind = str(held.get("image_processor_type") or held.get("feature_extractor_type") or "")
+    other += [kind] if kind.startswith(OWN_SIZES) else []
     if other:
         raise ModelError(
             f"{where} asks for `{other[0]}`, which the encoder for images does not do; export the "

@@ -21,7 +21,7 @@ from jettison.graphs.huggingface_files import (
     summarise_safetensors,
     weight_files,
 )
-from jettison.graphs.image_processor import PROCESSOR, read_processor
+from jettison.graphs.image_processor import PROCESSOR, image_settings, read_processor
 from jettison.graphs.pooling import Pooling, read_pooling, write_pooling
 from jettison.graphs.tokenizer_files import (
     DEFAULT_LENGTH,
@@ -112,7 +112,8 @@ def _images(source: Source, config: Mapping[str, Any], task: str, folder: Path) 
     from jettison.graphs.torch_image import open_image_model
 
     origin, home = Path(source.location), folder / "model"
-    read_processor(origin)
+    # Before the copy, so that what is refused is named as the user's own file.
+    image_settings(read_processor(origin), config, origin / PROCESSOR)
     copy_files(origin, (PROCESSOR,), home)
     module = open_image_model(home)
     signature = module.signature

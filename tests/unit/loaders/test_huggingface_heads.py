@@ -109,6 +109,13 @@ def test_an_image_classifier(
         )
 
 
+CROPPED = {
+    "do_center_crop": True,
+    "size": {"shortest_edge": 16},
+    "crop_size": {"height": 16, "width": 16},
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -119,6 +126,9 @@ def test_an_image_classifier(
         ({"size": {"height": "big", "width": 1}}, "must be a height and a width"),
         ({"image_mean": [0.1, 0.2]}, "`image_mean` of .* must hold 3 numbers"),
         ({"size": {"height": 20, "width": 20}}, "can't run 2 images"),
+        (CROPPED | {"crop_pct": 0.9}, "asks for `crop_pct`"),
+        (CROPPED | {"image_processor_type": "LevitImageProcessorPil"}, "asks for `LevitImage"),
+        ({"do_pad": True}, "net/preprocessor_config.json asks"),
     ],
 )
 def test_processors_that_are_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
