@@ -118,7 +118,12 @@ def _exported(source: Source) -> Any:
     with tempfile.TemporaryDirectory(prefix="jettison-program-") as folder:
         path = Path(folder) / "the live program.pt2"
         torch.export.save(source.live, path)
-        return _archived(path, source)
+        try:
+            return _archived(path, source)
+        except ModelError as error:
+            # The file is ours and is gone by the time that somebody reads this.
+            shown = str(error).replace(f"`{path}`", "the live program")
+            raise ModelError(shown) from error
 
 
 def _needs_function(path: Path) -> str:

@@ -197,6 +197,15 @@ def test_a_live_module(net: Path, tmp_path: Path) -> None:
         load_model(ModelSection("live object"), tmp_path / "other", live=module)
 
 
+def test_a_live_program_that_is_refused(tmp_path: Path) -> None:
+    """It is named as such, not by the file that it went through."""
+    fixed = torch.export.export(torch.nn.Linear(5, 3), (torch.randn(4, 5),), strict=False)
+    kind = registry.get("loaders", "pytorch")
+    with pytest.raises(ModelError, match="of the live program has shape") as caught:
+        kind.load(Source("live object", "", {}, fixed), tmp_path / "out")
+    assert ".pt2" not in str(caught.value)
+
+
 def test_half_precision(net: Path, tmp_path: Path) -> None:
     """Weights of 16 bits give the trait, and not the one of 32 bits."""
     model = load(f"{net}:make_half", tmp_path, inputs="row: float16[batch, 5]")
