@@ -1,10 +1,24 @@
-"""Sources that name a Python function: `package.module:function` or `path/to/file.py:function`."""
+"""Sources that name a Python function: `package.module:function` or `path/to/file.py:function`.
+
+A function that a user names is the user's own program, and is imported and run.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import importlib
+import importlib.util
 import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-__all__ = ["ENDING", "split_function"]
+from jettison.errors import JettisonError
+
+__all__ = ["ENDING", "split_function", "users_function"]
 
 ENDING = ".py"
 
@@ -21,3 +35,54 @@ def split_function(location: str) -> tuple[str, str] | None:
     """
     found = _FORM.fullmatch(location)
     return (found.group(1), found.group(2)) if found else None
+
+
+@contextlib.contextmanager
+def users_function(
+    where: str, name: str, shown: str, error: type[JettisonError]
+) -> Iterator[Callable[[], Any]]:
+    """Imports a file or module of the user, and gives a function of it.
+
+    Files beside it can be imported as long as the context lasts, so call the function within.
+
+    Args:
+        where: path of a .py file, or the dotted name of a module.
+        name: of the function.
+        shown: what messages call the source.
+        error: raised if it can't be imported, or has no such function; lists near names.
+    """
+    folder = Path(where).resolve().parent if where.endswith(ENDING) else Path.cwd()
+    sys.path.insert(0, str(folder))
+    try:
+        try:
+            module = _imported(where)
+        except Exception as failure:  # an import runs whatever the file holds
+            told = (str(failure).strip() or type(failure).__name__).splitlines()[0]
+            raise error(
+                f"{shown} can't be imported: {type(failure).__name__}: {told}; a module is looked "
+                f"for in {folder} and in the Python environment of jettison"
+            ) from failure
+        function = getattr(module, name, None)
+        if not callable(function):
+            near = difflib.get_close_matches(name, [n for n in dir(module) if n[0] != "_"], n=3)
+            hint = f"; did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
+            raise error(f"{shown}: `{where}` has no function `{name}`{hint}")
+        yield function
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _imported(where: str) -> ModuleType:
+    if not where.endswith(ENDING):
+        return importlib.import_module(where)
+    path = Path(where)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(f"jettison_source_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickling look a module up by its name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

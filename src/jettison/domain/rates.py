@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +13,10 @@ from jettison.domain.device import ServingProfile
 FLOAT = "float32"
 INTEGER = "int8"
 HALF = "float16"
+
+READINGS = 9
+SHORTEST_SECONDS = 0.02
+"""Of a reading: shorter calls are repeated within it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,22 @@ class Rate:
         """Sums up readings, in units per second."""
         quartiles = statistics.quantiles(readings, n=4, method="inclusive")
         return Rate(quartiles[2], quartiles[1], len(readings))
+
+    @staticmethod
+    def reached(call: Callable[[], object], amount: float) -> Rate:
+        """Times a call that does `amount` of something, after two calls that warm it up."""
+        begun = time.perf_counter()
+        call()
+        call()
+        once = (time.perf_counter() - begun) / 2
+        repeats = max(1, int(SHORTEST_SECONDS / max(once, 1e-7)))
+        readings = []
+        for _ in range(READINGS):
+            begun = time.perf_counter()
+            for _ in range(repeats):
+                call()
+            readings.append(amount * repeats / (time.perf_counter() - begun))
+        return Rate.of(readings)
 
 
 @dataclass(frozen=True, slots=True)

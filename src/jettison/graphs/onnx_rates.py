@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +13,6 @@ from jettison.domain.rows import Array
 SIDE = 768
 """Rows and columns: large enough that starting a kernel costs nothing, and small enough that the
 operands stay in the caches (2.4 MB each in float32)."""
-
-READINGS = 9
-SHORTEST_SECONDS = 0.02
 
 
 def product_rates(options: Callable[[], Any]) -> dict[str, Rate]:
@@ -75,14 +71,4 @@ def _rate(graph: bytes, a: Array, options: Any) -> Rate | None:
     except Exception:  # noqa: BLE001 - onnxruntime's own classes have no narrower root
         return None  # No kernel for this kind of number: that is the answer.
     feed = {"a": a}
-    begun = time.perf_counter()
-    session.run(None, feed)
-    session.run(None, feed)
-    repeats = max(1, int(SHORTEST_SECONDS / max((time.perf_counter() - begun) / 2, 1e-7)))
-    rates = []
-    for _ in range(READINGS):
-        begun = time.perf_counter()
-        for _ in range(repeats):
-            session.run(None, feed)
-        rates.append(SIDE**3 * repeats / (time.perf_counter() - begun))
-    return Rate.of(rates)
+    return Rate.reached(lambda: session.run(None, feed), SIDE**3)

@@ -8,14 +8,9 @@ Importing this file imports torch; plug-ins import it inside the methods that ne
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import importlib
-import importlib.util
 import inspect
 import pickle
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +18,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from jettison.domain.function_source import ENDING
+from jettison.domain.function_source import users_function
 from jettison.errors import ModelError
 from jettison.graphs.torch_capture import first_line
 
@@ -45,20 +40,7 @@ def call_function(where: str, name: str) -> Any:
         ModelError: if it can't be imported, has no such function, fails, or gives no module.
     """
     shown = f"`{where}:{name}`"
-    folder = Path(where).resolve().parent if where.endswith(ENDING) else Path.cwd()
-    with _importable(folder):
-        try:
-            module = _import(where)
-        except Exception as error:  # an import runs whatever the file holds
-            raise ModelError(
-                f"{shown} can't be imported: {type(error).__name__}: {first_line(error)}; a module "
-                f"is looked for in {folder} and in the Python environment of jettison"
-            ) from error
-        function = getattr(module, name, None)
-        if not callable(function):
-            near = difflib.get_close_matches(name, [n for n in dir(module) if n[0] != "_"], n=3)
-            hint = f"; did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
-            raise ModelError(f"`{where}` has no function `{name}`{hint}")
+    with users_function(where, name, shown, ModelError) as function:
         try:
             made = function()
         except Exception as error:  # the user's code may raise anything
@@ -69,32 +51,6 @@ def call_function(where: str, name: str) -> Any:
     if not isinstance(made, torch.nn.Module):
         raise ModelError(f"{shown} returned a `{type(made).__name__}`, not a torch.nn.Module")
     return made
-
-
-def _import(where: str) -> Any:
-    if not where.endswith(ENDING):
-        return importlib.import_module(where)
-    path = Path(where)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"jettison_source_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickling look a module up by its name.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextlib.contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Lets files beside the source be imported while it is imported and called."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def takes(module: Any) -> tuple[str, ...]:

@@ -11,8 +11,6 @@ from jettison.domain.device import ServingProfile
 from jettison.domain.jobs import RatesJob
 from jettison.domain.rates import Level, Rate, Rates, TellsRates
 
-READINGS = 9
-SHORTEST_SECONDS = 0.02
 OUTSIDE = 4
 """Times the largest cache: a working set that no cache holds."""
 
@@ -64,14 +62,4 @@ def _reading_rate(size: int) -> Rate:
     """Bytes per second that a scalar product of two vectors reads, `size` bytes together."""
     half = max(1, size // 8)
     first, second = np.ones(half, np.float32), np.ones(half, np.float32)
-    begun = time.perf_counter()
-    np.dot(first, second)
-    np.dot(first, second)
-    repeats = max(1, int(SHORTEST_SECONDS / max((time.perf_counter() - begun) / 2, 1e-7)))
-    rates = []
-    for _ in range(READINGS):
-        begun = time.perf_counter()
-        for _ in range(repeats):
-            np.dot(first, second)
-        rates.append(8 * half * repeats / (time.perf_counter() - begun))
-    return Rate.of(rates)
+    return Rate.reached(lambda: np.dot(first, second), 8 * half)
