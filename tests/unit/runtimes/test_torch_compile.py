@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Rows
 from jettison.errors import CandidateFailed, MissingDependency
-from jettison.graphs.torch_compiling import absent_compiler
+from jettison.graphs.torch_compiling import CACHE, absent_compiler
 from jettison.pipeline.load import load_model
 from jettison.worker_client import WorkerSession
 
@@ -117,4 +118,6 @@ def test_own_folder(model: Model, tmp_path: Path) -> None:
         "del owner\n"
         "assert not place.exists() and c.CACHE not in os.environ\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    # A test before this one may have left its own folder in the environment.
+    clean = {name: value for name, value in os.environ.items() if name != CACHE}
+    subprocess.run([sys.executable, "-c", code], check=True, env=clean)
