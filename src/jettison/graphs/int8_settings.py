@@ -5,9 +5,11 @@ What lost (docs/int8.md) is left out of the search, and still taken when it is a
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import Choices
+from jettison.domain.recipe import Choices, IntegerRange, Ranges
 
 
 def reduced_range(profile: Profile) -> Choices:
@@ -25,3 +27,15 @@ def smoothing_tried(model: Model) -> Choices:
     if "attention" in model.traits:
         return Choices((True, False), default=True)
     return Choices((False,), default=False, others=True)
+
+
+def layers_in_float(profile: Profile, operators: Collection[str]) -> Ranges:
+    """How many of the most sensitive layers stay in float: up to a quarter of them, at most 8.
+
+    Args:
+        profile: whose layers are counted; up to 4 where it knows none.
+        operators: types that are rounded.
+    """
+    layers = [layer for layer in profile.layers if layer.operator in operators]
+    most = min(8, len(layers) // 4) if layers else 4
+    return {"exclude_layers": IntegerRange(0, most, 0)} if most > 0 else {}

@@ -9,11 +9,11 @@ from typing import ClassVar
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Range, Ranges, Refusal
+from jettison.domain.recipe import Change, Choices, Potential, Range, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import NothingChanged
-from jettison.graphs.int8_settings import reduced_range, smoothing_tried
+from jettison.graphs.int8_settings import layers_in_float, reduced_range, smoothing_tried
 
 PRODUCTS = ("Attention", "Gemm", "MatMul")
 TABLES = ("EmbedLayerNormalization", "Gather")
@@ -41,11 +41,7 @@ class Int8Dynamic:
             "smoothing": smoothing_tried(model),
             "keep_float": Choices(("",), "", others=True),
         }
-        layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *TABLES, *RUN_AS)]
-        most = min(8, len(layers) // 4) if layers else 4
-        if most > 0:
-            space["exclude_layers"] = IntegerRange(0, most, 0)
-        return space
+        return {**space, **layers_in_float(profile, (*PRODUCTS, *TABLES, *RUN_AS))}
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """Amdahl's bound over products; convolutions are refused, with what was measured."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Range, Ranges, Refusal
+from jettison.domain.recipe import Change, Choices, Potential, Range, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
-from jettison.graphs.int8_settings import reduced_range, smoothing_tried
+from jettison.graphs.int8_settings import layers_in_float, reduced_range, smoothing_tried
 
 if TYPE_CHECKING:
     from jettison.graphs.onnx_static import Order
@@ -69,11 +69,7 @@ class Int8Static:
             "fallback": Choices((0.0, 0.05, 0.15), 0.0, others=True),
             "keep_float": Choices(("",), "", others=True),
         }
-        layers = [c for c in profile.layers if c.operator in (*PRODUCTS, *CONVOLUTIONS, *RUN_AS)]
-        most = min(8, len(layers) // 4) if layers else 4
-        if most > 0:
-            space["exclude_layers"] = IntegerRange(0, most, 0)
-        return space
+        return {**space, **layers_in_float(profile, (*PRODUCTS, *CONVOLUTIONS, *RUN_AS))}
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """Amdahl's bound over products, convolutions and what stays in 8 bits between them."""

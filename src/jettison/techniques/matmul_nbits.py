@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Range, Ranges, Refusal
+from jettison.domain.recipe import Change, Choices, Potential, Range, Ranges, Refusal
 from jettison.domain.record import Scalar, Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.int8_settings import layers_in_float
 from jettison.graphs.onnx_weight_only import ACCURACY_LEVELS, BITS, BLOCKS, Packing
 from jettison.numerics.speed_bounds import streamed_bound
 
@@ -55,11 +56,7 @@ class MatmulNbits:
         }
         if any(layer.operator in TABLES for layer in profile.layers):
             space["tables"] = Choices((False, True), default=False)
-        layers = [layer for layer in profile.layers if layer.operator in PRODUCTS]
-        most = min(8, len(layers) // 4) if layers else 4
-        if most > 0:
-            space["exclude_layers"] = IntegerRange(0, most, 0)
-        return space
+        return {**space, **layers_in_float(profile, PRODUCTS)}
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """The bytes of the matrices; time only where reading them takes longer than computing."""

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Range, Ranges, Refusal
+from jettison.domain.recipe import Change, Choices, Potential, Range, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs.int8_settings import layers_in_float
 from jettison.graphs.openvino_ir import read_ir
 from jettison.graphs.openvino_quantize import (
     BIAS_CORRECTIONS,
@@ -60,11 +61,7 @@ class NncfInt8:
         }
         if transformer:
             space["transformer"] = Choices((True, False), default=True)
-        layers = [cost for cost in profile.layers if cost.operator in PRODUCTS]
-        most = min(8, len(layers) // 4) if layers else 4
-        if most > 0:
-            space["exclude_layers"] = IntegerRange(0, most, 0)
-        return space
+        return {**space, **layers_in_float(profile, PRODUCTS)}
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """Amdahl's bound over products and convolutions."""

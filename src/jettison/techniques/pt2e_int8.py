@@ -7,11 +7,11 @@ from typing import ClassVar
 from jettison.domain.extension_points import Applied, Workbench
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
-from jettison.domain.recipe import Change, Choices, IntegerRange, Potential, Range, Ranges, Refusal
+from jettison.domain.recipe import Change, Choices, Potential, Range, Ranges, Refusal
 from jettison.domain.record import Settings
 from jettison.domain.splits import FittingData
 from jettison.errors import NothingChanged
-from jettison.graphs.int8_settings import reduced_range
+from jettison.graphs.int8_settings import layers_in_float, reduced_range
 from jettison.numerics.speed_bounds import int8_bound
 
 PRODUCTS = ("Conv2d", "Linear")
@@ -40,11 +40,7 @@ class Pt2eInt8:
             "rows": Choices(ROWS, ROWS[0]),
             "keep_float": Choices(("",), "", others=True),
         }
-        layers = [layer for layer in profile.layers if layer.operator in PRODUCTS]
-        most = min(8, len(layers) // 4) if layers else 4
-        if most > 0:
-            space["exclude_layers"] = IntegerRange(0, most, 0)
-        return space
+        return {**space, **layers_in_float(profile, PRODUCTS)}
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """Amdahl's bound over convolutions and linear layers."""
