@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench bench-cpu docs format clean
+.PHONY: demo test check fuzz bench bench-cpu docs format clean
 
 # torch is named with its pin in the same call, so that pip never looks for another build of it.
 $(STAMP): pyproject.toml constraints.txt
@@ -27,6 +27,10 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow' tests/architecture tests/documentation \
 	  tests/properties tests/unit/config tests/unit/domain tests/unit/search tests/unit/reporting \
 	  tests/unit/trust tests/unit/metrics tests/unit/test_registry.py
+
+# Property tests with new random examples, many of them: what it finds becomes a test.
+fuzz: $(STAMP)
+	JETTISON_FUZZ=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/properties
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run_all

@@ -20,9 +20,18 @@ os.environ.update(QUIET)
 
 # Two shared cores: how long an example takes says nothing about the code.
 settings.register_profile(
-    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60
+    "shared",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=60,
+    # The same examples each time, so that a run judges the change in hand and nothing else.
+    derandomize=True,
 )
-settings.load_profile("shared")
+# `make fuzz` looks for new ones.
+settings.register_profile(
+    "fuzz", settings.get_profile("shared"), max_examples=1500, derandomize=False
+)
+settings.load_profile("fuzz" if os.environ.get("JETTISON_FUZZ") else "shared")
 
 ROOT = Path(__file__).resolve().parent.parent
 

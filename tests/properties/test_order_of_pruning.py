@@ -41,6 +41,8 @@ RANK = {
     for name in ROLES[role]
 }
 START = frozenset({"torch", "float32", "dense", "matmul", "convolution", "attention"})
+FORMATS = frozenset({"onnx", "openvino", "sklearn", "torch"})
+"""A model is stored in exactly one of them."""
 FOUND = frozenset({"matmul", "convolution", "attention", "standard-operators"})
 """Traits that a crossing may find on the way, beyond those that it promises."""
 
@@ -83,10 +85,13 @@ def test_every_technique_of_ours_has_a_role() -> None:
     assert set(TECHNIQUES) == set().union(*ROLES.values())
 
 
-@given(starts, orders)
-def test_what_is_out_of_order_is_illegal(extra: frozenset[str], names: list[str]) -> None:
+@given(starts, st.sampled_from(sorted(FORMATS)), orders)
+def test_what_is_out_of_order_is_illegal(
+    extra: frozenset[str], stored: str, names: list[str]
+) -> None:
     """No start from a float32 model makes a step legal after one that it must come before."""
-    for start in (START, START | (extra - {"int8", "float16", "sparse"})):
+    more = extra - FORMATS - {"int8", "float16", "sparse"}
+    for start in (START, (START - FORMATS) | more | {stored}):
         if wrong_way(names):
             assert not legal(start, names)
 
