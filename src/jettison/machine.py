@@ -168,7 +168,7 @@ class Contention:
     Attributes:
         seconds: length of the interval.
         other_cores: CPU seconds of all other processes per second.
-        steal_share: share of the time of all cores that the hypervisor took.
+        steal_share: share of the time of these cores that the hypervisor took.
         preempted_share: share of timed calls in which the worker was put aside.
         pressure_percent: /proc/pressure/cpu `some avg10` before the start; `None` if unknown.
     """
@@ -242,7 +242,7 @@ class ContentionMeter:
         return Contention(
             seconds=seconds,
             other_cores=max(0.0, others / seconds),
-            steal_share=max(0.0, (end.stolen - begun.stolen) / (seconds * (os.cpu_count() or 1))),
+            steal_share=max(0.0, (end.stolen - begun.stolen) / (seconds * cores())),
             preempted_share=preempted_calls / calls if calls else 0.0,
             pressure_percent=begun.pressure,
         )
@@ -254,7 +254,7 @@ class ContentionMeter:
 
 
 def _machine_seconds() -> tuple[float, float]:
-    """Busy and stolen CPU seconds of all cores since the start of the machine."""
+    """Busy and stolen CPU seconds of the cores that we may use, since the start of the machine."""
     path = Path("/proc/stat")
     if not path.exists():
         import psutil
@@ -262,9 +262,23 @@ def _machine_seconds() -> tuple[float, float]:
         times = psutil.cpu_times()
         return times.user + times.system, 0.0
     tick = os.sysconf("SC_CLK_TCK")
-    fields = [int(word) / tick for word in path.read_text().splitlines()[0].split()[1:]]
+    fields = [sum(column) / tick for column in zip(*_counters(path.read_text()), strict=False)]
     user, nice, system, _, _, interrupts, soft, stolen = fields[:8]
     return user + nice + system + interrupts + soft, stolen
+
+
+def _counters(text: str) -> list[list[int]]:
+    """The lines of /proc/stat of the cores that we may use; that of all where they are not told."""
+    told = {}
+    for line in text.splitlines():
+        name, *words = line.split()
+        if name.startswith("cpu"):
+            told[name] = [int(word) for word in words]
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    names = [f"cpu{number}" for number in mine]
+    return (
+        [told[name] for name in names] if names and all(n in told for n in names) else [told["cpu"]]
+    )
 
 
 def _process_seconds(pid: int) -> float:

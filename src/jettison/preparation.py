@@ -21,7 +21,7 @@ from jettison.domain.profile import Profile
 from jettison.domain.progress import Journal, Progress
 from jettison.domain.recipe import Recipe, Refusal, SearchSpace, Step
 from jettison.domain.splits import Splits
-from jettison.errors import CandidateFailed, UsageError
+from jettison.errors import CandidateFailed, ModelError, UsageError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import emit, load, plan, split
 from jettison.pipeline import profile as profiling
@@ -262,7 +262,7 @@ def _starts(
                 )
                 layers = profiling.layers(made.model, splits.fitting.rows, configuration.serving)
                 starts.append(plan.Start(chain, made.model, layers))
-            except CandidateFailed as failure:
+            except (CandidateFailed, ModelError) as failure:
                 failed.append(Refusal(name, str(failure)))
     return tuple(starts), tuple(failed)
 

@@ -33,7 +33,7 @@ from jettison.reporting import html_report
 from jettison.reporting.terminal import certification_plan
 from jettison.search import shortlist as shortlisting
 from jettison.search.conclusion import Facts, Finalist, conclude
-from jettison.search.finalists import Timed, time_finalists
+from jettison.search.finalists import OTHERS, Timed, time_finalists
 from jettison.search.loop import SearchResult, Watch, search
 from jettison.search.trial import SANITY_ROWS, Bench
 from jettison.trust.audit import AUDIT
@@ -79,14 +79,15 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
     with watch.stage("time finalists"):
         request = _request(bench, found, prepared.splits, configuration)
         timed = _timed(bench, found, request, configuration, progress)
-    audit.shortlisted([(f.trial, f.cost_verdict) for f in timed.shortlist], opens=certify)
+    told = shortlisting.told(request, timed.finalists, bench.costs[0])
+    audit.shortlisted(told, opens=certify)
     with watch.stage("certify"):
         result = _certified(request, timed, found, progress, bench, certify=certify)
     audit.certified(result.certificate)
     facts = Facts(
         cost=configuration.search.minimise[0],
         trials=len(found.trials),
-        finalists=timed.shortlist,
+        finalists=timed.finalists,
         certificate=result.certificate,
         shipped=result.shipped,
         interrupted=found.interrupted,
@@ -269,18 +270,21 @@ def _timed(
     configuration: Configuration,
     progress: Progress,
 ) -> Timed:
-    """Times the shortlist and a few others; an interrupted search times the baseline alone."""
+    """Times the shortlist and what may be as fast; an interrupted search times the baseline alone."""
     by_name = {t.recipe.digest: t for t in found.trials}
-    if found.interrupted:
-        order: list[str] = []
-    elif request is not None:
-        order = [place.recipe for place in plan_certification(as_labelled(request)).order]
-    else:
+    order: list[str] = []
+    others: list[str] = []
+    if request is not None and not found.interrupted:
+        order = shortlisting.order_of(request)
+        others = shortlisting.near(request, order)[:OTHERS]
+    elif not found.interrupted:
         gains = shortlisting.cheaper(bench, found.trials)
         order = sorted(gains, key=lambda name: -gains[name][1])[: configuration.search.shortlist]
-    others = [] if found.interrupted else [by_name[name] for name in found.front]
-    shortlist = [by_name[name] for name in order]
-    return time_finalists(bench, shortlist, others, configuration.search.max_minutes, progress)
+    tested = [*order, *others]
+    front = [] if found.interrupted else [name for name in found.front if name not in tested]
+    first = [by_name[name] for name in tested]
+    told = [by_name[name] for name in front[: OTHERS - len(others)]]
+    return time_finalists(bench, first, told, configuration.search.max_minutes, progress)
 
 
 def _certified(
@@ -295,26 +299,27 @@ def _certified(
     """Opens the seal for candidates that are really faster; says why where it stays closed."""
     # What an earlier run in this folder left to be labelled is not about this one.
     (bench.folder / "certify" / PENDING).unlink(missing_ok=True)
-    faster = [f.trial.recipe.digest for f in timed.shortlist if f.cost_verdict == "faster"]
-    if found.interrupted or not faster:
+    gains = shortlisting.faster(timed.finalists, bench.costs[0])
+    order = shortlisting.testing(request, gains)
+    if found.interrupted or not order:
         reason = "the search was interrupted" if found.interrupted else "no candidate is faster"
         return _closed(reason, "", request)
     if request is None:
-        return _closed("there is no data to certify it on", faster[0], None)
-    narrowed = shortlisting.only(request, faster)
-    if awaits_labels(narrowed):
-        planned = plan_certification(as_labelled(narrowed))
+        return _closed("there is no data to certify it on", order[0], None)
+    asked = shortlisting.measured(request, gains)
+    if awaits_labels(asked):
+        planned = plan_certification(as_labelled(asked))
         progress.show(certification_plan(planned.parts))
         if not planned.possible:
-            return _closed(planned.reason, faster[0], narrowed)
-        save_pending(narrowed, planned, bench.fitting.rows)
-        return _closed(UNLABELLED, planned.order[0].recipe, narrowed)
+            return _closed(planned.reason, order[0], asked)
+        save_pending(asked, planned, bench.fitting.rows)
+        return _closed(UNLABELLED, planned.order[0].recipe, asked)
     if not certify:
-        return _closed("you asked to keep the seal closed (--no-certify)", faster[0], narrowed)
-    planned = plan_certification(narrowed)
+        return _closed("you asked to keep the seal closed (--no-certify)", order[0], asked)
+    planned = plan_certification(asked)
     progress.show(certification_plan(planned.parts))
     progress.stage("certify")
-    result = certifying(narrowed)
+    result = certifying(asked)
     if result.certificate.status == "uncertified":
         return dataclasses.replace(result, shipped=planned.order[0].recipe if planned.order else "")
     return result

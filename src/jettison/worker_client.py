@@ -290,6 +290,10 @@ class WorkerSession:
         """
         return self._ask(Burst, command="burst", batch_size=batch_size, calls=calls, length=length)
 
+    def rewind(self) -> None:
+        """Lets bursts begin with the first batches again, as those of a new session do."""
+        self._ask(Resources, command="rewind")
+
     def score(self, rows: Rows, folder: Path, batch_size: int) -> Scored:
         """Answers all rows into `.npy` files in `folder`, `batch_size` rows at a time."""
         return self._ask(

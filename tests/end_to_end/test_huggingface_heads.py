@@ -35,36 +35,40 @@ def pictures() -> dict[str, Any]:
 
 
 def run(kind: str, output: Path, write_wordpiece: Writer) -> jettison.Result:
-    """Searches two recipes: the original, and its export."""
+    """Searches what the export and half precision make smaller, which takes no timing."""
     if kind == "image":
         folder, data = folders.vision_transformer(output / "model"), pictures()
-    else:
+    elif kind == "tokens":
         folder = folders.token_classifier(output / "model", write_wordpiece)
         data = sentences()
+    else:
+        folder, data = folders.encoder(output / "model", write_wordpiece), sentences()
     return jettison.optimize(
         folder,
         data,
         max_drop=0.05,
         output=str(output / "run"),
         ledger=str(output / "ledger"),
-        search={"techniques": ["export_onnx"], "runtimes": [], "trials": 1, "max_minutes": 1.0},
+        search={
+            "techniques": ["export_onnx", "half_precision"],
+            "runtimes": ["onnx_runtime"],
+            "minimise": ["size_bytes"],
+            "trials": 2,
+            "max_minutes": 1.0,
+        },
         serving={"batch_sizes": [1, 4]},
     )
 
 
 @pytest.mark.parametrize(
     ("kind", "metric"),
-    [("tokens", "token_agreement"), ("image", "agreement")],
+    [("tokens", "token_agreement"), ("image", "agreement"), ("features", "cosine")],
 )
 def test_a_whole_run(kind: str, metric: str, tmp_path: Path, write_wordpiece: Writer) -> None:
-    """The export answers as the original does, row by row, and what ships can be verified."""
+    """The smaller export answers as the original does, is certified, ships, and can be verified."""
     result = run(kind, tmp_path, write_wordpiece)
-    exported = [
-        trial
-        for trial in result.record.trials
-        if [step.name for step in trial.recipe.steps] == ["export_onnx"]
-    ]
-    assert exported, result.answer
+    assert result.exit_code == 0, (result.answer, [t.reason for t in result.record.trials])
+    exported = [t for t in result.record.trials if t.recipe.steps[0].name == "export_onnx"]
     assert {trial.state for trial in exported} == {"complete"}, [t.reason for t in exported]
     quality = [
         one
@@ -74,8 +78,7 @@ def test_a_whole_run(kind: str, metric: str, tmp_path: Path, write_wordpiece: Wr
         if one.metric == metric
     ]
     assert quality
-    assert all(one.value is not None and one.value > 0.999 for one in quality)
-    assert result.exit_code in (0, 3, 4)
-    if result.exit_code == 0:
-        assert {claim.requirement.metric for claim in result.certificate.claims} == {metric}
-        assert verify(tmp_path / "run" / "release", ledger=str(tmp_path / "ledger")).checks
+    assert all(one.value is not None and one.value > 0.98 for one in quality)
+    claims = result.certificate.claims
+    assert {(claim.requirement.metric, claim.verdict) for claim in claims} == {(metric, "held")}
+    assert verify(tmp_path / "run" / "release", ledger=str(tmp_path / "ledger")).checks

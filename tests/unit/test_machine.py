@@ -93,3 +93,12 @@ def test_packages_that_hold_one_module_are_named() -> None:
     """One package holds NumPy; nothing holds a module that is not there."""
     assert machine.packages_with("numpy") == ("numpy",)
     assert machine.packages_with("no_such_module") == ()
+
+
+def test_only_cores_that_we_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a shared host with many cores, the work on the others disturbs nothing here."""
+    text = "cpu  900 0 90 0 0 0 0 0\ncpu0 1 0 2 0 0 0 0 0\ncpu1 3 0 4 0 0 0 0 0\ncpu2 896 0 84 0 0 0 0 0\nintr 5\n"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert machine._counters(text) == [[1, 0, 2, 0, 0, 0, 0, 0], [3, 0, 4, 0, 0, 0, 0, 0]]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 9})
+    assert machine._counters(text) == [[900, 0, 90, 0, 0, 0, 0, 0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from jettison.claims.catalogue import Answer, Found
 from jettison.domain.device import Device
@@ -19,7 +20,7 @@ def table(answers: Sequence[Answer]) -> Table:
         first = (answer.claim.phrase, answer.verdict)
         for place, found in enumerate(answer.found):
             shown.add_row(
-                *(first if place == 0 else ("", "")), found.condition, words(found, answer)
+                *(first if place == 0 else ("", "")), found.condition, Text(words(found, answer))
             )
     return shown
 

@@ -65,7 +65,8 @@ def members(listed: Sequence[Listed]) -> RenderableType:
             ", ".join(item.requires) or "–",
             ", ".join(item.adds) or "–",
             ", ".join(item.removes) or "–",
-            item.install or "yes",
+            # What stands in brackets would be taken for markup: pip install 'jettison[cpu]'.
+            Text(item.install or "yes"),
         )
     return table
 
@@ -105,7 +106,7 @@ def health(device: Device, listed: Sequence[Listed], around: Surroundings) -> Re
         facts.add_row("not here", "; ".join(f"{name}: {LACKING[name]}" for name in lacking))
     for rates in around.rates:
         for name, value in roofline.machine_rows(rates):
-            facts.add_row(name, value)
+            facts.add_row(name, Text(value))
     facts.add_row("C++ compiler", around.compiler or NO_COMPILER)
     if len(around.onnxruntimes) > 1:
         facts.add_row("onnxruntime", _several(around.onnxruntimes))

@@ -115,23 +115,36 @@ def _route(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _titles(trials: Sequence[Trial]) -> dict[str, str]:
-    """Names each recipe by its techniques, and by the settings in which its kind differs."""
+    """Names each recipe by its techniques, and by what tells it from others: settings, and the runtime."""
     kinds: dict[tuple[str, ...], list[Recipe]] = {}
+    runtimes: dict[tuple[str, ...], set[str]] = {}
     for trial in trials:
-        kinds.setdefault(_route(trial.recipe), []).append(trial.recipe)
+        route = _route(trial.recipe)
+        kinds.setdefault(route, []).append(trial.recipe)
+        runtimes.setdefault(route[:-1], set()).add(route[-1])
     titles: dict[str, str] = {}
-    for recipes in kinds.values():
+    for route, recipes in kinds.items():
         differing = _differing_settings(recipes)
+        several = len(runtimes[route[:-1]]) > 1
         for recipe in recipes:
-            parts = [_words(step, differing) for step in recipe.steps]
-            titles[recipe.digest] = " + ".join(parts) or f"{_plain(recipe.runtime.name)} only"
+            titles[recipe.digest] = _title(recipe, differing, several=several)
     return titles
+
+
+def _title(recipe: Recipe, differing: set[tuple[str, str]], *, several: bool) -> str:
+    """The title of one recipe; the runtime is told where it, or its settings, make a difference."""
+    steps = " + ".join(_words(step, differing) for step in recipe.steps)
+    runtime = _words(recipe.runtime, differing)
+    if not steps:
+        return f"{runtime} only"
+    told = several or runtime != _plain(recipe.runtime.name)
+    return f"{steps} on {runtime}" if told else steps
 
 
 def _differing_settings(recipes: Sequence[Recipe]) -> set[tuple[str, str]]:
     seen: dict[tuple[str, str], set[str]] = {}
     for recipe in recipes:
-        for step in recipe.steps:
+        for step in (*recipe.steps, recipe.runtime):
             for key, value in step.settings.items():
                 seen.setdefault((step.name, key), set()).add(repr(value))
     return {key for key, values in seen.items() if len(values) > 1}

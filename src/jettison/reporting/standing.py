@@ -88,6 +88,9 @@ def _tested(record: RunRecord, tested: Tested, gain: Gain | None) -> Standing:
     if tested.verdict == "withheld":
         detail = "The look said no for the whole order; `jettison reveal` tells which, and why."
         return Standing("withheld", detail, "open", 2)
+    if record.certificate.status == "uncertified":
+        # The order was made, and no sealed row was opened.
+        return Standing("not tested", sentence(record.certificate.reason), "neutral", 4)
     detail = "Testing stopped before it: an earlier one in the fixed order was not held."
     return Standing("not tested", detail, "neutral", 4)
 

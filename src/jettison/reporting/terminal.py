@@ -16,7 +16,7 @@ from jettison.domain.run import Outcome, RunRecord
 from jettison.reporting import cells
 from jettison.reporting.comparison import Row, compare
 from jettison.reporting.findings import claims_of
-from jettison.reporting.quantities import MISSING, margin_text, percent, seconds_text, times
+from jettison.reporting.quantities import MISSING, margin_text, seconds_text, times
 from jettison.reporting.serving_cells import turns
 from jettison.reporting.standing import Kind
 
@@ -239,8 +239,3 @@ def _footnotes(rows: tuple[Row, ...]) -> Text:
         text.append(f"(…) noisy: {cells.NOISY}. ")
     text.append("pt: percentage points, + is better. sealed: certified; selection: no claim.")
     return text
-
-
-def noise_line(record: RunRecord) -> RenderableType:
-    """What difference can be seen on this machine."""
-    return Text(f"Differences below {percent(record.noise_floor)} can't be told from noise here.")

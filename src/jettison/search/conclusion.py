@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jettison.domain.certificate import Certificate
+from jettison import registry
+from jettison.domain.certificate import Certificate, Claim
 from jettison.domain.measurement import OVERALL, Estimate, Measurement
 from jettison.domain.run import GAIN, Outcome, Trial
 from jettison.pipeline.measure import FasterVerdict
@@ -112,9 +113,7 @@ def _improved(facts: Facts, shipped: Finalist) -> str:
     asked = {c.metric for c in overall}
     parts = [c for c in facts.certificate.claims if c.group != OVERALL and c.metric in asked]
     groups = {c.group for c in parts if c.gates}
-    held = " and ".join(
-        f"{c.metric} within {_points(c.margin)}" for c in overall if c.verdict == "held"
-    )
+    held = " and ".join(f"{c.metric} within {_margin(c)}" for c in overall if c.verdict == "held")
     by_group = f", and within the margin of each of {len(groups)} groups" if groups else ""
     listed = sorted({c.group for c in parts if c.verdict != "held"})
     if listed:
@@ -140,9 +139,12 @@ def _uncertified_step(reason: str) -> str:
     return "Collect fresh rows; the report says how many each claim needs."
 
 
-def _points(margin: float) -> str:
-    """A margin of a fraction in percentage points."""
-    points = 100 * margin
+def _margin(claim: Claim) -> str:
+    """A margin in the unit of its metric; of a fraction in percentage points."""
+    unit = registry.get("metrics", claim.metric).unit
+    if unit != "fraction":
+        return f"{claim.margin:g}" + ("" if unit == claim.metric else f" {unit}")
+    points = 100 * claim.margin
     return f"{points:g} percentage point" + ("" if points == 1 else "s")
 
 
@@ -179,13 +181,21 @@ def _nothing_better(facts: Facts) -> str:
     if not facts.trials:
         return "Nothing can be tried on this model here; the report says why for each technique."
     if facts.finalists:
-        first = facts.finalists[0]
+        first = max(facts.finalists, key=lambda f: _value(facts.cost, f))
         gain = _gain_words(facts.cost, first.claim.get(facts.cost + GAIN, OVERALL))
+        end = "which this machine can't tell from no difference"
+        if first.cost_verdict == "slower":
+            end = "so it is worse"
         return (
             f"Nothing beat your original in {facts.cost}: of {facts.trials} recipes the nearest, "
-            f"{first.trial.recipe}, is {gain}, which this machine can't tell from no difference."
+            f"{first.trial.recipe}, is {gain}, {end}."
         )
     return f"Nothing beat your original: none of {facts.trials} recipes is better in {facts.cost}."
+
+
+def _value(cost: str, finalist: Finalist) -> float:
+    gain = finalist.claim.get(cost + GAIN, OVERALL)
+    return gain.value or 0.0 if gain is not None else 0.0
 
 
 def _gain_words(cost: str, gain: Estimate | None) -> str:

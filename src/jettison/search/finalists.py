@@ -9,12 +9,13 @@ from jettison import registry
 from jettison.domain.measurement import OVERALL, Estimate, Measurement
 from jettison.domain.progress import Progress
 from jettison.domain.run import GAIN, Trial
+from jettison.errors import CandidateFailed
 from jettison.pipeline import measure
 from jettison.search.conclusion import Finalist
 from jettison.search.trial import Bench, variant_of
 
 OTHERS = 2
-"""Further members of the front that are timed for the report, beside the shortlist."""
+"""Further trials that are timed beside the shortlist: what ranking can't tell from it, or the front."""
 
 LONGEST_MINUTES, SHORTEST_MINUTES, SHARE = 6.0, 1.5, 0.25
 """Timing repeats disturbed launches for at most this share of the search's own minutes, and for the
@@ -29,12 +30,12 @@ class Timed:
     """Claim-tier figures.
 
     Attributes:
-        shortlist: in the order of the shortlist.
+        finalists: what may be tested, the shortlist by ranking first.
         measurements: recipe digest, `baseline` or `a/a` -> figures.
         noise_floor: as a fraction; noisy: the machine was too busy.
     """
 
-    shortlist: tuple[Finalist, ...]
+    finalists: tuple[Finalist, ...]
     measurements: Mapping[str, Measurement]
     noise_floor: float
     noisy: bool
@@ -49,18 +50,46 @@ def time_finalists(
 ) -> Timed:
     """Measures the baseline, a second copy of it, the shortlist, and a few others side by side.
 
+    Where they can't all be held or run at once, those behind are left out, and are not finalists.
+
     Args:
         bench: baseline, rows and serving profile.
-        shortlist: candidates that certification may test, in order.
-        others: further trials for the report; at most `OTHERS` are timed.
+        shortlist: candidates that certification may test.
+        others: further trials, for the report alone.
         search_minutes: that the user allowed the search.
         progress: told about each round.
+
+    Raises:
+        CandidateFailed: if the baseline alone can't be run.
     """
-    chosen = [*shortlist, *[t for t in others if t not in shortlist][:OTHERS]]
-    variants = [variant_of(t.candidate) for t in chosen if t.candidate is not None]
     progress.stage("time finalists")
+    while True:
+        try:
+            result = _claimed(bench, [*shortlist, *others], search_minutes, progress)
+            break
+        except CandidateFailed as failure:
+            if not (shortlist or others):
+                raise
+            fewer = shortlist if others else shortlist[: len(shortlist) // 2]
+            count = len(shortlist) + len(others)
+            progress.say(
+                f"{count} candidates could not be timed side by side ({failure}); {len(fewer)} are"
+            )
+            shortlist, others = fewer, ()
     cost = bench.costs[0]
-    timed = registry.get("costs", cost).timed
+    finalists = tuple(
+        _finalist(trial, result.measurements[trial.recipe.digest], cost, result.noise_floor)
+        for trial in shortlist
+    )
+    noisy = result.noisy and registry.get("costs", cost).timed
+    return Timed(finalists, result.measurements, result.noise_floor, noisy)
+
+
+def _claimed(
+    bench: Bench, chosen: Sequence[Trial], search_minutes: float, progress: Progress
+) -> measure.ClaimResult:
+    variants = [variant_of(t.candidate) for t in chosen if t.candidate is not None]
+    timed = registry.get("costs", bench.costs[0]).timed
     longest = LONGEST_MINUTES if timed else SHORTEST_MINUTES
     minutes = min(longest, max(SHORTEST_MINUTES, SHARE * search_minutes))
     plan = measure.ClaimPlan(
@@ -70,7 +99,7 @@ def time_finalists(
         max_disturbed=None if timed else PATIENCE,
         tick=lambda done, expected: _tick(progress, done, expected),
     )
-    result = measure.claim_costs(
+    return measure.claim_costs(
         (bench.baseline, *variants),
         bench.fitting.rows,
         bench.serving,
@@ -78,12 +107,6 @@ def time_finalists(
         plan,
         bench.folder / "claims",
     )
-    finalists = tuple(
-        _finalist(trial, result.measurements[trial.recipe.digest], cost, result.noise_floor)
-        for trial in shortlist
-    )
-    noisy = result.noisy and timed
-    return Timed(finalists, result.measurements, result.noise_floor, noisy)
 
 
 def _finalist(trial: Trial, claim: Measurement, cost: str, noise_floor: float) -> Finalist:

@@ -79,9 +79,7 @@ class Study:
         with _disk_faults(self._database):
             self._optuna = _open_storage(self._database, self._objectives, seed + len(self._known))
             self._fail_interrupted()
-            if not self.trials:
-                for route in self._by_potential():
-                    self._optuna.enqueue_trial(self._defaults(route))
+            self._enqueue_first_tries()
 
     def propose(self) -> Proposal | None:
         """Gives a recipe that was not tried; `None` when the space is exhausted."""
@@ -142,6 +140,17 @@ class Study:
         for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._optuna.tell(frozen.number, state=TrialState.FAIL)
 
+    def _enqueue_first_tries(self) -> None:
+        """Puts each first try in line that is neither known nor waiting: one that was cut short, too."""
+        from optuna.trial import FixedTrial, TrialState
+
+        waiting = self._optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        queued = [frozen.system_attrs.get("fixed_params") for frozen in waiting]
+        for route in self._by_potential():
+            params = self._defaults(route)
+            if params not in queued and self._suggest(FixedTrial(params)).digest not in self._known:
+                self._optuna.enqueue_trial(params)
+
     def _by_potential(self) -> list[Route]:
         """Where to begin: each technique that changes answers alone; the sampler joins them."""
         known = {advice.technique: advice for advice in self._space.advice}
@@ -168,12 +177,12 @@ class Study:
                 params[f"{owner}.{key}"] = allowed.default
         return params
 
-    def _suggest(self, handle: optuna.Trial) -> Recipe:
+    def _suggest(self, handle: optuna.trial.BaseTrial) -> Recipe:
         route = self._routes[handle.suggest_categorical("route", list(self._routes))]
         steps = tuple(self._step(handle, name) for name in route.techniques)
         return Recipe(steps, self._step(handle, route.runtime))
 
-    def _step(self, handle: optuna.Trial, owner: str) -> Step:
+    def _step(self, handle: optuna.trial.BaseTrial, owner: str) -> Step:
         settings: dict[str, Scalar] = dict(self._space.fixed.get(owner, {}))
         open_here = self._space.ranges.get(owner, {})
         # What decides whether a setting is read comes before it.
@@ -222,7 +231,7 @@ def _sqlite_code(error: BaseException | None) -> int:
     return 0
 
 
-def _suggest_one(handle: optuna.Trial, name: str, allowed: Range) -> Scalar:
+def _suggest_one(handle: optuna.trial.BaseTrial, name: str, allowed: Range) -> Scalar:
     value: Scalar
     match allowed:
         case Choices(values=values):

@@ -22,11 +22,10 @@ from jettison.domain.recipe import Candidate, Recipe
 from jettison.domain.rows import Array
 from jettison.domain.run import GAIN, Trial
 from jettison.domain.splits import FittingData, Labels, SelectionSet
-from jettison.errors import CandidateFailed, InternalError
+from jettison.errors import CandidateFailed, DataError, InternalError, ModelError
 from jettison.pipeline import apply as applying
 from jettison.pipeline import measure
 from jettison.statistics import Paired, judge, linear_drops
-from jettison.trust.contributions import BY_GROUP
 
 SANITY_ROWS = 64
 FIRST_LOOK_ROWS = 100
@@ -75,7 +74,7 @@ def run_trial(
     """Carries out one recipe as far as it deserves.
 
     The baseline's worker in `workers` serves all trials; the candidate's is ended here.
-    A candidate that can't be built or run gives a trial in state `failed`; never an exception.
+    A candidate that can't be built, run or scored gives a trial in state `failed`; never an exception.
     One whose files are those of an earlier trial on the same runtime is not measured again.
     """
     started = time.monotonic()
@@ -97,7 +96,8 @@ def run_trial(
             ranking, reason = _measure(bench, workers, candidate)
             working += time.monotonic() - begun
         state = "stopped" if reason else "complete"
-    except CandidateFailed as failure:
+    except (CandidateFailed, DataError, ModelError) as failure:
+        # Its file may not open, or a metric be undefined on its answers: the original passed both.
         state, reason = "failed", str(failure)
     seconds = time.monotonic() - started
     overhead = 0.0 if state == "failed" else seconds - working
@@ -192,10 +192,10 @@ def _first_look(bench: Bench, workers: measure.Sessions, variant: Variant, place
     n = FIRST_LOOK_ROWS
     if selection.labels.as_they_came(selection.rows.n).sum() < 3 * n:
         return ""
-    # A hundred rows may hold one class only, where F1 or an area is undefined.
-    asked = [
-        r for r in bench.requirements if registry.get("metrics", r.metric).kind not in BY_GROUP
-    ]
+    # Only 0/1 metrics can be called broken by so few rows; on them F1 may be undefined.
+    asked = [r for r in bench.requirements if registry.get("metrics", r.metric).kind == "binary"]
+    if not asked:
+        return ""
     few = SelectionSet(
         dataclasses.replace(selection.rows, n=n),
         Labels(None if selection.labels.targets is None else selection.labels.targets[:n]),

@@ -124,6 +124,9 @@ def play_launch(
     exact = [cost for cost in setting.costs if not cost.timed]
     # Started one after the other, so that load times are not mixed up.
     sessions = {v.name: workers.of(v) for v in order.sample(list(variants), len(variants))}
+    # One that was open before has gone on in its rows; ragged ones must have the same lengths for all.
+    for session in sessions.values():
+        session.rewind()
     meter = ContentionMeter(session.pid for session in sessions.values())
     rounds, calls, preempted = _play(variants, sessions, setting, order, timed, tick)
     cells = play_cells(sessions, setting.serving.batch_sizes, setting.lengths, order)

@@ -84,6 +84,10 @@ class Bursts:
             self._place[shape] += 1
         return Burst(tuple(seconds), cpu, preempted)
 
+    def rewind(self) -> None:
+        """Lets timed calls begin with the first batches again, as those of a new session do."""
+        self._place = dict.fromkeys(self._place, 0)
+
     def _call(self, shape: Shape, place: int, repeats: int) -> None:
         deck = self._decks[shape]
         stride = 0 if self._rows.pad else 1

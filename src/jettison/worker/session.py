@@ -1,4 +1,4 @@
-"""Serves one prepared model over the pipe: `burst`, `score`, `resources`, `quit`."""
+"""Serves one prepared model over the pipe: `burst`, `rewind`, `score`, `resources`, `quit`."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ class Server:
             "burst": self._burst,
             "score": self._score,
             "resources": self._resources,
+            "rewind": self._rewind,
         }
 
     def _burst(self, request: Request) -> object:
@@ -91,6 +92,10 @@ class Server:
         rows = from_json(Rows, json.dumps(request["rows"]))
         size = 1 if self._job.one_by_one else int(request["batch_size"])
         return score(self._runner, self._job.model, rows, Path(request["folder"]), size)
+
+    def _rewind(self, request: Request) -> object:
+        self._bursts.rewind()
+        return self._resources(request)
 
     def _resources(self, request: Request) -> object:
         return Resources(machine.peak_memory_bytes(), self._base, time.process_time())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from jettison.claims import catalogue, running, showing
 from jettison.claims.catalogue import Case, Claim, Found, Reading
@@ -135,3 +137,11 @@ def test_answers_survive_json() -> None:
         claim(), (Found("a", "holds", Reading(3.0, 2.5, 3.5, 5, "launches")),)
     )
     assert from_json(catalogue.Answer, to_json(answer)) == answer
+
+
+def test_what_to_install_is_no_markup() -> None:
+    """The extra in brackets is shown, and not taken for a style of the terminal."""
+    lacking = Found("one row", "cannot be run", None, "run: pip install 'jettison[torch,sklearn]'")
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(showing.table([catalogue.answer(claim(), (lacking,))]))
+    assert "pip install 'jettison[torch,sklearn]'" in console.export_text()

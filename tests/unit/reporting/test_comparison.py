@@ -8,6 +8,7 @@ import doctest
 import pytest
 import records
 
+from jettison.domain.recipe import Recipe, Step
 from jettison.domain.run import RunRecord
 from jettison.reporting import comparison, markdown, quantities, tables
 from jettison.reporting.comparison import Row, compare, every_trial
@@ -178,3 +179,41 @@ def test_every_outcome_has_rows_for_all_trials(name: str) -> None:
     """No trial is lost: the counts of the rows add up to the trials."""
     record = records.EVERY_RECORD[name]()
     assert sum(row.tried for row in compare(record)) == len(record.trials)
+
+
+def test_what_a_closed_seal_left_untested_says_why() -> None:
+    """Nothing before it failed: no sealed row was opened."""
+    order = tuple(
+        records.Member(r.digest, str(r), "not tested")
+        for r in (records.STATIC, records.STATIC_PERCENTILE)
+    )
+    closed = dataclasses.replace(
+        records.nothing_better().certificate,
+        status="uncertified",
+        reason="the rows are spent",
+        order=order,
+    )
+    record = dataclasses.replace(records.nothing_better(), certificate=closed)
+    details = {row.digest: row.standing.detail for row in compare(record)}
+    assert {
+        details[name] for name in (records.STATIC.digest, records.STATIC_PERCENTILE.digest)
+    } == {"The rows are spent."}
+
+
+def test_recipes_that_differ_in_their_runtime_have_titles_of_their_own() -> None:
+    """Two rows of one name could not be told apart in the terminal, or in a sentence about one."""
+    step = Step("int8_static")
+    recipes = (
+        Recipe((step,), Step("onnx_runtime")),
+        Recipe((step,), Step("openvino", {"precision": "f32"})),
+        Recipe((step,), Step("openvino", {"precision": "bf16"})),
+        Recipe((Step("half_precision"),), Step("onnx_runtime")),
+    )
+    trials = tuple(records.trial(i, r, 1.2, 0.87, "x") for i, r in enumerate(recipes))
+    rows = every_trial(dataclasses.replace(records.improved(), trials=trials))
+    assert [row.title for row in rows] == [
+        "int8 static on onnx runtime",
+        "int8 static on openvino (precision f32)",
+        "int8 static on openvino (precision bf16)",
+        "half precision",
+    ]

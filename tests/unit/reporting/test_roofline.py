@@ -110,3 +110,9 @@ def test_doctor_names_what_is_wrong() -> None:
     assert "torch.compile can't build kernels" in shown
     assert "onnxruntime and onnxruntime-gpu" in shown
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in shown
+
+
+def test_what_to_install_is_shown_whole() -> None:
+    """`jettison list` names the extra; brackets are no markup."""
+    lacking = Listed("runtimes", "openvino", "jettison", install="pip install 'jettison[openvino]'")
+    assert "pip install 'jettison[openvino]'" in text_of(catalogue.members([lacking]))

@@ -133,3 +133,31 @@ def undecided(group: str) -> Claim:
 def certified(claims: tuple[Claim, ...]) -> Certificate:
     """A certificate with these claims."""
     return dataclasses.replace(SHIPPED, claims=claims)
+
+
+def test_the_nearest_is_the_one_that_gains_most() -> None:
+    """Not the first of the order; and what is slower is not told as hard to tell apart."""
+    near = finalist("no difference shown", 1.01)
+    slow = finalist("slower", 0.8)
+    found = conclude(
+        dataclasses.replace(FACTS, finalists=(slow, near), certificate=CLOSED, shipped="")
+    )
+    assert "is 1.01x faster" in found.answer
+    assert "can't tell from no difference" in found.answer
+    found = conclude(dataclasses.replace(FACTS, finalists=(slow,), certificate=CLOSED, shipped=""))
+    assert "can't tell" not in found.answer
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("nll", "keep nll within 0.05 nats of it"),
+        ("cosine", "keep cosine within 0.05 of it"),
+        ("accuracy", "keep accuracy within 5 percentage points of it"),
+    ],
+)
+def test_a_margin_has_the_unit_of_its_metric(metric: str, words: str) -> None:
+    """Only fractions are told in percentage points."""
+    held = dataclasses.replace(HELD, metric=metric, margin=0.05)
+    found = conclude(dataclasses.replace(FACTS, certificate=certified((held,))))
+    assert words in found.answer

@@ -145,3 +145,32 @@ def test_other_faults_of_the_database_pass(tmp_path: Path) -> None:
     (tmp_path / "search.db").write_bytes(b"no database " * 1000)
     with pytest.raises(DatabaseError, match="not a database"):
         opened(tmp_path)
+
+
+WIDE = SearchSpace(
+    routes=tuple(Route((name,), "run") for name in "abcd"),
+    ranges={name: {"k": IntegerRange(0, 1000, 500)} for name in "abcd"},
+    fixed={},
+    advice=(),
+    refused=(),
+)
+
+
+def test_a_first_try_that_was_cut_short_comes_again(tmp_path: Path) -> None:
+    """An interrupted run would otherwise never meet the defaults of that technique."""
+    first = Study(tmp_path, WIDE, ("cost", "drop"), 0, {"model": "m"})
+    assert learn(first, 1) == ["a(k=500) > run"]
+    cut = first.propose()
+    assert cut is not None
+    first.abandon(cut)
+    second = Study(tmp_path, WIDE, ("cost", "drop"), 0, {"model": "m"})
+    assert sorted(learn(second, 3)) == ["b(k=500) > run", "c(k=500) > run", "d(k=500) > run"]
+
+
+def test_first_tries_stand_in_line_once(tmp_path: Path) -> None:
+    """However often a run is ended before its first trial is over."""
+    for _ in range(20):
+        study = Study(tmp_path, WIDE, ("cost", "drop"), 0, {"model": "m"})
+        assert study.propose() is not None
+    last = Study(tmp_path, WIDE, ("cost", "drop"), 0, {"model": "m"})
+    assert len(learn(last, 8)) == 8

@@ -94,3 +94,20 @@ def test_cpu_time_is_that_of_one_call(tmp_path: Path) -> None:
     burst = Bursts(runner, numbered(tmp_path, 8), one_by_one=False).run(1, 4)
     assert 0 < burst.cpu_seconds < 4 * 0.02
     assert sum(burst.seconds) < 4 * 0.02
+
+
+def test_a_session_that_was_rewound_meets_the_batches_of_a_new_one(tmp_path: Path) -> None:
+    """The original's worker stays open over a search; each candidate must meet the same lengths."""
+    rows = numbered(tmp_path, 12)
+    np.save(tmp_path / f"{LENGTHS}.npy", np.tile([1, 2, 3], 4))
+    ragged = Rows(rows.folder, rows.names, rows.n, {"x": 0.0})
+    old, new = Recorder(0.025), Recorder(0.025)
+    before, after = (Bursts(runner, ragged, one_by_one=False) for runner in (old, new))
+    before.run(1, 5)
+    before.rewind()
+    after.run(1, 0)
+    old.firsts.clear()
+    new.firsts.clear()
+    before.run(1, 3)
+    after.run(1, 3)
+    assert old.firsts == new.firsts
