@@ -73,15 +73,21 @@ class RangeTrials:
 
 
 def scale_places(model: Any) -> dict[str, tuple[str, str, int]]:
-    """Activation -> names of its scale and zero point, and the element type of the latter."""
+    """Activation -> names of its scale and zero point, and the element type of the latter.
+
+    Pooling and reshaping hand on the scale of what they read: it follows the range of that, which
+    stands before them, so what they answer is left out.
+    """
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     found: dict[str, tuple[str, str, int]] = {}
+    owned: set[str] = set()
     for node in model.graph.node:
         if node.op_type != "QuantizeLinear" or len(node.input) < 3 or node.input[0] in stored:
             continue
         source, scale, zero = node.input[:3]
         kind = stored[zero].data_type if zero in stored else 0
-        if scale in stored and kind in LIMITS:
+        if scale in stored and scale not in owned and kind in LIMITS:
+            owned.add(scale)
             found[source.removesuffix("_QuantizeLinear_Input")] = (scale, zero, kind)
     return found
 

@@ -61,12 +61,6 @@ def find_ranges(
     losses = _losses(piece, spans[NAMED[0]], rounding, held)
     best = best_for_all(spans, losses.whole)
     if name == COMPARING[1]:
-        if not losses.apart:
-            raise CandidateFailed(
-                f"`calibrator` = {name!r} needs two calls of held-out rows to confirm on one what it "
-                f"finds on the other; this model takes batches of one size, and {held} rows fill one. "
-                f"Give more rows, or take {COMPARING[0]!r}"
-            )
         best = better_for_some(best, spans, (losses.first, losses.second))
     return best
 
@@ -98,15 +92,11 @@ def around(light: Any, operators: Collection[str]) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    """Distance to the float answers on the held-out rows, and on each half of them.
-
-    `apart` says whether the halves are different rows.
-    """
+    """Distance to the float answers on the held-out rows, and on each half of them."""
 
     whole: Callable[[Spans], float]
     first: Callable[[Spans], float]
     second: Callable[[Spans], float]
-    apart: bool
 
 
 def _losses(piece: Workpiece, spans: Spans, rounding: Rounding, held: int) -> _Losses:
@@ -124,8 +114,8 @@ def _losses(piece: Workpiece, spans: Spans, rounding: Rounding, held: int) -> _L
         return lambda tried: relative_distance(there, _like(trials.answers(some, tried), there))
 
     middle = len(batches) // 2
-    halves = loss(slice(0, middle or 1)), loss(slice(middle, None))
-    return _Losses(loss(slice(0, None)), *halves, apart=middle > 0)
+    # `last_rows` gives two calls at least, so that the halves are different rows.
+    return _Losses(loss(slice(0, None)), loss(slice(0, middle)), loss(slice(middle, None)))
 
 
 def _like(found: Array, reference: Array) -> Array:

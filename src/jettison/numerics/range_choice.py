@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,8 @@ def best_for_all(spans: Mapping[str, Spans], loss: Callable[[Spans], float]) -> 
         loss: of the model with these ranges, on held-out rows.
     """
     losses = {name: loss(spans[name]) for name in NAMED if name in spans}
-    best = min(losses, key=lambda name: losses[name])
+    # NaN compares as no worse than anything.
+    best = min(losses, key=lambda name: (math.isnan(losses[name]), losses[name]))
     return Chosen(spans[best], best, losses, {})
 
 

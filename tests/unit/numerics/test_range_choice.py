@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from jettison.numerics.range_choice import (
     Spans,
     best_for_all,
@@ -48,3 +50,12 @@ def test_what_only_the_first_half_likes_is_turned_down() -> None:
 def test_a_quarter_is_held_out() -> None:
     """A quarter of the rows, at most 64; none where they are too few."""
     assert [held_out_rows(n) for n in (1, 7, 8, 100, 512)] == [0, 0, 2, 25, 64]
+
+
+def test_a_loss_that_is_no_number_does_not_win() -> None:
+    """NaN is not less than anything, and nothing is less than NaN."""
+
+    def loss(spans: Spans) -> float:
+        return math.nan if spans is SPANS["minmax"] else 3.0
+
+    assert best_for_all(SPANS, loss).calibrator == "mse"

@@ -18,6 +18,11 @@ from jettison.domain.profile import Profile
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.graphs.onnx_prepare import float_answers
+from jettison.graphs.onnx_quantize import Rounding, quantize_static
+from jettison.graphs.onnx_range_trials import RangeTrials
+from jettison.graphs.onnx_ranges import find_ranges
+from jettison.graphs.onnx_storage import save_model
 from jettison.graphs.onnx_workpiece import on_the_bench
 from jettison.machine import describe_device
 from jettison.numerics.range_choice import held_out_rows
@@ -313,3 +318,34 @@ def test_weights_of_a_spared_layer_are_untouched(
     graph = onnx.load(str(done.model.artifact.path)).graph
     stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     np.testing.assert_array_equal(stored["w3"], weights(1500, 8, seed=7))
+
+
+def test_what_is_tried_is_what_is_quantized(
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    tmp_path: Path,
+) -> None:
+    """Pooling hands on the range of what it reads: one of its own changes neither trial nor graph."""
+    nodes = [
+        ("Conv", ["x", "w1"], ["a"]),
+        ("Relu", ["a"], ["b"]),
+        ("MaxPool", ["b"], ["c"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("Conv", ["c", "w2"], ["d"]),
+        ("GlobalAveragePool", ["d"], ["e"]),
+        ("Flatten", ["e"], ["y"]),
+    ]
+    held = {"w1": weights(8, 3, 3, 3), "w2": weights(6, 8, 1, 1, seed=2)}
+    model = load_graph(build_graph(nodes, held, ("batch", 3, 10, 10)))
+    x = np.random.default_rng(0).normal(size=(8, 3, 10, 10)).astype(np.float32)
+    rounding = Rounding(per_channel=True, reduce_range=True, operators=("Conv", "MaxPool", "Relu"))
+    with on_the_bench(model, fitting_of(x), bench_in("a")) as piece:
+        spans = find_ranges(piece, rounding.operators, "minmax", rounding).spans
+        narrow = {**spans, "c": (0.0, 0.1 * spans["c"][1])}
+        rows = list(piece.batches())
+        trials = RangeTrials(quantize_static(piece.graph, spans, rounding), tmp_path / "t", "y")
+        tried = trials.answers(rows, narrow)
+        save_model(quantize_static(piece.graph, narrow, rounding), tmp_path / "q")
+        built = float_answers(tmp_path / "q" / "model.onnx", rows, "y")
+    assert error(tried, built) < 0.01
