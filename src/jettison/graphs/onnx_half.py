@@ -82,7 +82,8 @@ def _converted(model: Any, largest: Mapping[str, float], kept: frozenset[str]) -
         convert_float_to_float16,
     )
 
-    known = {value.name for value in (*model.graph.value_info, *model.graph.output)}
+    graph = model.graph
+    known = {value.name for value in (*graph.input, *graph.value_info, *graph.output)}
     for name in sorted(set(largest) - known):
         # The converter casts only tensors whose type it knows; the runtime told it.
         model.graph.value_info.append(

@@ -106,10 +106,11 @@ class HalfPrecision:
 
 
 def _largest(piece: Workpiece) -> dict[str, float]:
-    """The largest finite magnitude of every float tensor between operators, on some rows."""
+    """The largest finite magnitude of every float input and every answer of an operator."""
     from jettison.graphs.onnx_taps import Taps
 
     names = {name for node in piece.light.graph.node for name in node.output if name}
+    names |= {value.name for value in piece.light.graph.input}
     taps = Taps(piece.graph, names, threads=1)
     largest = dict.fromkeys(taps.names, 0.0)
     for batch in piece.batches(WATCHED_ROWS):

@@ -184,3 +184,18 @@ def test_speech_network(
     before = bench.runner(model).run({"logmel": x})["logprobs"]
     after = bench.runner(applied.model).run({"logmel": x})["logprobs"]
     np.testing.assert_allclose(after, before, atol=0.05)
+
+
+def test_large_inputs_stay(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """An input beyond 65,504 that the first operator makes small never goes through 16 bits.
+
+    The kernel of this operator computes in 16 bits on any CPU; others are given 32 bits.
+    """
+    nodes = [("LayerNormalization", ["x", "gamma"], ["a"]), ("MatMul", ["a", "w"], ["y"])]
+    held = {"gamma": np.ones(16, np.float32), "w": weights(16, 128)}
+    model, bench, x = load_graph(build_graph(nodes, held)), bench_in("a"), inputs() * 1e6
+    applied = HALF.apply(model, {}, fitting_of(x), bench)
+    assert applied.changes[0].weights == 16 * 128
+    np.testing.assert_allclose(answer(applied.model, bench, x), answer(model, bench, x), atol=0.01)
