@@ -11,7 +11,7 @@ import numpy as np
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array, Batch
 from jettison.graphs.onnx_layers import Layer, weight_values
-from jettison.graphs.onnx_prepare import light_options, open_session, run_session
+from jettison.graphs.onnx_prepare import light_options, open_session, run_session, stacked
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_taps import Taps
 
@@ -79,8 +79,7 @@ class LayerTrials:
             feed = {name: batch[name] for name in self._inputs}
             answer = run_session(self._session, [self._output], {**feed, **extra})[0]
             rows.extend(answer.reshape(len(answer), -1))
-        longest = max(len(row) for row in rows)
-        return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
+        return stacked(rows)
 
     def local_error(self, node: str) -> float:
         """Relative error of the rounded weights and, in squares added, of the rounded activation."""

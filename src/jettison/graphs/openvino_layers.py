@@ -153,9 +153,13 @@ def _weighted(graph: Any) -> Iterator[Weighted]:
 def _constant(output: Any) -> Any | None:
     """The constant that a value is unpacked from; `None` if it is computed from an input."""
     node = output.get_node()
-    while node.get_type_name() in UNPACKED_BY:
-        node = node.input_value(0).get_node()
-    return node if node.get_type_name() == "Constant" else None
+    if node.get_type_name() == "Constant":
+        return node
+    if node.get_type_name() not in UNPACKED_BY:
+        return None
+    # An activation that is scaled by a constant has that constant before it as well.
+    parts = [_constant(port.get_source_output()) for port in node.inputs()]
+    return None if any(part is None for part in parts) else parts[0]
 
 
 def _macs(node: Any, weights: Any, size: int) -> int | None:

@@ -14,6 +14,7 @@ from jettison.domain.record import file_digest
 from jettison.domain.rows import Array, column_file
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
+from jettison.graphs.onnx_prepare import stacked
 from jettison.graphs.openvino_ir import import_openvino
 from jettison.graphs.openvino_quantize import calibration_rows, sparable
 from jettison.numerics.sensitivity import relative_distance, spared_layers
@@ -78,11 +79,14 @@ class LayerTrials:
         self._ranges = self._watch(layers)
 
     def answers(self, node: str = "") -> Array:
-        """Answers, shape (n, ...), with this layer rounded; with none, the original's."""
+        """Answers, shape (n, values), with this layer rounded; with none, the original's."""
         graph = self._graph.clone()
         if node:
             _round_layer(graph, node, self._ranges[node])
-        return np.concatenate([np.asarray(r[self._output]) for r in self._run(graph)])
+        # Rows of several lengths may have answers of several lengths.
+        return stacked(
+            [row.reshape(-1) for r in self._run(graph) for row in np.asarray(r[self._output])]
+        )
 
     def local_error(self, node: str) -> float:
         """The relative rounding error of the layer's weights."""

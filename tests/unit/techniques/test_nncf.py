@@ -285,3 +285,40 @@ def test_potentials_say_why(model: Model) -> None:
     bare = model.with_traits(add=frozenset(), remove=frozenset({"matmul"}))
     assert isinstance(NncfInt8().potential(bare, profile), Refusal)
     assert isinstance(NncfWeightOnly().potential(bare, profile), Refusal)
+
+
+def test_rows_of_several_lengths_are_compared(
+    build_graph: Callable[..., Path], load_graph: Callable[[Path], Model], tmp_path: Path
+) -> None:
+    """Where each token has an answer, a shorter row is filled up with zeros."""
+    weights = {"w": np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)}
+    path = build_graph([("MatMul", ["x", "w"], ["y"])], weights, ("batch", "time", 16), rank=3)
+    graph = read_ir(converted(load_graph(path), tmp_path / "tokens").artifact.path)
+    names = [layer.name for layer in weighted_layers(graph)]
+    rows = [{"x": np.ones((1, length, 16), np.float32)} for length in (2, 5)]
+    trials = LayerTrials(graph, names, rows, "y")
+    found = trials.answers(names[0])
+    assert found.shape == trials.answers().shape == (2, 5 * 4)
+    assert not found[0, 2 * 4 :].any()
+    assert found[1, 2 * 4 :].all()
+
+
+def test_a_constant_that_scales_the_input_is_no_weight(
+    build_graph: Callable[..., Path],
+    load_graph: Callable[[Path], Model],
+    rows: Array,
+    fitting_of: Callable[..., FittingData],
+    bench_in: Bench_,
+    tmp_path: Path,
+) -> None:
+    """The layer behind it is counted by its own weights."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "scale": rng.uniform(0.5, 1.5, (1, 16)).astype(np.float32),
+        "w": rng.normal(size=(16, 8)).astype(np.float32),
+    }
+    nodes = [("Mul", ["scale", "x"], ["s"]), ("MatMul", ["s", "w"], ["y"])]
+    scaled = converted(load_graph(build_graph(nodes, weights)), tmp_path / "scaled")
+    assert [layer.parameters for layer in weighted_layers(read_ir(scaled.artifact.path))] == [128]
+    done = NncfInt8().apply(scaled, QUICK, fitting_of(rows), bench_in("scaled"))
+    assert (done.changes[0].operators, done.changes[0].weights) == (1, 16 * 8)
