@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ to 8 bits in blocks."""
 
 RUNS_AS = {"MatMulNBits": "MatMul", "GatherBlockQuantized": "Gather"}
 """Operator of the result -> what it was."""
+
+PACKED = ("Gather", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class Packing:
         return ", ".join(words)
 
 
-def pack(graph: Path, packing: Packing) -> Any:
+def pack(graph: Path, packing: Packing, layers: Collection[str]) -> Any:
     """Gives a graph whose constant matrices are stored in few bits.
 
     Args:
         graph: a prepared graph; read whole.
         packing: how.
+        layers: names of the operators that may be packed: the quantizer fails on a table that is
+            no matrix of floats.
 
     Returns:
         An `onnx.ModelProto` with its weights in memory.
@@ -71,12 +75,19 @@ def pack(graph: Path, packing: Packing) -> Any:
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     model = onnx.load(graph)
+    left = [
+        node.name
+        for node in model.graph.node
+        if node.op_type in PACKED and (node.name not in layers or node.name in packing.spared)
+    ]
+    # Gemm is taken apart into MatMul and Add, and the MatMul gets this name.
+    left += [f"{name}_MatMul" for name in left]
     ONNXModel(model).replace_gemm_with_matmul()
-    model = _packed(model, packing, packing.bits, "MatMul")
+    model = _packed(model, packing, packing.bits, "MatMul", left)
     if packing.tables:
         opsets = [(opset.domain, opset.version) for opset in model.opset_import]
         # Its kernel has no other number of bits.
-        model = _packed(model, packing, 4, "Gather")
+        model = _packed(model, packing, 4, "Gather", left)
         # The quantizer writes 21 over the version of the operator set, but leaves all operators as
         # they are. Tensors of 4 bits need a recent file format, not a recent operator set.
         for opset in model.opset_import:
@@ -85,11 +96,9 @@ def pack(graph: Path, packing: Packing) -> Any:
     return model
 
 
-def _packed(model: Any, packing: Packing, bits: int, operator: str) -> Any:
+def _packed(model: Any, packing: Packing, bits: int, operator: str, left: Sequence[str]) -> Any:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-    # Gemm was taken apart into MatMul and Add, and the MatMul got this name.
-    spared = [*packing.spared, *(f"{name}_MatMul" for name in packing.spared)]
     with _explained():
         quantizer = MatMulNBitsQuantizer(
             model,
@@ -97,7 +106,7 @@ def _packed(model: Any, packing: Packing, bits: int, operator: str) -> Any:
             block_size=packing.block,
             is_symmetric=packing.symmetric,
             accuracy_level=packing.accuracy_level,
-            nodes_to_exclude=spared,
+            nodes_to_exclude=list(left),
             op_types_to_quantize=(operator,),
         )
         quantizer.process()

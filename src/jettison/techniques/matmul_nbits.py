@@ -88,7 +88,7 @@ class MatmulNbits:
                     "weights to store smaller"
                 )
             packing = dataclasses.replace(packing, spared=_spared(piece, layers, settings))
-            packed = onnx_weight_only.pack(piece.graph, packing)
+            packed = onnx_weight_only.pack(piece.graph, packing, {layer.node for layer in layers})
             weights = weight_count(piece.light, layers, packing.spared)
         saved = bench.save(packed, "onnx_file", model)
         counts = onnx_weight_only.count_packed(read_light(saved.artifact.path))

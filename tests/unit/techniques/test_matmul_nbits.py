@@ -190,3 +190,36 @@ def test_tables(
     assert done.changes[0].what.startswith("1 of 1 Gather and 1 of 1 MatMul")
     assert done.model.artifact.size_bytes < model.artifact.size_bytes / 4
     assert error(answer(done.model, bench, ids), answer(model, bench, ids)) < 0.15
+
+
+@pytest.mark.parametrize("kind", ["vector", "whole numbers"])
+def test_tables_that_are_no_matrix_of_floats_stay(
+    kind: str,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """Asked for tables, a look-up of one number for each word is left as it is."""
+    nodes = [
+        ("Gather", ["table", "x"], ["a"]),
+        ("Gather", ["sizes", "x"], ["s"]),
+        ("Cast", ["s"], ["f"], {"to": TensorProto.FLOAT}),
+        ("Reshape", ["f", "column"], ["g"]),
+        ("Mul", ["a", "g"], ["m"]),
+        ("ReduceMean", ["m"], ["b"], {"axes": [1], "keepdims": 0}),
+        ("MatMul", ["b", "w"], ["y"]),
+    ]
+    sizes = np.random.default_rng(1).integers(1, 5, 500)
+    held = {
+        "table": weights(500, 64),
+        "sizes": sizes.astype(np.float32) if kind == "vector" else sizes.reshape(500, 1),
+        "column": np.array([0, 0, 1]),
+        "w": weights(64, 8),
+    }
+    path = build_graph(nodes, held, ("batch", "time"), kind=TensorProto.INT64)
+    model, bench = load_graph(path), bench_in("a")
+    ids = np.random.default_rng(0).integers(0, 500, (12, 7))
+    done = MatmulNbits().apply(model, {"tables": True}, fitting_of(ids), bench)
+    assert done.changes[0].what.startswith("1 of 1 Gather and 1 of 1 MatMul")
+    assert error(answer(done.model, bench, ids), answer(model, bench, ids)) < 0.15
