@@ -25,7 +25,9 @@ SCALABLE = frozenset(
 PICTURE = ({2, 3}, {-2, -1})
 """The axes of an image beside batch and channels; a mean over them is scalable as well."""
 
-RESHAPING = frozenset({"Flatten", "Reshape"})
+RESHAPING = frozenset({"Flatten", "ReduceMean", "Reshape"})
+"""What leaves a picture as one row of numbers, channel by channel."""
+
 LONGEST = 6
 
 
@@ -64,9 +66,21 @@ def pairs_of(model: Any) -> tuple[Pair, ...]:
         if second is None:
             continue
         inputs = in_channels(second, sizes, uses)
-        if inputs and inputs % channels == 0 and (inputs == channels or reshaped):
+        if inputs and _in_line(
+            node, second, inputs == channels, reshaped and inputs % channels == 0
+        ):
             found.append(Pair(node, second, inputs // channels))
     return tuple(found)
+
+
+def _in_line(first: Any, second: Any, as_many: bool, flattened: bool) -> bool:
+    """Whether the second layer reads the channels of the first as its own, in their order.
+
+    A convolution has channels on the second axis, a product on the last one.
+    """
+    if (first.op_type == "Conv") == (second.op_type == "Conv"):
+        return as_many
+    return first.op_type == "Conv" and flattened
 
 
 def _next_layer(

@@ -251,3 +251,15 @@ def test_one_strength_for_all_is_compared_where_ranges_are_whole(
     assert all(one in strengths for one in kept)
     assert (told, again.marks) == (same, smoothed.marks)
     assert smoothed.marks != piece.marks
+
+
+def test_a_product_over_another_axis_is_left_alone(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """As many columns as channels: a product of columns does not read channels."""
+    nodes = [("Conv", ["x", "w1"], ["a"]), ("Relu", ["a"], ["b"]), ("MatMul", ["b", "w2"], ["y"])]
+    uneven_first = drawn(6, 3, 3, 3, seed=1) * np.logspace(-2, 2, 6)[:, None, None, None]
+    held = {"w1": uneven_first.astype(np.float32), "w2": drawn(6, 4, seed=3)}
+    model = load_graph(build_graph(nodes, held, ("batch", 3, 8, 8), rank=4))
+    with pytest.raises(NothingChanged, match="nothing to equalise"):
+        CrossLayerEqualization().apply(model, {}, fitting_of(PICTURES), bench_in("a"))
