@@ -131,8 +131,10 @@ def check_versions(model: Any, path: Path, loads: Callable[[str, int], bool], ru
     for opset in model.opset_import:
         if loads(opset.domain, opset.version):
             continue
-        newest = next((v for v in range(opset.version - 1, 0, -1) if loads(opset.domain, v)), 0)
-        oldest = next((v for v in range(opset.version + 1, NEWER) if loads(opset.domain, v)), 0)
+        below = range(min(opset.version, NEWER) - 1, 0, -1)
+        newest = next((v for v in below if loads(opset.domain, v)), 0)
+        above = range(max(opset.version, 0) + 1, NEWER)
+        oldest = next((v for v in above if loads(opset.domain, v)), 0)
         if not newest and oldest:
             raise ModelError(
                 f"`{path}` uses operator set {opset.version} of `{opset.domain or 'ai.onnx'}`, "

@@ -16,6 +16,7 @@ from jettison.graphs.onnx_shapes import infer_values
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_walk import (
     PASS_THROUGH,
+    dtype_of,
     ensure_node_names,
     graph_inputs,
     graphs_of,
@@ -95,7 +96,7 @@ def _spec(value: Any, path: Path) -> TensorSpec:
         )
     number = value.type.tensor_type.elem_type
     text = number == onnx.TensorProto.STRING
-    dtype = "str" if text else str(onnx.helper.tensor_dtype_to_np_dtype(number))
+    dtype = "str" if text else str(dtype_of(number, f"`{value.name}` of `{path}`"))
     sizes: tuple[int | str, ...] = tuple(
         dim.dim_value
         if dim.HasField("dim_value") and dim.dim_value > 0
@@ -241,5 +242,8 @@ def class_labels(model: Any) -> tuple[str, ...]:
             if attribute.name.startswith("classlabels_") or attribute.name == "classes":
                 values = attribute.strings or attribute.ints
                 if len(values):
-                    return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values)
+                    return tuple(
+                        v.decode(errors="backslashreplace") if isinstance(v, bytes) else str(v)
+                        for v in values
+                    )
     return ()

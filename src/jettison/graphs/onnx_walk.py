@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from jettison.errors import ModelError
+
 PASS_THROUGH = frozenset(
     {"Identity", "Cast", "DequantizeLinear", "QuantizeLinear", "Transpose", "Reshape", "Squeeze"}
     | {"Unsqueeze"}
@@ -73,7 +75,24 @@ def stored_bytes(tensor: Any) -> int:
         return (count + 1) // 2
     if tensor.data_type == onnx.TensorProto.UNDEFINED:
         return 0
-    return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return count * int(dtype_of(tensor.data_type, f"the weight `{tensor.name}`").itemsize)
+
+
+def dtype_of(kind: int, what: str) -> Any:
+    """The NumPy dtype of an element type.
+
+    Raises:
+        ModelError: if there is no such type.
+    """
+    import onnx
+
+    try:
+        return onnx.helper.tensor_dtype_to_np_dtype(kind)
+    except KeyError:
+        raise ModelError(
+            f"{what} has elements of type {kind}, which onnx {onnx.__version__} does not know: the "
+            "file is damaged or newer than that package; copy it again, or install a newer one"
+        ) from None
 
 
 def ensure_node_names(model: Any) -> int:

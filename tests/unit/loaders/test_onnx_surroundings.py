@@ -103,3 +103,33 @@ def test_weights_that_are_gone(tmp_path: Path) -> None:
     (path.parent / "heavy.bin").unlink()
     with pytest.raises(ModelError, match=r"heavy\.bin"):
         registry.get("loaders", "onnx_file").load(Source(str(path)), tmp_path / "loaded")
+
+
+def test_a_damaged_version_number_is_refused_at_once() -> None:
+    """A version with many digits is not counted down: no operator set is numbered as high."""
+    model = helper.make_model(
+        helper.make_graph([], "g", [], []), opset_imports=[helper.make_opsetid("", 2**40)]
+    )
+    asked: list[int] = []
+
+    def loads(domain: str, version: int) -> bool:
+        asked.append(version)
+        assert len(asked) < 100
+        return version <= 21
+
+    with pytest.raises(ModelError, match="knows it up to 21"):
+        onnx_checks.check_versions(model, Path("m.onnx"), loads, "some runtime")
+
+
+@pytest.mark.parametrize("where", ["weight", "input"])
+def test_an_element_type_that_there_is_not_is_named(where: str, tmp_path: Path) -> None:
+    """A damaged type is an error about the file, not a key that is missing."""
+    path = heavy(tmp_path / "source")
+    model = onnx.load(path)
+    if where == "weight":
+        model.graph.initializer[0].data_type = 99
+    else:
+        model.graph.input[0].type.tensor_type.elem_type = 99
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"type 99|breaks the rules"):
+        registry.get("loaders", "onnx_file").load(Source(str(path)), tmp_path / "loaded")
