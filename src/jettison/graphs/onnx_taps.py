@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
-
-import numpy as np
 
 from jettison.domain.files import write_atomically
 from jettison.domain.rows import Array, Batch
@@ -75,14 +73,3 @@ class Taps:
             held += size
         if piece:
             yield piece
-
-
-def fixed_batches(
-    batches: Sequence[Batch] | Iterator[Batch], size: int
-) -> Iterator[dict[str, Array]]:
-    """Cuts batches into pieces of exactly `size` rows; rows are repeated to fill the last one."""
-    for batch in batches:
-        rows = len(next(iter(batch.values())))
-        for start in range(0, rows, size):
-            index = (start + np.arange(size)) % rows
-            yield {name: np.asarray(values)[index] for name, values in batch.items()}

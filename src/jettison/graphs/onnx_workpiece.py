@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,8 @@ from jettison.graphs.onnx_kernels import Kernel, SavedGraph
 from jettison.graphs.onnx_layers import PLACES, Layer, quantizable_layers
 from jettison.graphs.onnx_prepare import float_answers, prepare_graph
 from jettison.graphs.onnx_storage import read_light
-from jettison.graphs.onnx_taps import fixed_batches
 from jettison.graphs.onnx_trials import LayerTrials
+from jettison.numerics.fixed_batches import fixed_batch, pieces
 from jettison.numerics.sensitivity import MEASURED, relative_distance, remembered
 
 BATCH_ROWS = 8
@@ -77,9 +77,8 @@ class Workpiece:
         rows = self.fitting.rows
         step = min(BATCH_ROWS, max(1, count // 2))
         starts = range(rows.n - count, rows.n, step)
-        found = [rows.batch(slice(s, min(s + step, rows.n))) for s in starts]
-        size = fixed_size(self.model)
-        return list(fixed_batches(found, size)) if size else list[Batch](found)
+        found = (rows.batch(slice(s, min(s + step, rows.n))) for s in starts)
+        return list(_accepted(self.model, found))
 
     def check_same(self, changed: Path) -> None:
         """Checks that a graph that was only rescaled answers the first fitting rows as before.
@@ -120,15 +119,13 @@ class Workpiece:
 
 def pieces_of(model: Model, fitting: FittingData, limit: int | None) -> Iterator[Batch]:
     """Fitting rows in batches that the model accepts."""
-    pieces = fitting.rows.batches(BATCH_ROWS, limit)
-    size = fixed_size(model)
-    return fixed_batches(pieces, size) if size else pieces
+    return _accepted(model, fitting.rows.batches(BATCH_ROWS, limit))
 
 
-def fixed_size(model: Model) -> int:
-    """The one batch size that the model takes; 0 where it takes any."""
-    size = model.inputs[0].shape[0] if "fixed-batch" in model.traits else 0
-    return size if isinstance(size, int) else 0
+def _accepted(model: Model, batches: Iterable[Batch]) -> Iterator[Batch]:
+    size = fixed_batch(model)
+    for batch in batches:
+        yield from pieces(batch, size) if size else (batch,)
 
 
 @contextmanager
