@@ -19,8 +19,6 @@ FALSE_POSITIVE = "false_positive_rate"
 PREDICTIVE = "positive_predictive_value"
 ERROR = "error_rate"
 
-BINARY_RATES = (SELECTION, BASE, TRUE_POSITIVE, FALSE_POSITIVE, PREDICTIVE)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassCounts:

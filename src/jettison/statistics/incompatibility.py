@@ -26,8 +26,6 @@ from jettison.statistics.group_rates import (
 )
 from jettison.statistics.group_values import Floats, GroupValues
 
-GATED = (PREDICTIVE, TRUE_POSITIVE, FALSE_POSITIVE)
-
 
 @dataclass(frozen=True, slots=True)
 class Conflict:

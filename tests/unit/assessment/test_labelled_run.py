@@ -287,8 +287,8 @@ def test_what_waited_in_the_folder_waits_no_longer(tmp_path: Path) -> None:
     waiting.open()
     pending = Path(waiting.request.folder) / "pending.json"
     assert pending.exists()
-    nothing: Any = SimpleNamespace(shortlist=(), interrupted=False)
-    bench: Any = SimpleNamespace(folder=waiting.run / "work")
+    nothing: Any = SimpleNamespace(finalists=(), interrupted=False)
+    bench: Any = SimpleNamespace(folder=waiting.run / "work", costs=("latency_ms",))
     made = whole_run._certified(waiting.request, nothing, nothing, Silent(), bench, certify=True)
     assert made.certificate.status == "uncertified"
     assert not pending.exists()
