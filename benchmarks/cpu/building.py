@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.cpu import peers_onnx, peers_openvino, peers_torch
+from benchmarks.cpu import peers_olive, peers_onnx, peers_openvino, peers_sklearn, peers_torch
 from benchmarks.cpu.choosing import chosen
 from benchmarks.cpu.judging import judged
 from benchmarks.cpu.records import Built, State, Subject, cpu_seconds, keep, kept
@@ -22,7 +22,7 @@ from jettison.pipeline.measure import Sessions
 from jettison.timing.estimates import launch_log_ratios
 from jettison.timing.launches import Setting, play_launch
 
-ORIGINAL = "original (ONNX Runtime)"
+ORIGINAL = "original"
 SHORT = bool(os.environ.get("BENCH_SHORT"))
 """Leave rows of PyTorch out of the ranking (7 s each to start), and take fewer rounds."""
 
@@ -32,28 +32,42 @@ NEED_LABELS_OR_FLOATS = ("NNCF quantize with accuracy control",)
 Maker = Callable[[Subject, Path], Variant]
 
 
-def build(name: str) -> State:
-    """Builds, judges and ranks one model, and keeps the result."""
+def build_peers(name: str) -> State:
+    """Loads one model with its rows, and asks every peer; keeps the result. Wants no quiet."""
     state = kept(name)
     subject = state.subject if state is not None else SUBJECTS[name]()
-    original = Variant(ORIGINAL, subject.model, Step("onnx_runtime"), _single(subject))
+    original = Variant(ORIGINAL, subject.model, Step(subject.runtime), _single(subject))
     built = [Built(ORIGINAL, "original", original, 0.0, "")]
     done = {b.name: b for b in state.built if b.variant is not None} if state is not None else {}
     for title, maker in makers(subject).items():
         built.append(done.get(title) or made(subject, title, maker))
         keep(State(subject, tuple(built)))
-    earlier = [b for b in done.values() if b.owner == "jettison"]
-    built += earlier or chosen(subject)
-    keep(State(subject, tuple(built)))
-    verdicts, usable = judged(subject, tuple(built))
-    state = State(subject, usable, verdicts)
+    state = State(subject, (*built, *(b for b in done.values() if b.owner == "jettison")))
+    keep(state)
+    return state
+
+
+def choose(state: State) -> State:
+    """Asks jettison, which times what it tries: this wants a quiet machine."""
+    others = tuple(b for b in state.built if b.owner != "jettison")
+    state = State(state.subject, (*others, *chosen(state.subject)))
+    keep(state)
+    return state
+
+
+def judge(state: State) -> State:
+    """Says of every row what it lost. Wants no quiet."""
+    verdicts, usable = judged(state.subject, state.built)
+    state = dataclasses.replace(state, built=usable, judged=verdicts)
     keep(state)
     return state
 
 
 def makers(subject: Subject) -> dict[str, Maker]:
     """The peers that can take this model."""
-    found: dict[str, Maker] = {**peers_onnx.PEERS, **peers_openvino.PEERS}
+    if "sklearn" in subject.model.traits:
+        return dict(peers_sklearn.PEERS)
+    found: dict[str, Maker] = {**peers_onnx.PEERS, **peers_olive.PEERS, **peers_openvino.PEERS}
     if not subject.metric:
         for title in NEED_LABELS_OR_FLOATS:
             found.pop(title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def chosen(subject: Subject) -> list[Built]:
     if first is None:
         # Nothing was certified faster: jettison's answer is the original.
         note = f"{record.answer} {len(record.trials)} trials."
-        kept = Variant(CHOICE, subject.model, Step("onnx_runtime"))
+        single = "fixed-batch" in subject.model.traits
+        kept = Variant(CHOICE, subject.model, Step(subject.runtime), single)
         found = [Built(CHOICE, "jettison", kept, seconds, note)]
     else:
         note = f"{first.recipe}; {record.outcome}; {len(record.trials)} trials"
@@ -59,7 +61,8 @@ def chosen(subject: Subject) -> list[Built]:
 def _built(name: str, trial: Trial, seconds: float, note: str) -> Built:
     if trial.candidate is None:
         return Built(name, "jettison", None, seconds, note)
-    return Built(name, "jettison", variant_of(trial.candidate), seconds, note)
+    variant = dataclasses.replace(variant_of(trial.candidate), name=name)
+    return Built(name, "jettison", variant, seconds, note)
 
 
 def _optimized(subject: Subject, folder: Path) -> RunRecord:
@@ -97,6 +100,8 @@ def _optimized(subject: Subject, folder: Path) -> RunRecord:
 
 def _table(subject: Subject, rows: Rows, title: str, *, labelled: bool) -> str:
     columns = {name: np.asarray(rows.column(name)) for name in rows.names}
+    if "sklearn" in subject.model.traits:
+        columns = {name: values[:, 0] for name, values in columns.items()}
     if labelled:
         columns["label"] = answers(rows)
     path = subject.folder / f"{title}.npz"
@@ -111,15 +116,22 @@ def _by_speed(record: RunRecord) -> list[Trial]:
         found = trial.ranking.get("latency_ms" + GAIN) if trial.ranking is not None else None
         return float(found.value or 0.0) if found is not None else 0.0
 
-    def lost(trial: Trial) -> bool:
-        for requirement in record.configuration.requirements:
-            now = trial.ranking.get(requirement.metric) if trial.ranking is not None else None
-            before = record.baseline.get(requirement.metric, OVERALL)
-            if now is None or before is None or now.value is None or before.value is None:
-                continue
-            if before.value - now.value > float(requirement.max_drop or 0.0):
-                return True
-        return False
+    def holds(trial: Trial) -> bool:
+        lost = lost_on_selection(record, trial)
+        margins = [r.max_drop for r in record.configuration.requirements if r.max_drop is not None]
+        return lost is None or not margins or lost <= min(margins)
 
-    done = [t for t in record.trials if t.state == "complete" and not lost(t)]
+    done = [t for t in record.trials if t.state == "complete" and holds(t)]
     return sorted(done, key=gain, reverse=True)
+
+
+def lost_on_selection(record: RunRecord, trial: Trial) -> float | None:
+    """What a trial lost by the required metric on the selection rows; `None` if not read."""
+    for requirement in record.configuration.requirements:
+        now = trial.ranking.get(requirement.metric) if trial.ranking is not None else None
+        before = record.baseline.get(requirement.metric, OVERALL)
+        if now is not None and now.value is not None:
+            # Against its own answers the original is perfect.
+            at = 1.0 if before is None or before.value is None else before.value
+            return at - now.value
+    return None

@@ -32,7 +32,9 @@ def quality_of(metric: str, answer: Array, reference: Array, targets: Array | No
     if answer.dtype.kind in "USO" or scores.shape[1] == 1:
         found: Array = (scores[:, 0] == targets).astype(float)
         return found
-    right: Array = (scores.argmax(axis=1) == targets).astype(float)
+    # Classes with names have their scores in the order of the names.
+    classes = np.unique(targets) if targets.dtype.kind in "US" else np.arange(scores.shape[1])
+    right: Array = (classes[scores.argmax(axis=1)] == targets).astype(float)
     return right
 
 

@@ -35,6 +35,7 @@ class Subject:
         metric: `accuracy`, `cosine`, `words`, or empty where only speed counts.
         timed: rows to time with, by what their title adds ("16 tokens"); one entry with an empty
             title where there is nothing to tell apart.
+        runtime: what runs `model` as it is given.
         net: function of `benchmarks.cpu.nets` that makes the same network in PyTorch; or empty.
         serving: batch sizes.
     """
@@ -47,6 +48,7 @@ class Subject:
     metric: str
     timed: Mapping[str, Rows]
     net: str = ""
+    runtime: str = "onnx_runtime"
     serving: ServingProfile = field(default_factory=ServingProfile)
 
     @property

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from benchmarks.cpu.choosing import CHOICE
+from benchmarks.cpu.fronts import front_rows
 from benchmarks.cpu.margins import MARGINS, MINUTES, SPEED_ONLY, TARGET, TRIALS
 from benchmarks.cpu.records import Built, Claimed, State, kept
 from benchmarks.cpu.subjects import SUBJECTS
@@ -57,6 +58,7 @@ def rows_of(state: State) -> Iterator[Row]:
                     yield _estimate_row(model, built.name, e, claimed)
         if claimed is not None:
             yield from _ratio_rows(model, claimed)
+        yield from front_rows(state, title, model)
 
 
 def _built_rows(model: str, built: Built, state: State, title: str) -> Iterator[Row]:

@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.slow
 
 Writer = Callable[[Path], list[str]]
-ROWS = 400
+ROWS = 600
 
 
 def sentences() -> dict[str, Any]:
@@ -69,7 +69,8 @@ def test_a_whole_run(kind: str, metric: str, tmp_path: Path, write_wordpiece: Wr
     result = run(kind, tmp_path, write_wordpiece)
     assert result.exit_code == 0, (result.answer, [t.reason for t in result.record.trials])
     exported = [t for t in result.record.trials if t.recipe.steps[0].name == "export_onnx"]
-    assert {trial.state for trial in exported} == {"complete"}, [t.reason for t in exported]
+    # The export alone is no smaller, so its trial may end there.
+    assert {trial.state for trial in exported} <= {"complete", "stopped"}
     quality = [
         one
         for trial in exported
@@ -80,5 +81,5 @@ def test_a_whole_run(kind: str, metric: str, tmp_path: Path, write_wordpiece: Wr
     assert quality
     assert all(one.value is not None and one.value > 0.98 for one in quality)
     claims = result.certificate.claims
-    assert {(claim.requirement.metric, claim.verdict) for claim in claims} == {(metric, "held")}
+    assert {(claim.metric, claim.verdict) for claim in claims} == {(metric, "held")}
     assert verify(tmp_path / "run" / "release", ledger=str(tmp_path / "ledger")).checks
