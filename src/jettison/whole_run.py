@@ -251,6 +251,10 @@ def _identity(prepared: Prepared) -> dict[str, str]:
         "serving profile": digest(configuration.serving),
         "costs": ",".join(configuration.search.minimise),
         "metrics": ",".join(r.metric for r in configuration.requirements),
+        # A trial that lost clearly more than the margin was stopped: under a wider one it would miss.
+        "margin": ",".join(
+            f"{r.max_drop_relative or r.max_drop:g}" for r in configuration.requirements
+        ),
         "machine": prepared.profile.device.cpu_class,
     }
 

@@ -18,7 +18,7 @@ from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL, Estimate, Measurement
 from jettison.domain.model import Model
 from jettison.domain.progress import Silent
-from jettison.domain.recipe import Recipe, Step
+from jettison.domain.recipe import Candidate, Recipe, SearchSpace, Step
 from jettison.domain.rows import Rows
 from jettison.domain.run import GAIN, Trial
 from jettison.domain.splits import Labels
@@ -162,6 +162,29 @@ def test_what_can_not_run_beside_the_others_is_left_out(
 
 
 def _built(model: Model, name: str) -> Trial:
-    from jettison.domain.recipe import Candidate
-
     return Trial(0, recipe(name), "complete", "", Candidate(recipe(name), model, ()), None, 1.0)
+
+
+def test_another_margin_is_another_search() -> None:
+    """What was stopped for losing more than 1 % may hold at 5 %: such trials don't carry over."""
+
+    def identity(**margin: float) -> dict[str, str]:
+        asked = Requirement("accuracy", margin.pop("max_drop", 0.0), 0.1, **margin)  # type: ignore[arg-type]
+        prepared: Any = SimpleNamespace(
+            configuration=SimpleNamespace(
+                serving=ServingProfile(),
+                search=SimpleNamespace(minimise=(COST,)),
+                requirements=(asked,),
+            ),
+            model=SimpleNamespace(
+                artifact=SimpleNamespace(digest="m"), prediction="scores", task="classification"
+            ),
+            splits=SimpleNamespace(digest="d"),
+            space=SearchSpace((), {}, {}, (), ()),
+            profile=SimpleNamespace(device=DEVICE),
+        )
+        return whole_run._identity(prepared)
+
+    assert identity(max_drop=0.01) == identity(max_drop=0.01)
+    assert identity(max_drop=0.01)["margin"] != identity(max_drop=0.05)["margin"]
+    assert identity(max_drop_relative=0.02) != identity(max_drop_relative=0.03)
