@@ -23,6 +23,7 @@ def label(
     """Certify rows without labels: only those on which the models differ need one."""
     from jettison import preparation, whole_run
     from jettison.assessment import labelled_run
+    from jettison.assessment.search_rows import read_record
     from jettison.errors import UsageError
     from jettison.reporting.labelling import waiting
     from jettison.serving import labelling_page
@@ -39,6 +40,7 @@ def label(
     def concluded(progress: Any) -> Any:
         return whole_run.certify_labelled(labelling, given, progress)
 
+    read_record(run)  # A wrong name must not become a folder.
     with preparation.run_folder(run):
         labelling = with_progress(opened)
         given = answers or labelling.folder / labelled_run.ANSWERS

@@ -106,13 +106,22 @@ def _sentences(record: RunRecord) -> Mapping[str, str]:
     return {
         "bound": f"However fast the model gets, the whole can get at most "
         f"{times(record.profile.bound)} faster.{rest}",
-        "noise": f"Two copies of the original differ by up to {percent(record.noise_floor)} here; "
-        "smaller differences in time mean nothing.",
+        "noise": _noise_sentence(record),
         "times": f"{parts}; together {seconds_text(whole)}." if parts else "",
         "float": _float_sentence(record),
         "roofline": roofline_sentence(record.profile),
         "reason": sentence(record.certificate.reason),
     }
+
+
+def _noise_sentence(record: RunRecord) -> str:
+    """What difference can be seen here; nothing where no time was compared."""
+    if not record.noise_floor:
+        return ""
+    return (
+        f"Two copies of the original differ by up to {percent(record.noise_floor)} here; smaller "
+        "differences in time mean nothing."
+    )
 
 
 def _notes(record: RunRecord) -> tuple[str, ...]:

@@ -310,3 +310,12 @@ def test_no_p_value_stands_beside_too_few_rows() -> None:
     assert tables.claim_p_text(few) == "–"
     assert tables.claim_p_text(dataclasses.replace(few, p_value=0.3)) == "0.3000"
     assert tables.claim_p_text(dataclasses.replace(found, p_value=1e-9)) == "< 0.0001"
+
+
+def test_no_noise_floor_is_told_where_no_time_was_compared() -> None:
+    """A run that minimises bytes alone knows nothing of times; 0 % would be a claim about them."""
+    assert "Two copies of the original differ by up to 1.8 % here" in render_report(
+        records.improved()
+    )
+    silent = dataclasses.replace(records.improved(), noise_floor=0.0)
+    assert "Two copies of the original differ" not in render_report(silent)
