@@ -221,7 +221,9 @@ class _Process:
         code = self.popen.wait()
         how = f"exit code {code}"
         if code < 0:
-            how = f"signal {signal.Signals(-code).name}"
+            # Real-time signals have numbers without names.
+            named = {int(one): one.name for one in signal.Signals}
+            how = f"signal {named.get(-code, -code)}"
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         tail = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         full = shutil.disk_usage(self.log.parent).free < LEAST_SPACE

@@ -253,3 +253,13 @@ def test_closing_twice_is_harmless(
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not psutil.pid_exists(pid)
+
+
+def test_an_end_by_a_signal_without_a_name_is_told(
+    network: Model, rows: Rows, serving: ServingProfile, tmp_path: Path
+) -> None:
+    """Real-time signals have numbers only; the reason is a sentence all the same."""
+    session = WorkerSession(session_job(network, rows, serving), tmp_path)
+    os.kill(session.pid, 40)
+    with pytest.raises(WorkerDied, match="signal 40"):
+        session.burst(1, 1)
