@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jettison.errors import CandidateFailed
-from jettison.graphs.onnx_layers import Layer
+from jettison.graphs.onnx_layers import Layer, quantizable_layers
 from jettison.graphs.onnx_shapes import infer_values
 from jettison.graphs.onnx_storage import read_light
 from jettison.graphs.onnx_walk import nodes_of
@@ -73,6 +73,8 @@ def quantize_static(
 
     model = _load(graph)
     _flatten_biases(model)
+    if rounding.per_channel:
+        _part_tied_weights(model, rounding)
     known = infer_values(read_light(graph))
     for name in sorted(set(ranges) - set(known)):
         # Inference does not reach behind the runtime's own operators; the runtime told the type.
@@ -175,10 +177,10 @@ def _type_casts(model: Any) -> None:
 
 
 def _flatten_biases(model: Any) -> None:
-    """Gives every Gemm a bias of one value per column.
+    """Gives every Gemm a bias of one value per column, with its factor `beta` in it.
 
     The quantizer looks up one bias per output channel, but a Gemm may also have a bias of shape
-    (1, n), or a single number.
+    (1, n), or a single number. The kernel of 8-bit products has no `beta`.
     """
     import onnx
 
@@ -188,19 +190,48 @@ def _flatten_biases(model: Any) -> None:
             continue
         weight = stored.get(node.input[1])
         bias = onnx.numpy_helper.to_array(stored[node.input[2]])
-        if weight is None or (bias.ndim == 1 and bias.size > 1):
+        beta = next((a.f for a in node.attribute if a.name == "beta"), 1.0)
+        if weight is None or (bias.ndim == 1 and bias.size > 1 and beta == 1.0):
             continue
         by_row = any(a.name == "transB" and a.i for a in node.attribute)
         columns = weight.dims[0 if by_row else 1]
         if bias.size not in (1, columns):
             continue
         flat = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), columns))
+        flat = (flat * beta).astype(bias.dtype)
         name = f"{node.name}_bias"
         while name in stored:
             name += "_"
         stored[name] = onnx.numpy_helper.from_array(flat, name)
         model.graph.initializer.append(stored[name])
         node.input[2] = name
+        kept = [a for a in node.attribute if a.name != "beta"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+
+
+def _part_tied_weights(model: Any, rounding: Rounding) -> None:
+    """Gives layers that read the same weights along different axes a tensor each.
+
+    One tensor has its scales along one axis, and kernels take them for those of their own output
+    channels without looking at the axis.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = {node.name: node for node in model.graph.node}
+    axes: dict[str, int] = {}
+    for layer in quantizable_layers(model, rounding.operators):
+        weight = layer.weights[0]
+        if layer.axis is None or layer.node in rounding.spared:
+            continue
+        if axes.setdefault(weight, layer.axis) == layer.axis:
+            continue
+        name = f"{weight}_along_{layer.axis}"
+        if name not in stored:
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(stored[weight])
+            copy.name = name
+            stored[name] = copy
+        nodes[layer.node].input[1] = name
 
 
 @contextmanager

@@ -219,3 +219,48 @@ def test_magika(load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf)
 def magika_features(content: bytes) -> list[int]:
     head, tail = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
     return [*head, *[256] * (1024 - len(head)), *[256] * (1024 - len(tail)), *tail]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("width", [8, 16])
+def test_tied_weights(
+    width: int,
+    bias: bool,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """Weights that a second layer reads transposed have scales for the channels of each."""
+    held = {"w": weights(16, width) * np.logspace(-1, 1, width).astype(np.float32)}
+    first, second = ["x", "w"], ["b", "w"]
+    if bias:
+        held |= {"p": weights(width), "q": weights(16)}
+        first, second = [*first, "p"], [*second, "q"]
+    nodes = [
+        ("Gemm", first, ["a"]),
+        ("Tanh", ["a"], ["b"]),
+        ("Gemm", second, ["y"], {"transB": 1}),
+    ]
+    model, bench, x = load_graph(build_graph(nodes, held)), bench_in("a"), inputs()
+    settings = {"per_channel": True, "reduce_range": True}
+    done = Int8Static().apply(model, settings, fitting_of(x), bench)
+    assert done.changes[0].what.startswith("2 of 2 Gemm to int8")
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.05
+
+
+@pytest.mark.parametrize("correct", [True, False])
+def test_factors_of_a_gemm(
+    correct: bool,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """`alpha` and `beta` count in 8 bits as well, also where the bias is corrected."""
+    nodes = [("Gemm", ["x", "w", "b"], ["y"], {"alpha": 0.5, "beta": 3.0})]
+    held = {"w": weights(16, 8), "b": weights(8)}
+    model, bench, x = load_graph(build_graph(nodes, held)), bench_in("a"), inputs()
+    settings = {"bias_correction": correct, "reduce_range": True}
+    done = Int8Static().apply(model, settings, fitting_of(x), bench)
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.03
