@@ -83,6 +83,8 @@ def pack(graph: Path, packing: Packing, layers: Collection[str]) -> Any:
     # Gemm is taken apart into MatMul and Add, and the MatMul gets this name.
     left += [f"{name}_MatMul" for name in left]
     ONNXModel(model).replace_gemm_with_matmul()
+    if packing.tables:
+        _part_tables(model, left)
     model = _packed(model, packing, packing.bits, "MatMul", left)
     if packing.tables:
         opsets = [(opset.domain, opset.version) for opset in model.opset_import]
@@ -94,6 +96,27 @@ def pack(graph: Path, packing: Packing, layers: Collection[str]) -> Any:
             opset.version = dict(opsets).get(opset.domain, opset.version)
     del model.graph.value_info[:]
     return model
+
+
+def _part_tables(model: Any, left: Collection[str]) -> None:
+    """Gives look-ups of a matrix that a product reads as well a table of their own.
+
+    The quantizer calls the scales of both by the same name.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    matrices = {node.input[1] for node in products if node.input[1] in stored}
+    for node in model.graph.node:
+        shared = node.op_type == "Gather" and node.input[0] in matrices
+        if not shared or node.name in left:
+            continue
+        name = f"{node.input[0]}_table"
+        if name not in stored:
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(stored[node.input[0]])
+            copy.name = name
+            stored[name] = copy
+        node.input[0] = name
 
 
 def _packed(model: Any, packing: Packing, bits: int, operator: str, left: Sequence[str]) -> Any:

@@ -223,3 +223,22 @@ def test_tables_that_are_no_matrix_of_floats_stay(
     done = MatmulNbits().apply(model, {"tables": True}, fitting_of(ids), bench)
     assert done.changes[0].what.startswith("1 of 1 Gather and 1 of 1 MatMul")
     assert error(answer(done.model, bench, ids), answer(model, bench, ids)) < 0.15
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_table_that_a_product_reads_as_well(
+    bits: int, build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Look-up and product of one matrix are both packed, each with its own scales."""
+    nodes = [
+        ("Gather", ["table", "x"], ["a"]),
+        ("MatMul", ["a", "table"], ["b"]),
+        ("ReduceMean", ["b"], ["y"], {"axes": [1], "keepdims": 0}),
+    ]
+    path = build_graph(nodes, {"table": weights(64, 64)}, ("batch", "time"), kind=TensorProto.INT64)
+    model, bench = load_graph(path), bench_in("a")
+    ids = np.random.default_rng(0).integers(0, 64, (12, 7))
+    settings = {"tables": True, "bits": bits}
+    done = MatmulNbits().apply(model, settings, fitting_of(ids), bench)
+    assert done.changes[0].what.startswith("1 of 1 Gather and 1 of 1 MatMul")
+    assert error(answer(done.model, bench, ids), answer(model, bench, ids)) < 0.2
