@@ -87,6 +87,8 @@ class Workpiece:
             CandidateFailed: if it does not.
         """
         rows = list(self.batches(BATCH_ROWS))
+        if not rows:
+            raise CandidateFailed("rescaled answers can't be compared without a fitting row")
         before = float_answers(self.graph, rows, self.model.prediction)
         moved = relative_distance(before, float_answers(changed, rows, self.model.prediction))
         if not moved <= SAME:

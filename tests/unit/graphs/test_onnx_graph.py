@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper, parser
+from onnx import helper, numpy_helper, parser
 
 from jettison.demo import find_network
 from jettison.errors import ModelError
@@ -184,3 +184,11 @@ def test_class_labels_are_read_from_the_graph() -> None:
     )
     graph = onnx.helper.make_graph([node], "g", [], [])
     assert class_labels(onnx.helper.make_model(graph)) == ("no", "yes")
+
+
+def test_a_label_that_is_no_text_is_shown_escaped() -> None:
+    """Labels in an old encoding are told apart, and are no failure inside."""
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_strings=["a"])
+    node.attribute[0].strings.append(b"Stra\xdfe")
+    model = helper.make_model(helper.make_graph([node], "g", [], []))
+    assert class_labels(model) == ("a", r"Stra\xdfe")

@@ -263,3 +263,12 @@ def test_a_product_over_another_axis_is_left_alone(
     model = load_graph(build_graph(nodes, held, ("batch", 3, 8, 8), rank=4))
     with pytest.raises(NothingChanged, match="nothing to equalise"):
         CrossLayerEqualization().apply(model, {}, fitting_of(PICTURES), bench_in("a"))
+
+
+def test_no_rows_to_compare_on(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Without a row nothing shows that the answers stay: said, not a failure inside."""
+    model = load_graph(uneven(build_graph, *reader("convolution")))
+    with pytest.raises(CandidateFailed, match="without a fitting row"):
+        CrossLayerEqualization().apply(model, {}, fitting_of(PICTURES[:0]), bench_in("a"))
