@@ -94,7 +94,7 @@ def quantize_static(
             _kind(rounding.signs[:2]),
             TensorsData(CalibrationMethod.MinMax, data),
             [],
-            list(rounding.spared),
+            [*rounding.spared, *_stacks(model, rounding)],
             list(rounding.operators),
             {
                 "OpTypesToExcludeOutputQuantization": list(rounding.float_outputs),
@@ -133,6 +133,7 @@ def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
     ONNXModel(model).replace_gemm_with_matmul()
     # Gemm was taken apart into MatMul and Add, and the MatMul got this name.
     spared = [*rounding.spared, *(f"{name}_MatMul" for name in rounding.spared)]
+    spared += _stacks(model, rounding)
     with _explained():
         quantizer = ONNXQuantizer(
             model,
@@ -210,18 +211,28 @@ def _flatten_biases(model: Any) -> None:
         node.attribute.extend(kept)
 
 
+def _stacks(model: Any, rounding: Rounding) -> list[str]:
+    """Products whose weights are no matrix: there is no kernel for a vector, nor for one scale per
+    channel of a stack.
+    """
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    most = 2 if rounding.per_channel else max(ranks.values(), default=2)
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    return [n.name for n in products if not 2 <= ranks.get(n.input[1], 2) <= most]
+
+
 def _part_tied_weights(model: Any, rounding: Rounding) -> None:
     """Gives layers that read the same weights along different axes a tensor each.
 
     One tensor has its scales along one axis, and kernels take them for those of their own output
-    channels without looking at the axis.
+    channels without looking at the axis. A look-up table has one scale, which goes on to its rows.
     """
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = {node.name: node for node in model.graph.node}
-    axes: dict[str, int] = {}
+    axes: dict[str, int | None] = {}
     for layer in quantizable_layers(model, rounding.operators):
         weight = layer.weights[0]
-        if layer.axis is None or layer.node in rounding.spared:
+        if layer.node in rounding.spared:
             continue
         if axes.setdefault(weight, layer.axis) == layer.axis:
             continue
@@ -231,7 +242,8 @@ def _part_tied_weights(model: Any, rounding: Rounding) -> None:
             copy.CopyFrom(stored[weight])
             copy.name = name
             stored[name] = copy
-        nodes[layer.node].input[1] = name
+        inputs = nodes[layer.node].input
+        inputs[list(inputs).index(weight)] = name
 
 
 @contextmanager

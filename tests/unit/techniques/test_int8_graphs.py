@@ -23,6 +23,7 @@ from jettison.worker.workbench import Bench
 BenchIn = Callable[[str], Bench]
 LoadGraph = Callable[[Path], Model]
 FittingOf = Callable[..., FittingData]
+BOTH = pytest.mark.parametrize("technique", [Int8Static(), Int8Dynamic()], ids=lambda t: t.name)
 
 
 def weights(*shape: int, seed: int = 0) -> Array:
@@ -264,3 +265,55 @@ def test_factors_of_a_gemm(
     settings = {"bias_correction": correct, "reduce_range": True}
     done = Int8Static().apply(model, settings, fitting_of(x), bench)
     assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.03
+
+
+@BOTH
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("shape", [(2, 16, 16), (16,)], ids=["stack", "vector"])
+def test_weights_that_are_no_matrix(
+    shape: tuple[int, ...],
+    per_channel: bool,
+    technique: Int8Static | Int8Dynamic,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """A product without an 8-bit kernel stays in float, and the others go on."""
+    nodes = [
+        ("MatMul", ["x", "w"], ["a"]),
+        ("Tanh", ["a"], ["b"]),
+        ("MatMul", ["b", "v"], ["y"]),
+    ]
+    stack = len(shape) == 3
+    size = (2, 5, 16) if stack else (2, 16)
+    held = {"w": weights(*shape), "v": weights(16 if stack else 2, 4, seed=2)}
+    path = build_graph(nodes, held, ("batch", *size), rank=4 if stack else 2)
+    model, bench = load_graph(path), bench_in("a")
+    batch = np.random.default_rng(0).normal(size=(12, *size)).astype(np.float32)
+    settings = {"per_channel": per_channel, "reduce_range": True}
+    done = technique.apply(model, settings, fitting_of(batch), bench)
+    assert done.changes[0].operators == (2 if stack and not per_channel else 1)
+    assert error(answer(done.model, bench, batch), answer(model, bench, batch)) < 0.05
+
+
+@BOTH
+def test_a_table_that_a_product_reads_as_well(
+    technique: Int8Static | Int8Dynamic,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """A look-up has one scale, and the product of the same matrix one for each channel."""
+    nodes = [
+        ("Gather", ["table", "x"], ["a"]),
+        ("ReduceMean", ["a"], ["b"], {"axes": [1], "keepdims": 0}),
+        ("Gemm", ["b", "table"], ["y"], {"transB": 1}),
+    ]
+    path = build_graph(nodes, {"table": weights(50, 32)}, ("batch", "time"), kind=TensorProto.INT64)
+    model, bench = load_graph(path), bench_in("a")
+    ids = np.random.default_rng(0).integers(0, 50, (12, 7))
+    done = technique.apply(model, {"reduce_range": True}, fitting_of(ids), bench)
+    assert done.changes[0].operators == 2
+    assert error(answer(done.model, bench, ids), answer(model, bench, ids)) < 0.05
