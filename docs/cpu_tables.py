@@ -13,20 +13,22 @@ READING = STORED.parent.parent / "cpu" / "reading.md"
 """What a person says about the figures; stands below the tables."""
 
 RATIO = "speed over the best peer that meets the margin"
+CONTROLLED = "NNCF quantize with accuracy control"
 COLUMNS = "| row | ms a row, batch 1 | ms a row, batch 32 | speed | MB | peak MiB | lost on tested rows | CPU min |"
 
 HEAD = """# The CPU frontier: beside every peer's own default
 Written by `make docs` from `benchmarks/results/cpu_frontier.json`; `make bench-cpu` measures it
-again (hours; `python -m benchmarks.bench_cpu build|rank|measure MODEL` does it in pieces, and says
-what it needs).
+again (hours; `python -m benchmarks.bench_cpu peers|choose|judge|rank|measure MODEL` does it in
+pieces, and says what it needs).
 
 Every peer is called through its own API in a few lines (`benchmarks/cpu/peers_*.py`), with default
-arguments unless its name says more. All rows of a model were timed interleaved, in fresh processes,
-at one thread; brackets are 95 % intervals over launches. *speed* is over the original on ONNX
-Runtime, batches 1 and 32 weighted alike; in parentheses where one launch showed that a row is not
+arguments unless its name says more. All timed rows of a model were timed interleaved, in fresh processes,
+at one thread; brackets are 95 % intervals over launches. *speed* is over the original, on ONNX
+Runtime (scikit-learn for boosting), batches 1 and 32 weighted alike; in parentheses where one launch showed that a row is not
 the best, which is no claim. *lost* is the drop seen, with the one-sided 95 % bound and the verdict
 of jettison's own test at the margin; the margin was committed before the first run.
-*CPU min* counts processor time until the file was there, children included.
+*CPU min* counts processor time until the file was there, children included; in parentheses as
+multiples of one run of NNCF's accuracy control, where there was one.
 
 The bar: on no model is the interval of jettison's speed over the best peer that meets the margin
 wholly below 1 minus the noise floor.
@@ -63,13 +65,25 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _model(model: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "a/a"))
     lines = [f"## {model}", "", COLUMNS, "|---" * 8 + "|"]
-    failed = []
+    failed: list[str] = []
+    fronts: list[str] = []
+    once = next(
+        (
+            row["value"]
+            for row in rows
+            if row["method"] == CONTROLLED and row["metric"].startswith("CPU minutes")
+        ),
+        None,
+    )
     for method in methods:
         own = {row["metric"]: row for row in rows if row["method"] == method}
+        if "speed and loss" in own:
+            fronts.append(f"- {method}: {own['speed and loss']['note']}")
+            continue
         if "built" in own:
             failed.append(f"- {method}: not built. {own['built']['note']}")
             continue
-        lines.append(_line(method, own))
+        lines.append(_line(method, own, once))
     lines.append("")
     for row in rows:
         if row["metric"].startswith(RATIO):
@@ -82,10 +96,10 @@ def _model(model: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in rows
         if row["metric"].startswith("CPU minutes") and row["note"]
     ]
-    return [*lines, *notes, *failed, ""]
+    return [*lines, *fronts, *notes, *failed, ""]
 
 
-def _line(method: str, own: Mapping[str, Mapping[str, Any]]) -> str:
+def _line(method: str, own: Mapping[str, Mapping[str, Any]], once: float | None) -> str:
     speed = _value(own.get("latency_ms:gain"), 2)
     if not speed and (ranked := own.get("speed over the original (one launch)")):
         speed = f"({ranked['value']:.2f})"
@@ -95,6 +109,8 @@ def _line(method: str, own: Mapping[str, Mapping[str, Any]]) -> str:
         bound = "" if lost["high"] is None else f", at most {lost['high']:.4f}"
         told = f"{lost['value']:+.4f}{bound}: {lost['note'].split()[0]}"
     peak = own.get("peak_memory_bytes")
+    minutes = own["CPU minutes to get there"]["value"]
+    multiples = f" ({minutes / once:.1f}x)" if once and minutes > 0 else ""
     cells = (
         method,
         _value(own.get("latency_ms batch=1"), 3),
@@ -103,7 +119,7 @@ def _line(method: str, own: Mapping[str, Mapping[str, Any]]) -> str:
         f"{own['size_bytes']['value'] / 1e6:.2f}" if "size_bytes" in own else "",
         f"{peak['value'] / 2**20:.0f}" if peak else "",
         told,
-        f"{own['CPU minutes to get there']['value']:.1f}",
+        f"{minutes:.1f}{multiples}",
     )
     return f"| {' | '.join(cells)} |"
 

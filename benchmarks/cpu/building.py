@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import random
@@ -86,7 +87,9 @@ def made(subject: Subject, title: str, maker: Maker) -> Built:
     begun = cpu_seconds()
     owner = "float" if title in {"openvino float", "torch eager"} else "peer"
     try:
-        variant = dataclasses.replace(maker(subject, place), name=title)
+        # Some leave files where they are called.
+        with contextlib.chdir(place):
+            variant = dataclasses.replace(maker(subject, place), name=title)
     except Exception as error:  # noqa: BLE001
         note = f"{type(error).__name__}: {' '.join(str(error).split())[:240]}"
         print(f"  {title}: {note}", flush=True)
