@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,16 @@ def _unpack(array: Array, where: str) -> Array:
         return np.stack([np.asarray(item) for item in array])
     if all(isinstance(item, (bool, np.bool_)) for item in array.flat):
         return array.astype(bool)
+    if all(isinstance(item, (int, np.integer)) for item in array.flat):
+        # Through floats, whole numbers beyond 2^53 would become others.
+        whole = np.asarray(array.tolist())
+        if whole.dtype.kind in "iu":
+            return whole
     numbers = (int, float, np.number)
     if all(item is None or isinstance(item, numbers) for item in array.flat):
         # `None` among numbers is a missing value.
-        return array.astype(np.float64)
+        with contextlib.suppress(OverflowError):
+            return array.astype(np.float64)
     return array
 
 
@@ -123,7 +130,12 @@ def _as_integers(array: Array, target: np.dtype[Any], spec: TensorSpec, where: s
                 f"numbers ({spec.dtype}): fill missing values and store whole numbers"
             )
     if array.dtype.kind != "b":
-        bad = (array < limits.min) | (array > limits.max)
+        if array.dtype.kind == "f":
+            # The largest 64-bit number is no float: the nearest one is larger by 1.
+            wide = array.astype(np.float64)
+            bad = (wide < limits.min) | (wide >= limits.max + 1.0)
+        else:
+            bad = (array < limits.min) | (array > limits.max)
         if bad.any():
             row = _first_row(bad)
             raise DataError(

@@ -95,3 +95,31 @@ def test_missing_and_infinite_values() -> None:
     values[1, 3] = -np.inf
     with pytest.raises(DataError, match=r"has -inf at row 1 .*correct the value"):
         check_finite(values, "input `x`", missing_allowed=True)
+
+
+def test_large_whole_numbers_stay_what_they_are() -> None:
+    """What a column of Python's own numbers holds does not go through floats."""
+    values = np.array([2**53 + 1, -(2**53) - 1], object)
+    np.testing.assert_array_equal(cast(values, "int64"), [2**53 + 1, -(2**53) - 1])
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (np.array([1.0, 2.0**63]), "int64"),
+        (np.array([1.0, 2.0**64]), "uint64"),
+        (np.array([1, 10**400], object), "float64"),
+        (np.array([1, 10**30], object), "int64"),
+    ],
+)
+def test_whole_numbers_beyond_the_type_are_refused(values: np.ndarray, dtype: str) -> None:
+    """The first number that is one too large is not wrapped around to the smallest."""
+    with pytest.raises(DataError, match="column `c`"):
+        cast(values, dtype)
+
+
+def test_the_largest_float_below_the_limit_is_taken() -> None:
+    """2^63 - 1024 is the largest 64-bit float that fits 64-bit whole numbers."""
+    below = np.nextafter(2.0**63, 0)
+    assert cast(np.array([below]), "int64")[0] == 2**63 - 1024
+    assert cast(np.array([7], np.float16), "int64")[0] == 7
