@@ -137,7 +137,8 @@ class ChannelMap:
         for raw in found:
             members = self._members(raw)
             name = members[0].name if members else "?"
-            if name not in chosen:
+            # Whichever of the layers that make these channels was named.
+            if chosen.isdisjoint(member.name for member in members if member.side == "out"):
                 continue
             problem = _unfit(raw, members)
             group = None if problem else self._tried(members, reference)

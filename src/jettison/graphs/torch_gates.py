@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from jettison.errors import CandidateFailed
-from jettison.graphs.torch_channels import ChannelGroup, Member
 from jettison.graphs.torch_macs import rows_of
+
+if TYPE_CHECKING:
+    # Low rank, recovery and sensitivity read this file too, and need no Torch-Pruning.
+    from jettison.graphs.torch_channels import ChannelGroup, Member
 
 __all__ = [
     "GRADIENT_IMPORTANCES",
@@ -169,10 +172,8 @@ def _watch(member: Member, total: Any) -> Callable[[Any, Any], Any]:
         values = read.detach()
 
         def add(gradient: Any) -> None:
-            product = (
-                (values * gradient).float().movedim(axis, 1).flatten(2 if values.dim() > 2 else 1)
-            )
-            by_channel = product.sum(2) if values.dim() > 2 else product
+            product = (values * gradient).float().movedim(axis, -1)
+            by_channel = _by_rows(product, len(total), member.name)
             positions = member.positions.to(values.device)
             total.index_add_(1, member.roots.to(values.device), by_channel[:, positions])
 
@@ -180,3 +181,18 @@ def _watch(member: Member, total: Any) -> Callable[[Any, Any], Any]:
         return (read, *inputs[1:])
 
     return hook
+
+
+def _by_rows(product: Any, rows: int, name: str) -> Any:
+    """Sums over all but rows and channels: (..., channels) to (rows, channels).
+
+    Rows come first, alone or with positions on the same axis (rows * tokens), or second.
+    """
+    if product.dim() > 2 and product.shape[0] != rows == product.shape[1]:
+        product = product.transpose(0, 1)
+    if product.shape[0] % rows:
+        raise CandidateFailed(
+            f"importance by gradients can't tell {rows} rows apart in what `{name}` reads, of shape "
+            f"{tuple(product.shape)}; use `reconstruction` or `group_l1`"
+        )
+    return product.reshape(rows, -1, product.shape[-1]).sum(1)

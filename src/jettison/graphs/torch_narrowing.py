@@ -16,7 +16,7 @@ import torch
 from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed, NothingChanged
 from jettison.graphs.torch_batchnorm import recalibrate
-from jettison.graphs.torch_channels import ChannelGroup, ChannelMap, Member
+from jettison.graphs.torch_channels import ChannelGroup, ChannelMap
 from jettison.graphs.torch_gates import (
     GRADIENT_IMPORTANCES,
     NORM_IMPORTANCES,
@@ -129,6 +129,8 @@ def narrow(module: Any, plan: NarrowingPlan, batches: Batches, loss: RowLoss | N
     done = Narrowed(widths, before, before, {})
     for number in range(plan.rounds):
         channels = ChannelMap(module, inputs, plan.layers)
+        if not channels.groups and widths:
+            break
         if not channels.groups:
             raise NothingChanged(_nothing(channels))
         # Equal factors: each round keeps the same share of what the round before left.
@@ -191,13 +193,16 @@ def _shapes(
     macs: Mapping[str, int], groups: Sequence[ChannelGroup], of: str
 ) -> tuple[LayerShape, ...]:
     if of == "channels":
-        return tuple(LayerShape(float(g.channels), (i,)) for i, g in enumerate(groups))
-    belongs: dict[str, list[int]] = {name: [] for name in macs}
+        return tuple(LayerShape(float(g.channels), ({i: 1.0},)) for i, g in enumerate(groups))
+    axes: dict[str, tuple[dict[int, float], ...]] = {name: ({}, {}) for name in macs}
     for number, group in enumerate(groups):
         for member in (*group.makers, *group.readers):
-            if member.name in belongs:
-                belongs[member.name].append(number)
-    return tuple(LayerShape(float(macs[name]), tuple(where)) for name, where in belongs.items())
+            if member.name in axes:
+                reads = member.side == "in"
+                axis = axes[member.name][reads]
+                part = len(member.positions) / int(member.layer.weight.shape[reads])
+                axis[number] = min(1.0, axis.get(number, 0.0) + part)
+    return tuple(LayerShape(float(macs[name]), found) for name, found in axes.items())
 
 
 def _scores(
@@ -264,7 +269,8 @@ def _weighed(
         return [np.asarray(values) for values in scores]
     # What is lost (of the loss, or of the answers) for each multiplication saved.
     saved = [
-        sum(layer.cost * layer.groups.count(number) for layer in layers) / group.units
+        sum(layer.cost * axis.get(number, 0.0) for layer in layers for axis in layer.axes)
+        / group.units
         for number, group in enumerate(groups)
     ]
     return [np.asarray(values) / max(s, 1e-30) for values, s in zip(scores, saved, strict=True)]
@@ -297,29 +303,28 @@ def _remove(
 def _fits(touched: Sequence[tuple[ChannelGroup, list[int]]]) -> dict[Any, tuple[Any, Any]]:
     """Layers to fit again -> the input channels that they keep, and their weights before.
 
-    Of a layer that loses outputs too, the weights before are those of the outputs that stay.
+    Of a layer that loses outputs too, the weights before are those of the outputs that stay. A layer
+    may read several groups (a concatenation), so what it loses is gathered over all of them.
     """
-    kept_outputs: dict[Any, Any] = {}
+    lost: dict[str, dict[Any, set[int]]] = {"out": {}, "in": {}}
     for group, units in touched:
         stay = torch.tensor(group.channels_of(units))
-        for member in group.makers:
-            kept_outputs[member.layer] = _positions(member, stay)
+        for member in (*group.makers, *group.readers):
+            gone = member.positions[~torch.isin(member.roots, stay)]
+            lost[member.side].setdefault(member.layer, set()).update(gone.tolist())
     fits: dict[Any, tuple[Any, Any]] = {}
-    for group, units in touched:
-        stay = torch.tensor(group.channels_of(units))
-        for member in group.readers:
-            if not can_refit(member.layer):
-                continue
-            weight = member.layer.weight.detach()
-            outputs = kept_outputs.get(member.layer)
-            before = weight.clone() if outputs is None else weight[outputs.to(weight.device)]
-            fits[member.layer] = (_positions(member, stay), before)
+    for layer, inputs in lost["in"].items():
+        if can_refit(layer):
+            weight = layer.weight.detach()
+            outputs = _left(int(weight.shape[0]), lost["out"].get(layer, set()))
+            before = weight[outputs.to(weight.device)]
+            fits[layer] = (_left(int(weight.shape[1]), inputs), before)
     return fits
 
 
-def _positions(member: Member, stay: Any) -> Any:
-    """Which channels of a layer's axis belong to channels of the group that stay, in order."""
-    return member.positions[torch.isin(member.roots, stay)].sort().values
+def _left(size: int, gone: set[int]) -> Any:
+    """The places of an axis that are not gone, in order, shape (k,)."""
+    return torch.tensor([place for place in range(size) if place not in gone])
 
 
 def _nothing(channels: ChannelMap) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,13 @@ class LayerShape:
 
     Attributes:
         cost: at full width, in any unit (multiply-accumulates).
-        groups: indices of the groups that its outputs and inputs belong to; its cost is
-            proportional to the kept share of each.
+        axes: of its outputs and of its inputs, index of a group -> the part of the axis that belongs
+            to it (1 where one group is the whole; less where several are concatenated). The cost
+            is proportional to what is kept of each axis.
     """
 
     cost: float
-    groups: tuple[int, ...]
+    axes: tuple[Mapping[int, float], ...]
 
 
 def cost(layers: Sequence[LayerShape], kept: Sequence[int], full: Sequence[int]) -> float:
@@ -31,8 +32,9 @@ def cost(layers: Sequence[LayerShape], kept: Sequence[int], full: Sequence[int])
     total = 0.0
     for layer in layers:
         share = layer.cost
-        for group in layer.groups:
-            share *= kept[group] / full[group]
+        for axis in layer.axes:
+            stays = sum(part * kept[group] / full[group] for group, part in axis.items())
+            share *= stays + (1.0 - sum(axis.values()))
         total += share
     return total
 

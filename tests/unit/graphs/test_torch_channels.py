@@ -166,3 +166,25 @@ def test_pattern_that_matches_nothing_names_layers(plain: Any) -> None:
         ChannelMap(plain, _images(), "fist")
     only = ChannelMap(plain, _images(), "fir*")
     assert [group.name for group in only.groups] == ["first"]
+
+
+def test_a_layer_that_shares_channels_with_others_may_be_named() -> None:
+    """Naming any of the layers that make the same channels finds their group."""
+
+    class Residual(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.up, self.down = nn.Linear(4, 8), nn.Linear(8, 6), nn.Linear(6, 8)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Any) -> Any:
+            x = torch.relu(self.stem(x))
+            return self.head(x + self.down(torch.relu(self.up(x))))
+
+    torch.manual_seed(0)
+    net, inputs = Residual().eval(), {"x": torch.randn(5, 4)}
+    found = [ChannelMap(net, inputs, name).groups for name in ("stem", "down")]
+    assert [[maker.name for maker in groups[0].makers] for groups in found] == [
+        [maker.name for maker in found[0][0].makers]
+    ] * 2
+    assert {maker.name for maker in found[0][0].makers} == {"stem", "down"}

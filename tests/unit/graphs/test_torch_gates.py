@@ -91,3 +91,29 @@ def test_gradients_that_say_nothing_are_refused(net: Any) -> None:
     with pytest.raises(CandidateFailed, match="needs fitting rows"):
         gate_gradients(net, groups, [], _loss)
     assert net.first.weight.requires_grad
+
+
+@pytest.mark.parametrize("form", ["rows first", "one axis", "rows second"])
+def test_rows_are_told_apart_wherever_they_lie(form: str) -> None:
+    """A layer may read (rows, tokens), rows and tokens on one axis, or (tokens, rows)."""
+
+    class Tokens(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.into, self.out = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            if form == "rows second":
+                return self.out(torch.relu(self.into(x.transpose(0, 1)))).mean(0)
+            x = x.reshape(-1, 4) if form == "one axis" else x
+            return self.out(torch.relu(self.into(x))).reshape(-1, 7, 3).mean(1)
+
+    net = Tokens().eval()
+    batch = {"x": torch.randn(5, 7, 4, generator=torch.Generator().manual_seed(1))}
+    groups = ChannelMap(net, batch, "into").groups
+    found = gate_gradients(net, groups, [batch], _loss)[0]
+    hidden = torch.relu(net.into(batch["x"])).detach().requires_grad_()
+    loss = _loss(net.out(hidden).mean(1), slice(0, 5))
+    expected = (hidden * torch.autograd.grad(loss, hidden)[0]).detach().sum(1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

@@ -146,3 +146,53 @@ def test_nothing_to_remove() -> None:
         narrow(Named().eval(), plan, _batches(), None)
     with pytest.raises(CandidateFailed, match="needs fitting rows"):
         narrow(One().eval(), NarrowingPlan(0.5, importance="l1"), [], None)
+
+
+class Joined(nn.Module):  # type: ignore[misc]
+    """A convolution reads two others side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(3, 20, 3, padding=1)
+        self.both, self.head = nn.Conv2d(32, 16, 3, padding=1), nn.Linear(16, 4)
+
+    def forward(self, image: Any) -> Any:
+        x = torch.relu(torch.cat([self.one(image), self.two(image)], 1))
+        return self.head(torch.relu(self.both(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("importance", ["reconstruction", "fisher"])
+def test_a_layer_that_reads_a_concatenation(importance: str) -> None:
+    """What it loses is gathered over both, its readers are fitted, and the share is met closely."""
+    net = Joined().eval()
+    plan = NarrowingPlan(0.4, importance=importance, evenly=True)
+    done = narrow(net, plan, _batches(), _loss)
+    assert 0.5 * done.macs_before < done.macs_after <= 0.6 * done.macs_before
+    assert net.both.weight.shape[1] == net.one.weight.shape[0] + net.two.weight.shape[0]
+    assert done.refitted == 2
+
+
+def test_a_part_of_a_concatenation_goes() -> None:
+    """One of two goes narrower, and the reader answers closer to the original than without a fit."""
+    original, errors = Joined().eval(), {}
+    with torch.no_grad():
+        wanted = original(**_batches()[0])
+        for fitted in (True, False):
+            net = copy.deepcopy(original)
+            plan = NarrowingPlan(0.1, importance="l1", layers="two", refit_readers=fitted)
+            narrow(net, plan, _batches(), None)
+            assert net.one.weight.shape[0] == 12
+            errors[fitted] = float((net(**_batches()[0]) - wanted).square().mean())
+    assert errors[True] < errors[False]
+
+
+def test_later_rounds_may_find_nothing_left() -> None:
+    """A layer that is down to one channel ends the rounds; what went before counts."""
+    net = nn.Module()
+    net.first, net.second = nn.Linear(3, 2), nn.Linear(2, 4)
+    net.forward = lambda x: net.second(torch.relu(net.first(x)))
+    plan = NarrowingPlan(0.5, of="channels", importance="l1", rounds=2)
+    done = narrow(net.eval(), plan, [{"x": torch.randn(8, 3)}], None)
+    assert done.widths == {"first": (2, 1)}
+    assert net.first.weight.shape == (1, 3)
