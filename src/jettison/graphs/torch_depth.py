@@ -45,7 +45,11 @@ class Shortened:
 
 
 def shorten(
-    module: Any, removed: float, batches: Sequence[Mapping[str, Any]], distance: Distance
+    module: Any,
+    removed: float,
+    batches: Sequence[Mapping[str, Any]],
+    distance: Distance,
+    place: int = 0,
 ) -> Shortened:
     """Leaves out the blocks that the answers miss least; changes the module.
 
@@ -55,6 +59,7 @@ def shorten(
             nearest is left out, at least one and never all.
         batches: input name -> tensor of shape (n, ...).
         distance: between answers.
+        place: of the answer that counts, where the module gives a tuple.
 
     Raises:
         NothingChanged: if the module has no list of blocks that run one after the other.
@@ -70,11 +75,11 @@ def shorten(
     path, _, _ = chain.names[0].rpartition(".")
     blocks = list(chain.blocks)
     names = dict(zip(map(id, blocks), chain.names, strict=True))
-    wanted = _answers(module, batches)
+    wanted = _answers(module, batches, place)
     before = now = total_macs(module, first)
     gone: list[Any] = []
     while len(blocks) > 1:
-        worst = _least_missed(module, path, blocks, (batches, wanted, distance))
+        worst = _least_missed(module, path, blocks, (batches, wanted, distance, place))
         rest = [block for block in blocks if block is not worst]
         _put(module, path, rest)
         macs = total_macs(module, first)
@@ -93,14 +98,14 @@ def _least_missed(
     module: Any,
     path: str,
     blocks: Sequence[Any],
-    rows: tuple[Sequence[Mapping[str, Any]], Sequence[Any], Distance],
+    rows: tuple[Sequence[Mapping[str, Any]], Sequence[Any], Distance, int],
 ) -> Any:
-    batches, wanted, distance = rows
+    batches, wanted, distance, place = rows
     count = sum(rows_of(batch) for batch in batches)
     missed = []
     for left_out in blocks:
         _put(module, path, [block for block in blocks if block is not left_out])
-        answers = _answers(module, batches)
+        answers = _answers(module, batches, place)
         apart = sum(
             float(distance(one, two)) * len(one) for one, two in zip(answers, wanted, strict=True)
         )
@@ -110,12 +115,12 @@ def _least_missed(
     return blocks[min(range(len(blocks)), key=missed.__getitem__)]
 
 
-def _answers(module: Any, batches: Sequence[Mapping[str, Any]]) -> list[Any]:
+def _answers(module: Any, batches: Sequence[Mapping[str, Any]], place: int) -> list[Any]:
     found = []
     with frozen(module):
         for batch in batches:
             answer = module(**batch)
-            found.append(answer[0] if isinstance(answer, tuple) else answer)
+            found.append(answer[place] if isinstance(answer, tuple) else answer)
     return found
 
 

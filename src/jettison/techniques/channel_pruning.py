@@ -74,6 +74,10 @@ class ChannelPruning:
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """Amdahl's law over the layers that can become narrower."""
+        from jettison.training.settings import fixed_batch_refusal
+
+        if refusal := fixed_batch_refusal(self.name, model):
+            return refusal
         layers = [layer for layer in profile.layers if layer.operator in NARROWED]
         if profile.layers and len(layers) < 2:
             found = f"only `{layers[0].name}` has" if layers else "no layer has"
@@ -151,14 +155,16 @@ def _shortened(
 ) -> tuple[str, int]:
     """Leaves blocks out; gives the log and their number."""
     from jettison.graphs.torch_depth import shorten
-    from jettison.numerics.curvature import Objective
+    from jettison.graphs.torch_row_loss import objective_of
+    from jettison.training.recovery import prediction_place
 
-    objective = Objective(model.task, labelled=False)
+    objective = objective_of(model, labelled=False)
     done = shorten(
         module,
         plan.removed,
         batches[:SEARCHED],
         lambda answer, wanted: objective.real_loss(answer, None, wanted),
+        prediction_place(model),
     )
     names = ", ".join(f"`{name}`" for name in done.names)
     return (

@@ -141,9 +141,10 @@ def _subject(piece: Masking, wish: _Wish, fitting: FittingData) -> TorchSubject:
     import torch
 
     from jettison.graphs.torch_examples import FittingExamples
+    from jettison.graphs.torch_row_loss import check_scores, objective_of
     from jettison.graphs.torch_subject import TorchSubject
-    from jettison.numerics.curvature import Objective
 
+    check_scores(piece.model)
     task = piece.model.task
     examples = FittingExamples(fitting, classes=task == "classification")
     order = torch.Generator().manual_seed(fitting.seed)
@@ -151,7 +152,7 @@ def _subject(piece: Masking, wish: _Wish, fitting: FittingData) -> TorchSubject:
     labels = fitting.labels
     labelled = labels is not None and labels.targets is not None and task != "embedding"
     plan = _row_plan(piece, wish, examples.n - len(held_out), fitting.seed)
-    objective = Objective(task, labelled)
+    objective = objective_of(piece.model, labelled=labelled)
     return TorchSubject(piece.module, piece.layers, objective, examples, held_out, plan)
 
 

@@ -60,6 +60,10 @@ class LowRank:
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """Amdahl's law over the layers that can be factored."""
+        from jettison.training.settings import fixed_batch_refusal
+
+        if refusal := fixed_batch_refusal(self.name, model):
+            return refusal
         layers = [layer for layer in profile.layers if layer.operator in FACTORED]
         if profile.layers and not layers:
             return Refusal(

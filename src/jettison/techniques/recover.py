@@ -45,6 +45,10 @@ class Recover:
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """No gain in time or bytes: it gives quality back."""
+        from jettison.training.settings import fixed_batch_refusal
+
+        if refusal := fixed_batch_refusal(self.name, model):
+            return refusal
         return Potential(
             1.0,
             1.0,

@@ -48,6 +48,10 @@ class RecoverPrivate:
 
     def potential(self, model: Model, profile: Profile) -> Potential | Refusal:
         """No gain in time or bytes: it gives quality back."""
+        from jettison.training.settings import fixed_batch_refusal
+
+        if refusal := fixed_batch_refusal(self.name, model):
+            return refusal
         if model.task == "embedding":
             return Refusal(self.name, "embeddings have no labels to learn from")
         return Potential(

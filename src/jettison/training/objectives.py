@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from jettison.errors import CandidateFailed
+from jettison.numerics.curvature import as_logits
 
 __all__ = [
     "CrossEntropy",
@@ -62,8 +63,8 @@ class CrossEntropy:
 
     def of_answer(self, answer: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
         """The same for an answer that is there already."""
-        scores = chosen(answer, self.place)
-        return functional.cross_entropy(scores.float(), targets, label_smoothing=self.smoothing)
+        scores = as_logits(chosen(answer, self.place))
+        return functional.cross_entropy(scores, targets, label_smoothing=self.smoothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +111,17 @@ class Distillation:
     place: int = 0
 
     def __call__(self, module: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
-        """Gives the mean over the batch, in nats; labels are not read."""
+        """Gives the mean over the batch (and its tokens), in nats; labels are not read."""
         return self.of_answer(module(**inputs), inputs, targets)
 
     def of_answer(self, answer: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
         """The same for an answer that is there already."""
         with torch.no_grad():
-            wanted = chosen(self.teacher(**inputs), self.place).float() / self.temperature
-        scores = chosen(answer, self.place).float() / self.temperature
-        divergence = functional.kl_div(
-            scores.log_softmax(1), wanted.log_softmax(1), reduction="batchmean", log_target=True
-        )
+            wanted = as_logits(chosen(self.teacher(**inputs), self.place)) / self.temperature
+        scores = as_logits(chosen(answer, self.place)) / self.temperature
+        # Classes come last; before them a row, or a row and its tokens.
+        own, other = (part.log_softmax(-1).flatten(0, -2) for part in (scores, wanted))
+        divergence = functional.kl_div(own, other, reduction="batchmean", log_target=True)
         return divergence * self.temperature**2
 
 

@@ -12,7 +12,7 @@ from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 from jettison.graphs.torch_batchnorm import recalibrate
 from jettison.graphs.torch_examples import FittingExamples
-from jettison.graphs.torch_row_loss import mixed_order
+from jettison.graphs.torch_row_loss import check_scores, mixed_order
 from jettison.training.loop import Trained, TrainingPlan, train, zero_masks
 from jettison.training.objectives import (
     CrossEntropy,
@@ -41,8 +41,10 @@ def objective_for(
     error, embeddings by the cosine to the original's.
 
     Raises:
-        CandidateFailed: if labels are asked for where there are none.
+        CandidateFailed: if labels are asked for where there are none, or the prediction has no
+            gradient.
     """
+    check_scores(model)
     place = prediction_place(model)
     labels = fitting.labels
     labelled = labels is not None and labels.targets is not None and model.task != "embedding"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jettison.domain.recipe import Choices, Range
+from jettison.domain.model import Model
+from jettison.domain.recipe import Choices, Range, Refusal
 from jettison.domain.record import Settings
 from jettison.errors import CandidateFailed
 
-__all__ = ["RecoverySettings", "recovery_ranges"]
+__all__ = ["RecoverySettings", "fixed_batch_refusal", "recovery_ranges"]
 
 TARGETS = ("original", "labels", "both")
 LEARNING_RATE = 3e-3
@@ -65,6 +66,17 @@ class RecoverySettings:
         if not wish.temperature > 0:
             raise CandidateFailed(f"`temperature` must be above 0; got {wish.temperature}")
         return wish
+
+
+def fixed_batch_refusal(technique: str, model: Model) -> Refusal | None:
+    """Why a technique that runs batches of its own can't work on a model; `None` if it can."""
+    if "fixed-batch" not in model.traits:
+        return None
+    return Refusal(
+        technique,
+        "this model takes batches of one size only, and this technique needs batches of its own: "
+        "export it again with a free batch dimension",
+    )
 
 
 def recovery_ranges(epochs: tuple[int, ...] = (0, 5, 20), first: int = 5) -> dict[str, Range]:

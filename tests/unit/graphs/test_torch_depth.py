@@ -88,3 +88,14 @@ def test_no_list_of_blocks(net: Any) -> None:
     rows = [{"input" if isinstance(net, nn.Sequential) else "x": BATCHES[0]["x"]}]
     with pytest.raises(NothingChanged, match="remove channels instead"):
         shorten(net.eval(), 0.5, rows, apart)
+
+
+def test_the_answer_that_counts_decides() -> None:
+    """Of a tuple, the part at the place that is asked for is compared."""
+
+    class Two(Chain):
+        def forward(self, x: Any) -> Any:
+            return x, super().forward(x)
+
+    done = shorten(Two().eval(), 0.48, BATCHES, apart, 1)
+    assert done.names == ("blocks.3", "blocks.1")

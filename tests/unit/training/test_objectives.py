@@ -101,3 +101,31 @@ def test_weights_that_cannot_be_meant() -> None:
     for parts in ((), ((-1.0, CrossEntropy()),)):
         with pytest.raises(CandidateFailed, match="weights of 0 or more"):
             Weighted(parts)
+
+
+def test_distillation_of_tokens_is_over_their_classes() -> None:
+    """Three axes: the mean over rows and tokens of the divergence of each token's classes."""
+    net, other = Net(), Net(seed=1)
+    rows = {"x": torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(3))}
+    p, q = net(**rows).softmax(-1), other(**rows).softmax(-1)
+    expected = (p * (p / q).log()).sum(-1).mean()
+    found = Distillation(net, temperature=1.0)(other, rows, None)
+    assert _value(found) == pytest.approx(_value(expected), rel=1e-4)
+
+
+class Told(Net):
+    """Answers with probabilities."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x).softmax(-1)
+
+
+def test_probabilities_are_not_squashed_twice() -> None:
+    """A model that ends in a softmax has the losses of the one that ends before it."""
+    logits, told, teacher = Net(seed=1), Told(seed=1), Net()
+    assert _value(CrossEntropy()(told, X, Y)) == pytest.approx(
+        _value(CrossEntropy()(logits, X, Y)), rel=1e-5
+    )
+    assert _value(Distillation(Told())(told, X, None)) == pytest.approx(
+        _value(Distillation(teacher)(logits, X, None)), rel=1e-4
+    )

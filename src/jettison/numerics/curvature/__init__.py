@@ -6,7 +6,7 @@ Importing this package imports torch; plug-ins import it inside the methods that
 from jettison.numerics.curvature.collect import collect, collect_together, diagonal
 from jettison.numerics.curvature.rows import FisherRows
 from jettison.numerics.curvature.storage import Storage, bytes_needed
-from jettison.numerics.curvature.targets import Objective
+from jettison.numerics.curvature.targets import Objective, as_logits
 from jettison.numerics.curvature.vector import WeightEntry, WeightVector
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Storage",
     "WeightEntry",
     "WeightVector",
+    "as_logits",
     "bytes_needed",
     "collect",
     "collect_together",

@@ -10,6 +10,27 @@ from torch.nn import functional
 
 TASKS = ("classification", "regression", "embedding")
 
+SUM_TOLERANCE = 1e-4
+"""How far probabilities in 32 bits may add up to other than 1."""
+
+RAREST = 1e-12
+"""Probabilities below it count as it."""
+
+
+def as_logits(answers: Any) -> Any:
+    """Scores whose softmax is what a classifier tells, also where its answers are probabilities.
+
+    Probabilities are told by what they are: nowhere negative, each row adding up to 1. A second
+    softmax over them would call every class nearly as likely as the others.
+
+    Args:
+        answers: logits or probabilities, shape (..., classes).
+    """
+    scores = answers.float()
+    told = (scores >= 0).all() & ((scores.sum(-1) - 1.0).abs() <= SUM_TOLERANCE).all()
+    # No branch: this runs inside of `torch.func.vmap` too.
+    return torch.where(told, scores.clamp_min(RAREST).log(), scores)
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
@@ -45,7 +66,7 @@ class Objective:
         if self.rows_are_gradients:
             return targets
         if self.task == "classification":
-            shares = torch.softmax(dense.detach().float(), dim=-1)
+            shares = torch.softmax(as_logits(dense.detach()), dim=-1)
             drawn = torch.multinomial(shares.flatten(0, -2), 1, generator=generator)
             return drawn.reshape(shares.shape[:-1])
         noise = torch.randn(
@@ -56,7 +77,7 @@ class Objective:
     def row_loss(self, answers: Any, targets: Any) -> Any:
         """The mean loss of a mini-batch, of drawn targets: a scalar."""
         if self.task == "classification":
-            scores = answers.float().reshape(-1, answers.shape[-1])
+            scores = as_logits(answers).reshape(-1, answers.shape[-1])
             return functional.cross_entropy(scores, targets.reshape(-1))
         return _half_square(answers, targets)
 
@@ -71,8 +92,8 @@ class Objective:
         if self.labelled:
             return self.row_loss(answers, targets)
         if self.task == "classification":
-            own = torch.log_softmax(answers.float(), dim=-1).reshape(-1, answers.shape[-1])
-            other = torch.log_softmax(dense.float(), dim=-1).reshape(-1, answers.shape[-1])
+            own = torch.log_softmax(as_logits(answers), dim=-1).reshape(-1, answers.shape[-1])
+            other = torch.log_softmax(as_logits(dense), dim=-1).reshape(-1, answers.shape[-1])
             return functional.kl_div(own, other, reduction="batchmean", log_target=True)
         return _half_square(answers, dense)
 

@@ -157,3 +157,19 @@ def test_objectives_without_labels() -> None:
     regression = Objective("regression", labelled=True)
     found = regression.real_loss(torch.tensor([[1.0], [2.0]]), torch.tensor([0.0, 2.0]), None)
     assert float(found) == pytest.approx(0.25)
+
+
+def test_probabilities_are_read_as_such() -> None:
+    """Labels are drawn from what the model says, not from a second softmax over it."""
+    scores = torch.log(torch.tensor([[0.9, 0.08, 0.02]])).expand(4000, 3) + 3.0
+    objective = Objective("classification", labelled=False)
+    order = torch.Generator().manual_seed(0)
+    drawn = objective.draw(scores.softmax(-1), None, order)
+    assert float((drawn == 0).float().mean()) == pytest.approx(0.9, abs=0.02)
+    other = torch.randn(4000, 3, generator=order)
+    for loss in (
+        lambda a, b: objective.row_loss(a, drawn),
+        lambda a, b: objective.real_loss(a, None, b),
+    ):
+        plain = loss(other, scores)
+        torch.testing.assert_close(loss(other.softmax(-1), scores.softmax(-1)), plain)
