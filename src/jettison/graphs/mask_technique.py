@@ -90,7 +90,7 @@ class MaskTechnique(abc.ABC):
 
         piece = open_masking(model, settings, fitting, bench)
         how = self.prune(piece, settings, fitting)
-        norms = piece.recalibrate() if self.recalibrates else 0
+        norms = piece.recalibrate(fitting) if self.recalibrates else 0
         return piece.put_away(how, bench, self, norms)
 
     @abc.abstractmethod

@@ -43,8 +43,8 @@ def recalibrate(module: Any, batches: Iterable[Mapping[str, Any]]) -> int:
         The number of BatchNorm layers; 0 leaves the module as it was and reads no batch.
 
     Raises:
-        CandidateFailed: if there is no batch, or a statistic is not finite afterwards (then the
-            earlier statistics stand again).
+        CandidateFailed: if there is no batch, one has too few values for a variance, or a statistic
+            is not finite afterwards (then the earlier statistics stand again).
     """
     norms = batch_norms(module)
     if not norms:
@@ -56,24 +56,28 @@ def recalibrate(module: Any, batches: Iterable[Mapping[str, Any]]) -> int:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    seen = 0
+    seen, problem = 0, ""
     try:
         with torch.no_grad():
             for batch in batches:
                 module(**batch)
                 seen += 1
+    except ValueError as error:
+        # BatchNorm1d has no variance of a single row.
+        problem = str(error)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         module.eval()
-    problem = "no batch was given" if not seen else _not_finite(module, norms)
+    if not problem:
+        problem = "no batch was given" if not seen else _not_finite(module, norms)
     if problem:
         for norm, (mean, variance) in zip(norms, before, strict=True):
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(variance)
         raise CandidateFailed(
-            f"BatchNorm statistics can't be recomputed: {problem}; give rows that the model "
-            "answers with finite numbers"
+            f"BatchNorm statistics can't be recomputed: {problem}; give more rows, or "
+            "rows that the model answers with finite numbers"
         )
     return len(norms)
 

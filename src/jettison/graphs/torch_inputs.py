@@ -50,9 +50,15 @@ class TensorBatch:
 
 
 def batches_of(
-    model: Model, fitting: FittingData, size: int = BATCH_ROWS
+    model: Model, fitting: FittingData, size: int = BATCH_ROWS, order: Any = None
 ) -> tuple[TensorBatch, ...]:
-    """Fitting rows in batches that the module accepts, in order.
+    """Fitting rows in batches that the module accepts.
+
+    Args:
+        model: what takes them.
+        fitting: at least one row.
+        size: rows of a batch, where the model leaves that free.
+        order: places of the rows, shape (n,); as they lie by default.
 
     Raises:
         CandidateFailed: if there is no row.
@@ -66,7 +72,9 @@ def batches_of(
     fixed = fixed_batch(model)
     made: list[TensorBatch] = []
     for start in range(0, rows.n, fixed or size):
-        index = slice(start, min(start + (fixed or size), rows.n))
+        index: Any = slice(start, min(start + (fixed or size), rows.n))
+        if order is not None:
+            index = order[index]
         batch = rows.batch(index)
         if fixed:
             batch = next(pieces(batch, fixed))

@@ -16,7 +16,7 @@ from jettison.domain.record import Settings
 from jettison.domain.running_time import running
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
-from jettison.graphs.torch_batchnorm import recalibrate
+from jettison.graphs.torch_batchnorm import batch_norms, recalibrate
 from jettison.graphs.torch_inputs import TensorBatch, batches_of, calls, visit
 from jettison.graphs.torch_layers import (
     PrunableLayer,
@@ -25,12 +25,16 @@ from jettison.graphs.torch_layers import (
     prunable_layers,
     weight_matrix,
 )
+from jettison.graphs.torch_row_loss import mixed_order
 from jettison.numerics.input_sums import InputSum
 from jettison.numerics.masks import check_sparsity, pattern_of
 
 __all__ = ["Masking", "open_masking"]
 
 Sum = TypeVar("Sum", bound=InputSum)
+
+FEWEST_ROWS = 8
+"""Rows of a batch below which it says little of how far all rows are apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +111,19 @@ class Masking:
         model = saved.with_traits(add=technique.adds, remove=technique.removes)
         return Applied(model, (change,))
 
-    def recalibrate(self) -> int:
-        """Recomputes BatchNorm statistics on the fitting rows; gives the number of layers."""
-        sizes = [len(next(iter(batch.inputs.values()))) for batch in self.batches]
+    def recalibrate(self, fitting: FittingData) -> int:
+        """Recomputes BatchNorm statistics on the fitting rows, mixed; gives the number of layers.
+
+        With fewer than `FEWEST_ROWS` in a batch the statistics stay as they are.
+        """
+        if not batch_norms(self.module):
+            return 0
+        batches = batches_of(self.model, fitting, order=mixed_order(fitting).numpy())
+        sizes = [len(next(iter(batch.inputs.values()))) for batch in batches]
+        if sizes[0] < FEWEST_ROWS:
+            return 0
         # A smaller last batch would weigh as much as the others.
-        whole = [b.inputs for b, size in zip(self.batches, sizes, strict=True) if size == sizes[0]]
+        whole = [b.inputs for b, size in zip(batches, sizes, strict=True) if size == sizes[0]]
         with running():
             return recalibrate(self.module, whole)
 

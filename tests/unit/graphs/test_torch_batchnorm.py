@@ -72,3 +72,13 @@ def test_bad_batches_leave_the_statistics(bad: list[dict[str, Any]]) -> None:
     with pytest.raises(CandidateFailed, match="BatchNorm"):
         recalibrate(net, bad)
     assert torch.equal(net.norm.running_mean, before)
+
+
+def test_one_value_has_no_variance() -> None:
+    """A batch of one row says nothing of a variance: it is refused, and the statistics stand."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)).eval()
+    net[1].running_mean.fill_(2.0)
+    with pytest.raises(CandidateFailed, match=r"more than 1 value per channel.*give more rows"):
+        recalibrate(net, [{"input": torch.randn(1, 3)}])
+    assert torch.equal(net[1].running_mean, torch.full((4,), 2.0))
+    assert not net[1].training

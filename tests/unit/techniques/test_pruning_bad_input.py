@@ -13,16 +13,22 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torch_pruning")
 from torch import nn  # noqa: E402
 
+from jettison.domain.device import ServingProfile  # noqa: E402
 from jettison.domain.extension_points import Encoded, Source, Technique  # noqa: E402
 from jettison.domain.model import Model  # noqa: E402
+from jettison.domain.profile import Profile  # noqa: E402
+from jettison.domain.recipe import Refusal  # noqa: E402
 from jettison.domain.rows import Rows  # noqa: E402
 from jettison.domain.splits import FittingData  # noqa: E402
 from jettison.errors import CandidateFailed, NothingChanged  # noqa: E402
 from jettison.loaders.pytorch import PytorchLoader  # noqa: E402
+from jettison.machine import describe_device  # noqa: E402
 from jettison.techniques.channel_pruning import ChannelPruning  # noqa: E402
 from jettison.techniques.chita import Chita  # noqa: E402
 from jettison.techniques.low_rank import LowRank  # noqa: E402
 from jettison.techniques.magnitude_pruning import MagnitudePruning  # noqa: E402
+from jettison.techniques.recover import Recover  # noqa: E402
+from jettison.techniques.recover_private import RecoverPrivate  # noqa: E402
 from jettison.techniques.sparsegpt import Sparsegpt  # noqa: E402
 from jettison.techniques.wanda import Wanda  # noqa: E402
 from jettison.worker.workbench import Bench, open_model  # noqa: E402
@@ -199,3 +205,86 @@ def test_not_finite_names_batch_and_layer(
     np.save(stored, x)
     with pytest.raises(CandidateFailed, match=said):
         Chita().apply(shared, QUICK, rows, bench_in("nan"))
+
+
+class Normed(nn.Module):  # type: ignore[misc]
+    """A norm between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm, self.head = nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(torch.relu(self.norm(self.first(x))))
+
+
+@pytest.mark.parametrize("technique", MASKS[:3], ids=named)
+def test_rows_that_come_sorted_are_mixed_for_statistics(
+    technique: Technique, bench_in: BenchIn, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    """Copies in contexts come one context after the other; no batch of one has the variance of all."""
+    x = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    x[32:] += 6.0
+    rows = FittingData(write_rows(Encoded({"x": x}), tmp_path / "rows"))
+    model = loaded(Normed(), tmp_path / "model")
+    made = technique.apply(model, {"layers": "head"}, rows, bench_in("sorted"))
+    module = open_model(made.model)
+    with torch.no_grad():
+        whole = module.first(torch.from_numpy(x)).var(0)
+    torch.testing.assert_close(module.norm.running_var, whole, rtol=0.3, atol=0.0)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Model:
+    """A program that was exported for one row at a time."""
+    program = torch.export.export(Normed().eval(), (torch.randn(1, 8),))
+    source = Source("", "classification", {}, live=program)
+    return PytorchLoader().load(source, tmp_path / "alone")
+
+
+@pytest.mark.parametrize("technique", MASKS[:3], ids=named)
+def test_single_rows_leave_statistics_alone(
+    technique: Technique, alone: Model, bench_in: BenchIn, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    """A model that takes one row at a time is pruned; one row has no variance to learn from."""
+    assert "fixed-batch" in alone.traits
+    rows = fitting(write_rows, tmp_path / "rows")
+    made = technique.apply(alone, {}, rows, bench_in("alone"))
+    before, after = open_model(alone), open_model(made.model)
+    assert torch.equal(before.norm.running_var, after.norm.running_var)
+    assert "recomputed" not in made.changes[0].what
+
+
+@pytest.mark.parametrize(
+    "technique", [*STRUCTURED, Chita(), Recover(), RecoverPrivate()], ids=named
+)
+def test_fixed_batches_are_refused_before_anything_runs(technique: Technique, alone: Model) -> None:
+    """What needs batches of its own says so in the plan."""
+    profile = Profile(describe_device(), ServingProfile(), (), (), 1e9, 0.02, 1000)
+    found = technique.potential(alone, profile)
+    assert isinstance(found, Refusal)
+    assert "batches of one size only" in found.reason
+
+
+class Chooses(Shared):
+    """Answers with the number of a class."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x).argmax(1)
+
+
+def test_class_numbers_have_no_gradient(
+    bench_in: BenchIn, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    """What learns from gradients says that there are none."""
+    model = loaded(Chooses(), tmp_path / "model")
+    rows = fitting(write_rows, tmp_path / "rows")
+    asked: tuple[tuple[Technique, dict[str, Any]], ...] = (
+        (Chita(), {}),
+        (LowRank(), {"weighed": True}),
+        (LowRank(), {"removed": 0.2, "fine_tune_epochs": 1}),
+    )
+    for place, (technique, settings) in enumerate(asked):
+        with pytest.raises(CandidateFailed, match="class numbers have no gradient"):
+            technique.apply(model, {**QUICK, **settings}, rows, bench_in(f"numbers {place}"))
