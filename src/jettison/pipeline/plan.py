@@ -93,7 +93,7 @@ def plan(
     plugins: dict[str, Technique | Runtime] = {**kept, **runtimes}
     spaces: dict[str, Ranges] = {}
     for name in sorted(used):
-        start = _last_for(plugins[name], starts) or starts[-1]
+        start = _start_of(name, plugins[name], starts, techniques) or starts[-1]
         spaces[name] = plugins[name].search_space(start.model, start.profiled(profile))
     ranges, fixed = _narrow(spaces, wishes)
     home = registry.home_runtime(starts[0].model.traits).name
@@ -159,7 +159,7 @@ def _potentials(
     """Asks each technique at the last start whose traits it can begin from."""
     found: dict[str, Potential] = {}
     for name, technique in techniques.items():
-        start = _last_for(technique, starts)
+        start = _start_of(name, technique, starts, techniques)
         if start is None:
             # Of all formats, what is told is the one that comes nearest.
             lacking = min((sorted(technique.requires - s.model.traits) for s in starts), key=len)
@@ -174,9 +174,26 @@ def _potentials(
     return found
 
 
-def _last_for(plugin: Technique | Runtime, starts: Sequence[Start]) -> Start | None:
-    """The last start whose traits it can begin from."""
-    return next((s for s in reversed(starts) if plugin.requires <= s.model.traits), None)
+def _start_of(
+    name: str,
+    plugin: Technique | Runtime,
+    starts: Sequence[Start],
+    techniques: Mapping[str, Technique],
+) -> Start | None:
+    """The last start that it can begin from, by itself or after other techniques.
+
+    No start is sparse, so what needs a mask begins where a mask can.
+    """
+    others = [t for other, t in techniques.items() if other != name and not t.conversion]
+    added = frozenset[str]().union(*(technique.adds for technique in others))
+    return _last_for(plugin, starts) or _last_for(plugin, starts, added)
+
+
+def _last_for(
+    plugin: Technique | Runtime, starts: Sequence[Start], added: frozenset[str] = frozenset()
+) -> Start | None:
+    """The last start whose traits, and those that are added to them, it can begin from."""
+    return next((s for s in reversed(starts) if plugin.requires <= s.model.traits | added), None)
 
 
 @dataclass(frozen=True, slots=True)

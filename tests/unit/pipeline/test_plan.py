@@ -245,3 +245,14 @@ def test_others_whole_number_for_a_number() -> None:
     """A whole number may stand for a number, as in TOML files; yes and no may not."""
     allowed = Choices((0.0,), 0.0, others=True)
     assert [within(allowed, value) for value in (1, 0.5, True)] == [True, True, False]
+
+
+def test_what_needs_a_mask_follows_one(doors: dict[str, Made]) -> None:
+    """No model begins sparse: training after a mask is planned where a mask is, and only there."""
+    doors["trains"] = Made("torch float32 sparse")
+    doors["trains"].name = "trains"
+    space = planned(doors, "masks", "trains", "cross")
+    assert ("masks", "trains", "cross") in {route.techniques for route in space.routes}
+    assert "trains" not in {refusal.name for refusal in space.refused}
+    alone = planned(doors, "trains", "cross")
+    assert "`sparse`" in next(r.reason for r in alone.refused if r.name == "trains")
