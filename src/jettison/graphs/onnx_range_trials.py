@@ -6,7 +6,7 @@ that one session serves every calibrator, and every mixture of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,24 @@ LIMITS: Mapping[int, tuple[int, int]] = {2: (0, 255), 3: (-128, 127)}
 class RangeTrials:
     """One session of a QDQ graph whose activation ranges can be given with each run."""
 
-    def __init__(self, quantized: Any, folder: Path, output: str) -> None:
+    def __init__(
+        self, quantized: Any, folder: Path, output: str, fixed: Collection[str] = ()
+    ) -> None:
         """Writes the graph with open scales into `folder` and opens it.
 
         Args:
             quantized: an `onnx.ModelProto` in QDQ form; left as it is.
             folder: for the file; not that of the prepared graph.
             output: name of the output to answer with.
+            fixed: of `fixed_ranges`; they keep the stored range.
         """
         import onnx
         import onnxruntime
 
         model = onnx.ModelProto()
         model.CopyFrom(quantized)
-        self._places = scale_places(model)
+        places = scale_places(model)
+        self._places = {name: at for name, at in places.items() if name not in fixed}
         self._inputs = [value.name for value in model.graph.input]
         self._output = output
         stored = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -70,6 +74,18 @@ class RangeTrials:
             answer = run_session(self._session, [self._output], {**feed, **extra})[0]
             rows.extend(answer.reshape(len(answer), -1))
         return stacked(rows)
+
+
+def fixed_ranges(light: Any, operators: Collection[str]) -> frozenset[str]:
+    """Activations that the quantizer gives a range of its own: shares go from 0 to 1.
+
+    Args:
+        light: the prepared graph.
+        operators: types that are quantized.
+    """
+    if "Softmax" not in operators:
+        return frozenset()
+    return frozenset(node.output[0] for node in light.graph.node if node.op_type == "Softmax")
 
 
 def scale_places(model: Any) -> dict[str, tuple[str, str, int]]:

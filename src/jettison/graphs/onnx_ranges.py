@@ -12,7 +12,7 @@ from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_prepare import float_answers
 from jettison.graphs.onnx_quantize import Rounding, quantize_static
-from jettison.graphs.onnx_range_trials import RangeTrials
+from jettison.graphs.onnx_range_trials import RangeTrials, fixed_ranges
 from jettison.graphs.onnx_taps import Taps
 from jettison.graphs.onnx_workpiece import Workpiece
 from jettison.numerics.calibration import Histogram, remembered, watch
@@ -104,7 +104,8 @@ def _losses(piece: Workpiece, spans: Spans, rounding: Rounding, held: int) -> _L
     output = piece.model.prediction
     reference = float_answers(piece.graph, batches, output)
     quantized = quantize_static(piece.graph, spans, rounding)
-    trials = RangeTrials(quantized, piece.graph.parent / "trials", output)
+    fixed = fixed_ranges(piece.light, rounding.operators)
+    trials = RangeTrials(quantized, piece.graph.parent / "trials", output, fixed)
 
     def loss(part: slice) -> Callable[[Spans], float]:
         some = batches[part]

@@ -20,7 +20,7 @@ from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_prepare import float_answers
 from jettison.graphs.onnx_quantize import Rounding, quantize_static
-from jettison.graphs.onnx_range_trials import RangeTrials
+from jettison.graphs.onnx_range_trials import RangeTrials, fixed_ranges
 from jettison.graphs.onnx_ranges import find_ranges
 from jettison.graphs.onnx_storage import save_model
 from jettison.graphs.onnx_workpiece import on_the_bench
@@ -349,3 +349,31 @@ def test_what_is_tried_is_what_is_quantized(
         save_model(quantize_static(piece.graph, narrow, rounding), tmp_path / "q")
         built = float_answers(tmp_path / "q" / "model.onnx", rows, "y")
     assert error(tried, built) < 0.01
+
+
+def test_shares_are_tried_from_0_to_1(
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    tmp_path: Path,
+) -> None:
+    """The quantizer gives a softmax the range from 0 to 1, whatever it is told; so does a trial."""
+    nodes = [
+        ("MatMul", ["x", "w"], ["a"]),
+        ("Softmax", ["a"], ["b"]),
+        ("MatMul", ["b", "v"], ["y"]),
+    ]
+    model = load_graph(build_graph(nodes, {"w": weights(16, 8), "v": weights(8, 4, seed=2)}))
+    operators = ("MatMul", "Softmax")
+    rounding = Rounding(per_channel=True, reduce_range=True, operators=operators)
+    with on_the_bench(model, fitting_of(inputs()), bench_in("a")) as piece:
+        spans = find_ranges(piece, operators, "minmax", rounding).spans
+        narrow = {**spans, "b": (0.0, 0.1)}
+        rows, quantized = list(piece.batches()), quantize_static(piece.graph, narrow, rounding)
+        fixed = fixed_ranges(piece.light, operators)
+        tried = RangeTrials(quantized, tmp_path / "t", "y", fixed).answers(rows, narrow)
+        save_model(quantized, tmp_path / "q")
+        built = float_answers(tmp_path / "q" / "model.onnx", rows, "y")
+    assert error(tried, built) < 0.05
+    assert not fixed_ranges(piece.light, ("MatMul",))
