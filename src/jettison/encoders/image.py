@@ -33,9 +33,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 DEEP = frozenset("IF")
 """First letters of Pillow's modes with more than 8 bits a channel."""
 
-FAULTS = (OSError, SyntaxError, ValueError, EOFError)
-"""What Pillow raises for damaged files."""
-
 MODES = {"rgb": "RGB", "bgr": "RGB", "grey": "L"}
 
 
@@ -155,6 +152,12 @@ class _Layout:
                 "nor its last dimension is that"
             )
         layout = cls(spec, encoder.settings)
+        for name, held in (("mean", layout.mean), ("std", layout.std)):
+            if held.size not in (1, channels):
+                raise DataError(
+                    f"`image.{name}` holds {held.size} numbers; give {channels} (one for each "
+                    "channel), or one for all"
+                )
         layout._check_size()
         return layout
 
@@ -265,7 +268,9 @@ def _decoded(value: Any, where: str) -> Image:
             image.load()
             # A camera may store an image lying on its side, and say so.
             upright = ImageOps.exif_transpose(image)
-    except (*FAULTS, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Damaged files, and what cameras noted, make Pillow raise anything.
         # Pillow names the object that it read from, which tells nobody anything.
         known = isinstance(error, UnidentifiedImageError)
         reason = f"none of {', '.join(FORMATS)}" if known else error

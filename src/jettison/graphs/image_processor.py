@@ -33,6 +33,16 @@ OWN_SIZES = ("Levit", "Perceiver")
 """Processors that take other sizes than they state: LeViT's resizes to 256/224 of the shorter side,
 Perceiver's crops before it resizes."""
 
+SHORTER = (
+    *("Bit", "BridgeTower", "ChineseCLIP", "CLIP", "ConvNext", "MobileNet", "MobileViT"),
+    *("PoolFormer", "Siglip", "TextNet", "VideoMAE", "Vilt"),
+)
+"""Processors that read a `size` of one number, as older files have it, as the shorter side; others
+(ViT, BEiT, DeiT) read it as a square."""
+
+UNNORMALISED = ("MobileViT",)
+"""Processors that normalise only where the file says so."""
+
 WHOLE = 384
 """ConvNeXt's processor stretches images to sizes from here on, and crops to smaller ones."""
 
@@ -79,14 +89,18 @@ def image_settings(
         raise ModelError(f"the model beside {where} takes {channels} channels; allowed: 1 or 3")
     flipped = held.get("do_flip_channel_order") is True
     settings["channels"] = "grey" if channels == 1 else "bgr" if flipped else "rgb"
-    if _does(held, "normalize"):
+    if _does(held, "normalize", other=not _kind(held).startswith(UNNORMALISED)):
         for name, key in (("mean", "image_mean"), ("std", "image_std")):
             settings[name] = _constants(held.get(key), key, channels, where)
     return settings
 
 
-def _does(held: Mapping[str, Any], step: str) -> bool:
-    return bool(held.get(f"do_{step}", True))
+def _does(held: Mapping[str, Any], step: str, *, other: bool = True) -> bool:
+    return bool(held.get(f"do_{step}", other))
+
+
+def _kind(held: Mapping[str, Any]) -> str:
+    return str(held.get("image_processor_type") or held.get("feature_extractor_type") or "")
 
 
 def _refuse_other_steps(held: Mapping[str, Any], where: Path) -> None:
@@ -96,8 +110,9 @@ def _refuse_other_steps(held: Mapping[str, Any], where: Path) -> None:
     if held.get("do_center_crop") and held.get("crop_pct"):
         # PoolFormer's processor resizes to more than it crops, and says so only by this fraction.
         other.append("crop_pct")
-    kind = str(held.get("image_processor_type") or held.get("feature_extractor_type") or "")
-    other += [kind] if kind.startswith(OWN_SIZES) else []
+    if held.get("do_center_crop") and not _does(held, "resize"):
+        other.append("do_center_crop without do_resize")
+    other += [_kind(held)] if _kind(held).startswith(OWN_SIZES) else []
     if other:
         raise ModelError(
             f"{where} asks for `{other[0]}`, which the encoder for images does not do; export the "
@@ -117,12 +132,10 @@ def _geometry(
     held: Mapping[str, Any], config: Mapping[str, Any], where: Path
 ) -> dict[str, Setting]:
     if not _does(held, "resize"):
-        own = held.get("crop_size") if held.get("do_center_crop") else config.get("image_size")
+        own = config.get("image_size")
         return {"size": _pair(own, "`image_size` of config.json", where), "fit": "crop"}
     size = held.get("size")
-    short = size.get("shortest_edge") if isinstance(size, dict) else None
-    if isinstance(size, int) and held.get("do_center_crop"):
-        short = size
+    short = size.get("shortest_edge") if isinstance(size, dict) else _shorter(held, where)
     if held.get("do_center_crop"):
         resize = [float(short)] if short else _pair(size, "`size`", where)
         return {
@@ -141,6 +154,20 @@ def _geometry(
         return {"size": [float(short)] * 2, "fit": "stretch"}
     resize = [float(int(short / float(held["crop_pct"] or 224 / 256)))]
     return {"size": [float(short)] * 2, "fit": "crop", "resize": resize}
+
+
+def _shorter(held: Mapping[str, Any], where: Path) -> int | None:
+    """The shorter side that a `size` of one number stands for; `None` where it is a square."""
+    size, kind = held.get("size"), _kind(held)
+    if not isinstance(size, int):
+        return None
+    if not kind and held.get("do_center_crop"):
+        raise ModelError(
+            f"`size` of {where} is {size}: the shorter side or a square, by the kind of processor, "
+            f'which the file does not name; write {{"shortest_edge": {size}}}, or '
+            f'{{"height": {size}, "width": {size}}}'
+        )
+    return size if kind.startswith(SHORTER) or "crop_pct" in held else None
 
 
 def _pair(size: Any, name: str, where: Path) -> list[float]:

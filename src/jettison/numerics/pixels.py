@@ -51,7 +51,9 @@ def decoded(value: bytes) -> Any:
             # A camera may store an image lying on its side, and say so; a PNG copy would not say it.
             upright = ImageOps.exif_transpose(opened)
             return upright.convert("L" if upright.mode in ("1", "L") else "RGB")
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Damaged files make Pillow raise anything.
         raise DataError(f"the bytes are no image that Pillow reads ({error})") from error
 
 

@@ -51,13 +51,20 @@ def load_model(
             "both given; a model has one encoder: leave one table out"
         )
     kind, given = claimed[0]
-    stated: dict[str, Any] = dataclasses.asdict(given)  # type: ignore[call-overload]
     kept = model.encoder.settings if model.encoder.kind == kind else {}
-    settings = {key: value for key, value in kept.items() if key not in stated}
-    settings |= {key: _setting(value) for key, value in stated.items() if value}
+    settings = _laid_over(kept, given)
     return dataclasses.replace(
         model, encoder=Encoder.of(kind, settings, labels=model.encoder.labels)
     )
+
+
+def _laid_over(found: Mapping[str, Setting], given: Any) -> dict[str, Setting]:
+    """What a table says beyond its defaults, over what the loader found, over the defaults."""
+    stated: dict[str, Any] = dataclasses.asdict(given)
+    usual: dict[str, Any] = dataclasses.asdict(type(given)())
+    settings = {key: _setting(value) for key, value in usual.items() if value}
+    settings |= found
+    return settings | {k: _setting(v) for k, v in stated.items() if v != usual[k]}
 
 
 def encoder_tables() -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,18 @@ def test_damaged_and_deep_images() -> None:
         encoded(model(FIRST, {}), png(np.full((4, 6), 60_000, dtype=np.uint16)))
 
 
+def test_damaged_notes_of_a_camera() -> None:
+    """EXIF that can't be is refused with its row, and no traceback."""
+    # It lies on its side, and its resolution is a text.
+    turned = struct.pack("<HHLHH", 0x112, 3, 1, 6, 0)
+    resolution = struct.pack("<HHL4s", 0x11A, 2, 4, b"abc\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<LH", 8, 2) + turned + resolution + bytes(4)
+    file = io.BytesIO()
+    Image.fromarray(picture()).save(file, "JPEG", exif=exif)
+    with pytest.raises(DataError, match=r"row 0 of `image` is no image that can be decoded"):
+        encoded(model(FIRST, {}), file.getvalue())
+
+
 def test_huge_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image of more pixels than are decoded is refused before it is."""
     from jettison.encoders import image
@@ -163,6 +176,13 @@ def test_huge_images(monkeypatch: pytest.MonkeyPatch) -> None:
         (("batch", 4, 4, 6), {}, "float32", "3 channels"),
         (("batch", 3, 4, 6), {"size": [8.0]}, "float32", "leave it out"),
         (("batch", 3, "h", "w"), {}, "float32", "any size"),
+        (("batch", 3, 4, 6), {"mean": [0.5, 0.5]}, "float32", "`image.mean` holds 2 numbers"),
+        (
+            ("batch", 1, 4, 6),
+            {"channels": "grey", "std": [0.5, 0.5, 0.5]},
+            "float32",
+            "`image.std` holds 3 numbers; give 1",
+        ),
     ],
 )
 def test_models_of_something_else(

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 from jettison import registry
+from jettison.domain.configuration import ImageSection, ModelSection
+from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Example, Source
-from jettison.domain.model import Model
+from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.errors import ModelError
+from jettison.graphs.image_processor import image_settings
+from jettison.pipeline.load import load_model
 from tests import huggingface_folders as folders
 
 transformers = pytest.importorskip("transformers")
@@ -109,6 +113,9 @@ def test_an_image_classifier(
         )
 
 
+KINDLESS = {k: v for k, v in folders.SQUARE.items() if k != "image_processor_type"}
+
+CROP = {"do_center_crop": True, "crop_size": 16}
 CROPPED = {
     "do_center_crop": True,
     "size": {"shortest_edge": 16},
@@ -139,6 +146,15 @@ def test_processors_that_are_refused(changes: dict[str, Any], said: str, tmp_pat
         load(folder, tmp_path / "out")
 
 
+def test_a_table_over_the_processor(tmp_path: Path) -> None:
+    """What the table leaves out stays as the processor has it."""
+    folder = folders.vision_transformer(tmp_path / "net")
+    tables = {"image": ImageSection(filter="bicubic")}
+    made = load_model(ModelSection(str(folder)), tmp_path / "out", tables=tables)
+    alone = load_model(ModelSection(str(folder)), tmp_path / "alone")
+    assert made.encoder.settings == {**alone.encoder.settings, "filter": "bicubic"}
+
+
 def test_no_processor(tmp_path: Path) -> None:
     """Without a processor nothing says what the model sees."""
     folder = folders.vision_transformer(tmp_path / "net")
@@ -147,10 +163,59 @@ def test_no_processor(tmp_path: Path) -> None:
         load(folder, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "wanted"),
+    [
+        ("ConvNextFeatureExtractor", {"size": 14, "crop_pct": 0.875}, "ConvNextImageProcessorPil"),
+        ("DeiTFeatureExtractor", {"size": 20} | CROP, "DeiTImageProcessorPil"),
+        ("CLIPFeatureExtractor", {"size": 20} | CROP, "CLIPImageProcessorPil"),
+        ("ViTFeatureExtractor", {"size": 16}, "ViTImageProcessorPil"),
+    ],
+)
+def test_sizes_of_one_number(
+    kind: str, changes: dict[str, Any], wanted: str, tmp_path: Path
+) -> None:
+    """Older files state one number: the shorter side or a square, by the kind of processor."""
+    held = KINDLESS | changes | {"feature_extractor_type": kind}
+    settings = image_settings(held, {}, tmp_path)
+    images = [picture(40, 31), picture(23, 50)]
+    plain = {k: v for k, v in held.items() if k not in ("feature_extractor_type", "size")}
+    processor = getattr(transformers, wanted)(size=held["size"], **plain)
+    expected = processor(images, return_tensors="np")["pixel_values"]
+    values = np.empty(2, dtype=object)
+    values[:] = images
+    height, width = settings["size"]
+    subject = Model(
+        Artifact("none", "", (), "", 0),
+        frozenset(),
+        (TensorSpec("pixels", "float32", ("batch", 3, int(height), int(width))),),
+        (),
+        "",
+        "classification",
+        Encoder.of("image", settings | {"columns": ["image"]}),
+    )
+    made = registry.get("encoders", "image").encode(
+        subject.encoder, subject, Example({"image": values}, 2)
+    )
+    np.testing.assert_allclose(made.arrays["pixels"], expected, atol=1e-5)
+
+
+def test_what_a_processor_of_no_kind_does_not_say(tmp_path: Path) -> None:
+    """One number with a crop may be either; a crop without a resize is not done here."""
+    with pytest.raises(ModelError, match=r"the shorter side or a square.*shortest_edge"):
+        image_settings(KINDLESS | {"size": 20} | CROP, {}, tmp_path)
+    with pytest.raises(ModelError, match="`do_center_crop without do_resize`"):
+        image_settings(KINDLESS | CROP | {"do_resize": False}, {}, tmp_path)
+    bare = {k: v for k, v in KINDLESS.items() if not k.startswith("image_")}
+    bare = {k: v for k, v in bare.items() if k != "do_normalize"}
+    kind = {"feature_extractor_type": "MobileViTFeatureExtractor", "do_flip_channel_order": True}
+    settings = image_settings(bare | kind | {"size": 20} | CROP, {}, tmp_path)
+    assert (settings["channels"], settings["resize"]) == ("bgr", [20.0])
+    assert "mean" not in settings
+
+
 def test_small_sizes_of_convnext(tmp_path: Path) -> None:
     """ConvNeXt's processor resizes by a share and crops, below 384 pixels."""
-    from jettison.graphs.image_processor import image_settings
-
     held = folders.SQUARE | {"size": {"shortest_edge": 224}, "crop_pct": 0.875}
     settings = image_settings(held, {}, tmp_path)
     assert (settings["size"], settings["fit"], settings["resize"]) == ([224, 224], "crop", [256])
