@@ -23,6 +23,7 @@ from jettison.domain.model import TensorSpec
 from jettison.errors import ModelError
 from jettison.graphs.torch_archive_graph import DTYPES, read_graph
 from jettison.graphs.torch_lift import Exported
+from jettison.graphs.torch_signature import DTYPES as TAKEN
 from jettison.graphs.torch_signature import Signature
 from jettison.graphs.torch_vocabulary import check_name, check_path
 
@@ -173,6 +174,11 @@ def _signature(module: Mapping[str, Any], inputs: tuple[str, ...]) -> Signature:
     for name in inputs:
         shape = tuple(_size(size, place, names) for place, size in enumerate(values[name]["sizes"]))
         dtype = str(DTYPES[values[name]["dtype"]]).removeprefix("torch.")
+        if dtype not in TAKEN:
+            raise ModelError(
+                f"the program takes the input `{name}` as {dtype}, of which NumPy has no arrays; "
+                f"allowed: {', '.join(TAKEN)}: export a module that takes one of these, and casts it"
+            )
         specs.append(TensorSpec(name, dtype, shape))
     count = len(module["graph"]["outputs"])
     return Signature(tuple(specs), _output_names(module, count))

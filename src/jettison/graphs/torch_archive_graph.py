@@ -81,6 +81,8 @@ class _Graph:
         for value in self.stored["inputs"]:
             name = check_name(next(iter(value.values()))["name"], "an input")
             self.known[name] = self.graph.placeholder(name)
+            # It would be renamed where it is called like a built-in function (`input`).
+            self.known[name].name = name
         for node in self.stored["nodes"]:
             self._add(node)
         self.graph.output(tuple(self._value(value) for value in self.stored["outputs"]))

@@ -5,6 +5,7 @@ Importing this file imports torch; plug-ins import it inside the methods that ne
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -31,8 +32,10 @@ def described_outputs(program: Any, signature: Signature) -> tuple[TensorSpec, .
     """
     fixed = isinstance(signature.inputs[0].shape[0], int)
     rows = (1, 1) if fixed else (2, 3)
-    first = answers(program, made_up(signature.inputs, rows[0], SIZES), "the program")
-    other = answers(program, made_up(signature.inputs, rows[1], OTHER_SIZES), "the program")
+    given = made_up(signature.inputs, rows[0], SIZES)
+    larger = made_up(signature.inputs, rows[1], OTHER_SIZES)
+    free = _free_sizes(signature, given, larger)
+    first, other = (answers(program, named, "the program") for named in (given, larger))
     specs = []
     for name, one, two in zip(signature.outputs, first, other, strict=True):
         if one.dim() == 0 or (len(one), len(two)) != rows:
@@ -41,11 +44,33 @@ def described_outputs(program: Any, signature: Signature) -> tuple[TensorSpec, .
                 f"{tuple(two.shape)} for {rows[1]}; its first dimension must be the batch"
             )
         pairs = zip(one.shape[1:], two.shape[1:], strict=True)
-        rest = [a if a == b else f"size_{place}" for place, (a, b) in enumerate(pairs, start=1)]
+        rest = [
+            a if a == b else free.get((a, b)) or _own_size(place, name, free.values())
+            for place, (a, b) in enumerate(pairs, start=1)
+        ]
         dtype = str(one.dtype).removeprefix("torch.")
         specs.append(TensorSpec(name, dtype, (1 if fixed else "batch", *rest)))
     _check_finite(signature, first)
     return tuple(specs)
+
+
+def _free_sizes(
+    signature: Signature, first: Mapping[str, Any], other: Mapping[str, Any]
+) -> dict[tuple[int, int], str]:
+    """The two sizes of each free dimension of the inputs: an answer with these is as long."""
+    found = {
+        size: (int(first[spec.name].shape[place]), int(other[spec.name].shape[place]))
+        for spec in signature.inputs
+        for place, size in enumerate(spec.shape)
+        if place and isinstance(size, str)
+    }
+    return {pair: name for name, pair in found.items()}
+
+
+def _own_size(place: int, output: str, taken: Collection[str]) -> str:
+    """A name for a dimension of an answer that is none of the inputs'."""
+    plain = f"size_{place}"
+    return plain if plain not in taken else f"{output}_{plain}"
 
 
 def _check_finite(signature: Signature, outputs: tuple[Any, ...]) -> None:

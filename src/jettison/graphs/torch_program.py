@@ -171,12 +171,17 @@ def _untied(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     first: dict[int, str] = {}
     tensors: dict[str, Any] = {}
     tied: dict[str, str] = {}
+    stores: set[int] = set()
     for name in sorted(values):
         known = first.setdefault(id(values[name]), name)
         if known != name:
             tied[name] = known
         else:
-            tensors[name] = _alone(values[name].detach())
+            alone = _alone(values[name].detach())
+            store = alone.untyped_storage().data_ptr()
+            # Two parameters may be made over one storage; safetensors takes each store once.
+            tensors[name] = alone.clone() if store in stores else alone
+            stores.add(store)
     return tensors, tied
 
 

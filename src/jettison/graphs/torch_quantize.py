@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import operator
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -155,39 +156,59 @@ def plain_layers(program: Any, kinds: Collection[type[Any]] = LAYERS) -> dict[st
     for _, tensor in program.named_parameters(remove_duplicate=False):
         shared[id(tensor)] = shared.get(id(tensor), 0) + 1
     called = {node.target for node in program.graph.nodes if node.op == "call_module"}
+    fetched = _fetched(program)
     return {
         name: layer
         for name, layer in program.named_modules()
         if type(layer) in kinds
-        and name in called
+        and name in called - fetched
         and shared[id(layer.weight)] == 1
         and not isinstance(getattr(layer, "padding", None), str)
     }
+
+
+def _fetched(program: Any) -> set[str]:
+    """Layers of which the program reads a tensor itself."""
+    return {n.target.rpartition(".")[0] for n in program.graph.nodes if n.op == "get_attr"}
 
 
 def fold_norms(program: Any) -> int:
     """Folds each BatchNorm that alone follows a convolution into it; gives their number."""
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    folded = 0
     for layer in program.modules():
         _count_padding(layer)
-    for node in list(program.graph.nodes):
+    pairs = list(_normed(program))
+    fetched = _fetched(program)
+    calls = Counter(node.target for node in program.graph.nodes if node.op == "call_module")
+    alike = Counter((before.target, node.target) for before, node in pairs)
+    fused: dict[tuple[str, str], str] = {}
+    for before, node in pairs:
+        key = (before.target, node.target)
+        if key not in fused:
+            made = fuse_conv_bn_eval(*(program.get_submodule(name) for name in key))
+            # A convolution that is called or read elsewhere too stays as it is there.
+            mine = calls[key[0]] == alike[key] and key[0] not in fetched
+            fused[key] = key[0] if mine else f"{key[0]}_with_{key[1].replace('.', '_')}"
+            program.add_submodule(fused[key], made)
+        before.target = fused[key]
+        node.replace_all_uses_with(before)
+        program.graph.erase_node(node)
+    program.delete_all_unused_submodules()
+    program.recompile()
+    return len(pairs)
+
+
+def _normed(program: Any) -> Iterator[tuple[Any, Any]]:
+    """Calls of convolutions, and the norm that alone follows each."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    for node in program.graph.nodes:
         before: Any = node.args[0] if node.op == "call_module" and node.args else None
         if getattr(before, "op", "") != "call_module" or len(before.users) != 1:
             continue
         norm, convolution = (program.get_submodule(n.target) for n in (node, before))
-        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-        if type(norm) not in kinds or type(convolution) not in LAYERS[:3]:
-            continue
-        way, _, last = before.target.rpartition(".")
-        setattr(program.get_submodule(way), last, fuse_conv_bn_eval(convolution, norm))
-        node.replace_all_uses_with(before)
-        program.graph.erase_node(node)
-        folded += 1
-    program.delete_all_unused_submodules()
-    program.recompile()
-    return folded
+        if type(norm) in kinds and type(convolution) in LAYERS[:3]:
+            yield before, node
 
 
 def _count_padding(layer: Any) -> None:

@@ -26,7 +26,7 @@ from jettison.graphs.torch_quantize import LAYERS, fold_norms, plain_layers
 from jettison.graphs.torch_sensitivity import model_sensitivity
 from jettison.graphs.torch_signature import signature_of
 
-__all__ = ["Piece", "on_the_bench", "watch"]
+__all__ = ["Piece", "on_the_bench", "rows_at_once", "watch"]
 
 BATCH_ROWS = 8
 """Rows that run together: as many whatever the serving profile is, because a recipe must give the
@@ -97,15 +97,21 @@ def on_the_bench(
     return Piece(program, chosen, spared)
 
 
-def watch(module: Any, fitting: FittingData, limit: int) -> int:
-    """Runs fitting rows through a module that observes; gives their number.
+def rows_at_once(program: Any) -> int:
+    """How many rows a program is given together: as many as it takes, where that is fixed."""
+    size = program.meta["signature"].inputs[0].shape[0]
+    return size if isinstance(size, int) else BATCH_ROWS
+
+
+def watch(module: Any, fitting: FittingData, limit: int, size: int = BATCH_ROWS) -> int:
+    """Runs fitting rows through a module that observes, `size` together; gives their number.
 
     Raises:
         CandidateFailed: if there is no row, or the module can't run on one.
     """
     seen = 0
     with running(), torch.no_grad():
-        for batch in _batches(fitting, limit):
+        for batch in _batches(fitting, limit, size):
             try:
                 module(**batch)
             except Exception as error:
@@ -119,8 +125,8 @@ def watch(module: Any, fitting: FittingData, limit: int) -> int:
     return seen
 
 
-def _batches(fitting: FittingData, limit: int) -> Iterator[dict[str, Any]]:
-    for batch in fitting.rows.batches(BATCH_ROWS, limit):
+def _batches(fitting: FittingData, limit: int, size: int) -> Iterator[dict[str, Any]]:
+    for batch in fitting.rows.batches(size, limit):
         for name, values in batch.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise CandidateFailed(

@@ -19,7 +19,7 @@ from torch import fx
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
 from jettison.graphs.torch_capture import first_line, made_up
-from jettison.graphs.torch_quantize_piece import watch
+from jettison.graphs.torch_quantize_piece import rows_at_once, watch
 from jettison.graphs.torchao_import import import_torchao
 
 __all__ = ["count_rounded", "quantized"]
@@ -63,7 +63,7 @@ def quantized(
             prepared = library.prepare_pt2e(_exported(program), quantizer)
         except Exception as error:
             raise CandidateFailed(_why(error)) from error
-        watch(prepared, fitting, rows)
+        watch(prepared, fitting, rows, rows_at_once(program))
         try:
             made = _plain(library.convert_pt2e(prepared))
         except Exception as error:

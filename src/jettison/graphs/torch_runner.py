@@ -72,7 +72,7 @@ class TorchRunner:
 
 
 class _Watch:
-    """Adds up the seconds of each module, and counts the positions that it worked on."""
+    """Adds up the seconds of each module, and the positions that it worked on, over all rounds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -97,13 +97,15 @@ class _Watch:
             self.seconds[name] += time.perf_counter() - self._started[name]
             tensors = [t for t in (*inputs, output) if hasattr(t, "element_size")]
             if len(tensors) == 1 + len(inputs):
-                self.moved[name] = sum(t.numel() * t.element_size() for t in tensors)
+                self.moved[name] = self.moved.get(name, 0) + sum(
+                    t.numel() * t.element_size() for t in tensors
+                )
             weight = getattr(module, "weight", None)
             if weight is not None and hasattr(output, "numel"):
                 # Every channel is one weight row; the rest are positions. A transposed convolution
                 # has a row for each channel of its input.
                 counted = inputs[0] if "Transpose" in type(module).__name__ else output
-                self.positions[name] = counted.numel() // max(1, int(weight.shape[0]))
+                self.positions[name] += counted.numel() // max(1, int(weight.shape[0]))
 
         return hook
 
@@ -116,7 +118,8 @@ def _cost(name: str, module: Any, watch: _Watch, whole: float, rows: int) -> Lay
     kind = type(module).__name__
     constants = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
     counted = "Linear" in kind or "Conv" in kind
-    macs = int(module.weight.numel()) * watch.positions[name] // rows if counted else None
+    runs = ROUNDS * rows
+    macs = int(module.weight.numel()) * watch.positions[name] // runs if counted else None
     return LayerCost(
         name=name,
         operator=kind,
@@ -124,7 +127,7 @@ def _cost(name: str, module: Any, watch: _Watch, whole: float, rows: int) -> Lay
         macs=macs,
         bytes=sum(int(c.numel() * c.element_size()) for c in constants),
         time_share=watch.seconds[name] / whole,
-        activation_bytes=watch.moved[name] // rows if name in watch.moved else None,
+        activation_bytes=watch.moved[name] // runs if name in watch.moved else None,
     )
 
 

@@ -64,7 +64,7 @@ class TorchFxInt8:
         """
         from jettison.graphs.torch_packing import Packed
         from jettison.graphs.torch_quantize import Watched, quantized_layers
-        from jettison.graphs.torch_quantize_piece import on_the_bench, watch
+        from jettison.graphs.torch_quantize_piece import on_the_bench, rows_at_once, watch
         from jettison.graphs.torch_quantized import Quantized
 
         facts = {
@@ -80,7 +80,8 @@ class TorchFxInt8:
         for name, layer in piece.layers.items():
             layer.weight.data = packed[name].weight()
         watched = Watched(piece.program, facts)
-        rows = watch(watched.module, fitting, int(settings.get("rows", ROWS[0])))
+        most = int(settings.get("rows", ROWS[0]))
+        rows = watch(watched.module, fitting, most, rows_at_once(piece.program))
         facts["ranges"] = watched.ranges()
         native = Quantized(piece.program, "static", packed, facts)
         saved = bench.save(native, "torch_quantized", model)

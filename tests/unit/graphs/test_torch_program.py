@@ -257,3 +257,21 @@ def test_inputs_that_are_not_understood(text: str) -> None:
     """Anything but `name: dtype[batch, size]` is refused with the form."""
     with pytest.raises(ModelError, match=r"model\.inputs"):
         parse_inputs([text])
+
+
+def test_two_parameters_over_one_storage(tmp_path: Path) -> None:
+    """A parameter made of another's values is stored, and both are there again."""
+
+    class Copied(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(4, 4, bias=False)
+            self.two = nn.Linear(4, 4, bias=False)
+            self.two.weight = nn.Parameter(self.one.weight)
+
+        def forward(self, x: Any) -> Any:
+            return self.two(torch.relu(self.one(x)))
+
+    module = Copied()
+    assert module.one.weight is not module.two.weight
+    same(module.eval(), stored(module, ("x: float32[batch, 4]",), tmp_path), x=torch.randn(3, 4))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jettison import registry
 from jettison.domain.device import ServingProfile
+from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Runner, Source
+from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.rows import Array
+from jettison.graphs.torch_runner import TorchRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -84,3 +88,22 @@ def test_hooks_are_removed(runner: Runner) -> None:
 def test_providers(runner: Runner) -> None:
     """All leaf modules are told to run in PyTorch on the CPU."""
     assert runner.providers()["torch-cpu"] > 10
+
+
+def test_a_layer_that_is_called_twice() -> None:
+    """Its multiplications are those of all calls of one row."""
+
+    class Twice(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(self.layer(x))
+
+    rows = (TensorSpec("x", "float32", ("batch", 4)),)
+    artifact = Artifact("torch_program", "", (), "", 0)
+    model = Model(artifact, frozenset(), rows, rows, "x", "embedding", Encoder("arrays"))
+    costs = TorchRunner(model, Twice()).layer_costs({"x": np.zeros((3, 4), np.float32)})
+    assert costs[0].macs == 2 * 4 * 4
+    assert costs[0].activation_bytes == 2 * 2 * 4 * 4

@@ -215,6 +215,104 @@ def test_transformers(
     assert 0 < error(found, expected) < 0.2
 
 
+SHARED = """
+import torch
+from torch import nn
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
+        for norm in self.norms:
+            norm.running_mean.uniform_(-0.5, 0.5)
+            norm.running_var.uniform_(0.2, 2)
+        self.head = nn.Linear(8, 3)
+
+    def part(self, image, norm):
+        return torch.relu(norm(self.conv(image))).mean((2, 3))
+
+class ANormForEach(Shared):
+    def forward(self, image):
+        return self.head(self.part(image, self.norms[0]) - self.part(image * 2, self.norms[1]))
+
+class Twins(Shared):
+    def forward(self, image):
+        return self.head(self.part(image, self.norms[0]) - self.part(image * 2, self.norms[0]))
+
+class ReadToo(Shared):
+    def forward(self, image):
+        found = self.part(image, self.norms[0]) * 10 * self.conv.weight.mean((1, 2, 3))
+        return self.head(found)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [(name, kind) for name in ALL for kind in ("ANormForEach", "ReadToo")]
+    + [(name, "Twins") for name in ALL if name != "pt2e_int8"],
+)
+def test_a_convolution_that_is_called_twice(
+    name: str, function: str, tmp_path: Path, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Each call keeps its own norm, and a norm is folded in once.
+
+    What torchao refuses, with its reason, is left out: one convolution and norm called twice.
+    """
+    path = tmp_path / "shared.py"
+    path.write_text(SHARED)
+    model = loaded(path, function, tmp_path / "model")
+    technique = registry.get("techniques", name)
+    done = technique.apply(model, {}, fitting_of(IMAGES, "image"), bench_in("a"))
+    assert error(answer(done.model), answer(model)) < 0.15
+
+
+READ = """
+import torch
+from torch import nn
+
+class Read(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden = nn.Linear(256, 8)
+        self.head = nn.Linear(256, 5)
+
+    def forward(self, image):
+        x = image.mean(1).flatten(1)
+        return self.head(torch.relu(self.hidden(x)) @ self.hidden.weight)
+"""
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_weight_that_is_read_elsewhere(
+    name: str, tmp_path: Path, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """A layer whose weight something else multiplies by stays as it is."""
+    path = tmp_path / "read.py"
+    path.write_text(READ)
+    model = loaded(path, "Read", tmp_path / "model")
+    technique = registry.get("techniques", name)
+    done = technique.apply(model, {}, fitting_of(IMAGES, "image"), bench_in("a"))
+    assert error(answer(done.model), answer(model)) < 0.1
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_a_batch_of_one(
+    name: str, network: Model, tmp_path: Path, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """A program that takes one row at a time is shown one row at a time."""
+    net = registry.get("formats", "torch_program").open(network.artifact)
+    program = torch.export.export(net, (), kwargs={"image": torch.from_numpy(IMAGES[:1])})
+    torch.export.save(program, tmp_path / "one.pt2")
+    model = load_model(ModelSection(str(tmp_path / "one.pt2")), tmp_path / "model")
+    assert "fixed-batch" in model.traits
+    technique = registry.get("techniques", name)
+    done = technique.apply(model, {}, fitting_of(IMAGES, "image"), bench_in("a"))
+    assert error(answer(done.model, IMAGES[:1]), answer(model, IMAGES[:1])) < 0.1
+
+
 def test_no_further_way(network: Model) -> None:
     """What is packed can't be exported to ONNX or quantized again; the reason names the trait."""
     fx, export, dynamic = (
