@@ -145,7 +145,7 @@ def _tables(record: RunRecord, column: str, value: str) -> dict[str, Example]:
             found[use] = rows_of(table, index)
     if not found:
         raise DataError(f"no row has `{column}` = {value} in {', '.join(files.values())}")
-    return as_read(found, files, record.model.encoder.kind)
+    return as_read(found, files, record.model.encoder.kind, section)
 
 
 def _told(value: object) -> str:

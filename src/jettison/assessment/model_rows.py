@@ -112,7 +112,7 @@ def encode_file(
         DataError: for anything in the data that can't be used.
     """
     held = {WHERE: read_file(section.source, "source")}
-    tables = as_read(held, {WHERE: section.source}, model.encoder.kind)
+    tables = as_read(held, {WHERE: section.source}, model.encoder.kind, section)
     table = tables[WHERE]
     grouped = labelling.group_columns(section.groups, table.columns)
     check_columns(table, (section.target, *grouped, section.weight), section.source)

@@ -147,8 +147,10 @@ class _Parts:
         lengths = self._lengths(n)
         padding = encoder.settings.get("padding", 0.0)
         fill = float(padding) if isinstance(padding, int | float) else 0.0
-        arrays = {**self.arrays, **{name: padded(v, fill) for name, v in self.ragged.items()}}
-        pad = dict.fromkeys(self.ragged, fill)
+        # What is filled in is never attended to, whatever fills the other inputs.
+        pad = {name: 0.0 if "mask" in name.lower() else fill for name in self.ragged}
+        _check_fill(self.ragged, pad)
+        arrays = {**self.arrays, **{name: padded(v, pad[name]) for name, v in self.ragged.items()}}
         for spec in model.inputs:
             if self.made.get(spec.name) == "mask":
                 arrays[spec.name] = (np.arange(lengths.max()) < lengths[:, None]).astype(spec.dtype)
@@ -185,6 +187,18 @@ class _Parts:
                     "padded together, so each row needs as many for both"
                 )
         return lengths
+
+
+def _check_fill(ragged: Mapping[str, list[Array]], pad: Mapping[str, float]) -> None:
+    for name, rows in ragged.items():
+        kind = rows[0].dtype
+        with np.errstate(invalid="ignore"):
+            held = float(np.asarray(pad[name]).astype(kind))
+        if kind.kind in "iub" and held != pad[name]:
+            raise DataError(
+                f"`arrays.padding` is {pad[name]:g}, which input `{name}` ({kind}) can't hold: give "
+                "a number that it can"
+            )
 
 
 def _made_inputs(model: Model, columns: tuple[str, ...]) -> dict[str, str]:

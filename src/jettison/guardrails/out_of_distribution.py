@@ -52,7 +52,10 @@ class OutOfDistribution:
         limit = fitted.threshold
 
         def check(request: Batch) -> Refusal | None:
-            scores = fitted.score(request)
+            try:
+                scores = fitted.score(request)
+            except DataError as error:
+                return Refusal(self.name, str(error))
             worst = int(scores.argmax()) if len(scores) else 0
             if not len(scores) or scores[worst] <= limit:
                 return None

@@ -63,10 +63,19 @@ class Novelty:
     n: int = 0
 
     def score(self, batch: Batch) -> Array:
-        """Distance of each row from what was known, shape (n,)."""
+        """Distance of each row from what was known, shape (n,).
+
+        Raises:
+            DataError: if rows hold another number of values than those that were known.
+        """
         features = _features(
             batch, [name for name, _ in self.inputs], self.projections, self.rarity
         )
+        if features.shape[1] != len(self.centre):
+            raise DataError(
+                f"rows give {features.shape[1]} features, and those that were known gave "
+                f"{len(self.centre)}: they are of another length"
+            )
         far = np.clip(np.nan_to_num((features - self.centre) / self.spread, nan=0.0), -FAR, FAR)
         squares = np.einsum("ij,jk,ik->i", far, self.inverse, far)
         found: Array = np.sqrt(np.maximum(squares, 0.0) / len(self.centre))
@@ -79,6 +88,9 @@ def fit_novelty(batches: Sequence[Batch], seed: int) -> Novelty:
     Args:
         batches: of fitting rows; inputs of every dtype.
         seed: of the projections.
+
+    Raises:
+        DataError: if rows of numbers differ in length.
     """
     first = batches[0]
     rng = np.random.default_rng(seed)
@@ -89,7 +101,7 @@ def fit_novelty(batches: Sequence[Batch], seed: int) -> Novelty:
         if _counted(first[name]):
             rarity[name] = _surprise(batches, name)
         else:
-            width = int(np.prod(first[name].shape[1:]))
+            width = _one_width(batches, name)
             if width > AXES:
                 projections[name] = rng.normal(size=(width, AXES)) / np.sqrt(width)
     names = [name for name, _ in inputs]
@@ -194,6 +206,16 @@ def load_novelty(path: Path) -> tuple[Novelty, Mapping[str, Any]]:
     return fitted, index["about"]
 
 
+def _one_width(batches: Sequence[Batch], name: str) -> int:
+    widths = {int(np.prod(batch[name].shape[1:])) for batch in batches}
+    if len(widths) > 1:
+        raise DataError(
+            f"rows of the input `{name}` hold {min(widths)} to {max(widths)} numbers, and how unlike "
+            "they are is told for rows of one length only; give rows of one length"
+        )
+    return widths.pop()
+
+
 def _counted(values: Array) -> bool:
     """Whether an input is counted by value: texts, and whole numbers of more than one a row."""
     whole = values.dtype.kind in "iub" and int(np.prod(values.shape[1:])) > 1
@@ -237,6 +259,11 @@ def _features(
             columns.append(_rareness(batch, name, rarity[name]))
             continue
         flat = values.reshape(len(values), -1).astype(np.float64)
+        if name in projections and len(projections[name]) != flat.shape[1]:
+            raise DataError(
+                f"rows of the input `{name}` hold {flat.shape[1]} numbers, and those that were known "
+                f"hold {len(projections[name])}"
+            )
         columns.append(flat @ projections[name] if name in projections else flat)
     return np.concatenate(columns, axis=1)
 

@@ -149,6 +149,26 @@ def test_masks_and_lengths_are_made() -> None:
     assert "mask" not in own.settings
 
 
+def test_a_mask_is_padded_with_zeros() -> None:
+    """What fills other inputs is never attended to; an input that can't hold it is refused."""
+    encoder = Encoder.of("arrays", {"padding": -1.0})
+    bound = KIND.bind(encoder, MASKED, ("ids", "attention_mask", "lengths"))
+    held = {
+        "ids": column([5, 6], [7]),
+        "attention_mask": column([1, 1], [1]),
+        "lengths": np.array([2, 1]),
+    }
+    found = KIND.encode(bound, MASKED, Example(held, 2))
+    assert found.arrays["ids"].tolist() == [[5, 6], [7, -1]]
+    assert found.arrays["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert found.pad == {"ids": -1.0, "attention_mask": 0.0}
+    small = model(TensorSpec("x", "uint8", ("batch", "time")))
+    with pytest.raises(DataError, match=r"`arrays.padding` is -1, which input `x` \(uint8\)"):
+        KIND.encode(
+            KIND.bind(encoder, small, ("x",)), small, Example({"x": column([5, 6], [7])}, 2)
+        )
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

@@ -92,3 +92,11 @@ def test_a_file_for_another_model_is_refused(fitted: str) -> None:
     renamed = dataclasses.replace(MODEL, inputs=(TensorSpec("y", "float32", ("batch", 4)),))
     with pytest.raises(ConfigError, match="fitted for the inputs x"):
         OutOfDistribution().prepare(renamed, {"fitted": fitted})
+
+
+def test_rows_of_another_length_are_refused(fitted: str) -> None:
+    """A request of another length is unlike what was known."""
+    check = OutOfDistribution().prepare(MODEL, {"fitted": fitted})
+    refusal = check({"x": np.zeros((2, 5), np.float32)})
+    assert refusal is not None
+    assert "of another length" in refusal.reason

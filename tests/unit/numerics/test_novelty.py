@@ -129,3 +129,16 @@ def test_the_bound_holds_as_often_as_told() -> None:
     limits = np.sort(rng.random((4000, 400)), axis=1)[:, place]
     exceeded = float((1.0 - limits > 0.02).mean())
     assert 0.02 < exceeded <= 0.061
+
+
+def test_rows_of_other_lengths_are_refused() -> None:
+    """Numbers have a likeness at one length only; another length is said, and no traceback."""
+    rng = np.random.default_rng(0)
+    short, long = ({"x": rng.normal(size=(20, width))} for width in (50, 60))
+    with pytest.raises(DataError, match="hold 50 to 60 numbers"):
+        fit_novelty([short, long], 0)
+    with pytest.raises(DataError, match="hold 60 numbers, and those that were known hold 50"):
+        fit_novelty([short], 0).score(long)
+    few = {"x": rng.normal(size=(20, 3))}
+    with pytest.raises(DataError, match="of another length"):
+        fit_novelty([few], 0).score({"x": rng.normal(size=(2, 4))})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from jettison import registry
+from jettison.domain.configuration import DataSection
 from jettison.domain.extension_points import Example
 from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.errors import DataError
 from jettison.numerics.ragged_columns import as_numbers, column_of
+from jettison.pipeline.split.labelling import group_columns
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
@@ -42,7 +44,7 @@ def read_folder(folder: Path, where: str) -> tuple[dict[str, Array], tuple[str, 
         )
     names = tuple(file.relative_to(folder).as_posix() for file in files)
     parents = [file.parent.relative_to(folder).as_posix() for file in files]
-    columns = {IMAGE if images else BYTES: column_of([file.read_bytes() for file in files])}
+    columns = {IMAGE if images else BYTES: column_of([_content(f, where) for f in files])}
     if set(parents) == {"."}:
         return columns, names
     if "." in parents:
@@ -53,7 +55,16 @@ def read_folder(folder: Path, where: str) -> tuple[dict[str, Array], tuple[str, 
     return columns | {LABEL: column_of(parents)}, names
 
 
-def open_paths(table: Example, base: Path, where: str) -> Example:
+def _content(file: Path, where: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} of {where} can't be read ({error.strerror})") from error
+
+
+def open_paths(
+    table: Example, base: Path, where: str, names: Collection[str] | None = None
+) -> Example:
     """Replaces columns of paths of images by the bytes of the files.
 
     A column is one of paths if its first value is a text that ends as an image does.
@@ -62,13 +73,17 @@ def open_paths(table: Example, base: Path, where: str) -> Example:
         table: raw rows.
         base: folder that relative paths start from.
         where: names the table in errors.
+        names: columns that may feed the model; others say where a row comes from. All if `None`.
 
     Raises:
         DataError: for a path without a file; says the row.
     """
     opened: dict[str, Array] = {
         name: _opened(column, base, f"column `{name}` of {where}")
-        if column.dtype.kind == "O" and len(column) and _is_path(column.flat[0])
+        if (names is None or name in names)
+        and column.dtype.kind == "O"
+        and len(column)
+        and _is_path(column.flat[0])
         else column
         for name, column in table.columns.items()
     }
@@ -78,29 +93,53 @@ def open_paths(table: Example, base: Path, where: str) -> Example:
 
 
 def as_read(
-    tables: Mapping[str, Example], locations: Mapping[str, str], encoder: str
+    tables: Mapping[str, Example],
+    locations: Mapping[str, str],
+    encoder: str,
+    section: DataSection,
 ) -> dict[str, Example]:
     """Opens files and bytes as an encoder takes them: bytes as they are, else numbers 0 to 255.
 
     Args:
-        tables, locations: as for `with_files`.
+        tables, locations, section: as for `with_files`.
         encoder: its kind.
     """
     if getattr(registry.get("encoders", encoder), "takes_bytes", False):
-        return with_files(tables, locations)
+        return with_files(tables, locations, section)
     return with_numbers(tables)
 
 
-def with_files(tables: Mapping[str, Example], locations: Mapping[str, str]) -> dict[str, Example]:
+def with_files(
+    tables: Mapping[str, Example], locations: Mapping[str, str], section: DataSection
+) -> dict[str, Example]:
     """Opens the paths in some tables; those of a file start from its folder.
 
     Raises:
         DataError: for a path without a file; says the table and the row.
     """
     return {
-        use: open_paths(table, _base(locations.get(use, "")), f"`{use}`")
+        use: open_paths(table, _base(locations.get(use, "")), f"`{use}`", _pictures(table, section))
         for use, table in tables.items()
     }
+
+
+def _pictures(table: Example, section: DataSection) -> tuple[str, ...]:
+    """Columns whose paths are those of pictures for the model.
+
+    Those of `inputs`; else all without another role, and none where bytes are at hand: a name
+    beside a picture says what it was called.
+    """
+    if section.inputs:
+        return section.inputs
+    if any(_holds_bytes(column) for column in table.columns.values()):
+        return ()
+    groups = group_columns(section.groups, table.columns)
+    apart = {section.target, section.unit, section.weight, *groups}
+    return tuple(name for name in table.columns if name not in apart)
+
+
+def _holds_bytes(column: Array) -> bool:
+    return column.dtype.kind == "O" and len(column) > 0 and isinstance(column.flat[0], bytes)
 
 
 def with_numbers(tables: Mapping[str, Example]) -> dict[str, Example]:
@@ -109,7 +148,7 @@ def with_numbers(tables: Mapping[str, Example]) -> dict[str, Example]:
         use: Example(
             {
                 name: column_of([as_numbers(value) for value in column.tolist()])
-                if column.dtype.kind == "O" and len(column) and isinstance(column.flat[0], bytes)
+                if _holds_bytes(column)
                 else column
                 for name, column in table.columns.items()
             },
@@ -132,7 +171,7 @@ def check_bytes(tables: Mapping[str, Example], model: Model) -> None:
         return
     for use, table in tables.items():
         for name, column in table.columns.items():
-            if column.dtype.kind == "O" and len(column) and isinstance(column.flat[0], bytes):
+            if _holds_bytes(column):
                 spec = model.inputs[0]
                 sizes = ", ".join(str(size) for size in spec.shape)
                 raise DataError(
@@ -153,10 +192,11 @@ def _is_path(value: object) -> bool:
 def _opened(column: Array, base: Path, where: str) -> Array:
     contents = []
     for row, value in enumerate(column):
-        path = base / value if isinstance(value, str) else None
+        path = base / value if _is_path(value) else None
         if path is None or not path.is_file():
             raise DataError(
-                f"{where}: row {row} holds {value!r}, and there is no such file in {base.resolve()}"
+                f"{where}: row {row} holds {value!r}, and there is no such file of an image in "
+                f"{base.resolve()}"
             )
-        contents.append(path.read_bytes())
+        contents.append(_content(path, where))
     return column_of(contents)

@@ -30,7 +30,7 @@ def _objects(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
             continue
         try:
             yield number, json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"line {number} of {where} can't be read as one JSON object a line: {error}"
             ) from error
@@ -55,10 +55,12 @@ def columns_of(rows: Iterable[tuple[int, Any]], where: str, counted: str) -> dic
         place = f"{counted} {number} of {where}"
         if not isinstance(row, Mapping):
             raise DataError(f"{place} is a `{type(row).__name__}`; each must be an object of keys")
+        # Columns of a DataFrame may be numbered.
+        named = {str(key): value for key, value in row.items()}
         if not columns:
-            first, columns = number, {str(key): [] for key in row}
-        lacking = [key for key in columns if key not in row]
-        extra = [str(key) for key in row if str(key) not in columns]
+            first, columns = number, {key: [] for key in named}
+        lacking = [key for key in columns if key not in named]
+        extra = [key for key in named if key not in columns]
         if lacking or extra:
             what = f"lacks the key `{lacking[0]}`" if lacking else f"has the key `{extra[0]}`"
             raise DataError(
@@ -66,13 +68,13 @@ def columns_of(rows: Iterable[tuple[int, Any]], where: str, counted: str) -> dic
                 "for a missing value)"
             )
         for key, values in columns.items():
-            kind = _kind(row[key])
+            kind = _kind(named[key])
             if kind is not None and kinds.setdefault(key, kind) is not kind:
                 raise DataError(
                     f"`{key}` in {place} is {_shown(kind)}, in the rows before it is "
                     f"{_shown(kinds[key])}; make the column one kind of value"
                 )
-            values.append(row[key])
+            values.append(named[key])
     return columns
 
 

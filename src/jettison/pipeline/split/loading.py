@@ -92,7 +92,7 @@ def load_data(
     tables, governed = consenting(section, tables)
     files = {use: getattr(section, use) for use in ("source", *USES)}
     check_bytes(tables, model)
-    tables = as_read(tables, files, model.encoder.kind)
+    tables = as_read(tables, files, model.encoder.kind, section)
     if not tables:
         _check_nothing_named(section)
         return made_up_data(model, folder, section.seed)
@@ -105,11 +105,11 @@ def load_data(
         units = None if labels.units is None else labels.units.tolist()
         division = settle(sides, pool.digests, units, ranks, section.fitting_rows)
         _check_none_empty(division, tables)
-        near, whole = find_near(pool, division, model.inputs), len(division.fitting)
+        fed = fed_columns(bound, columns)
+        near, whole = find_near(pool, division, model.inputs, fed), len(division.fitting)
         if section.near_duplicates == "drop":
             division = without_near(division, near)
         raw = rows_of(tables[next(iter(tables))], division.fitting[:LIMIT])
-        fed = fed_columns(bound, columns)
         write_raw(Example({c: raw.columns[c] for c in fed}, raw.n), folder / "raw")
         keys = sealed_keys(section, tables, fed, division.certification)
         unchanged = Unchanged(tables, pool, division, units, section.seed, labels.groups)

@@ -45,7 +45,9 @@ class Near:
     sealed: int = 0
 
 
-def find_near(pool: Pool, division: Division, inputs: Sequence[TensorSpec] = ()) -> Near:
+def find_near(
+    pool: Pool, division: Division, inputs: Sequence[TensorSpec] = (), fed: Sequence[str] = ()
+) -> Near:
     """Compares sealed rows with those of fitting and selection, by what the encoder made.
 
     Token sequences are alike if 80 % of their runs of three tokens are the same, arrays of at
@@ -57,6 +59,7 @@ def find_near(pool: Pool, division: Division, inputs: Sequence[TensorSpec] = ())
         division: of their numbers.
         inputs: of the model; whole numbers with a free second dimension are tokens, also where all
             rows are equally long.
+        fed: columns that feed the model; numbers from several are a table of columns.
     """
     open_rows = np.concatenate([division.fitting, division.selection])
     sealed = division.certification
@@ -67,7 +70,7 @@ def find_near(pool: Pool, division: Division, inputs: Sequence[TensorSpec] = ())
     if not len(some):
         return told
     ids = _token_input(pool, inputs)
-    name = "" if ids else _array_input(pool)
+    name = "" if ids or len(fed) > 1 else _array_input(pool)
     if ids:
         pairs, looked = _alike_texts(pool, ids, some, open_rows)
         measure = "at least 80 % of their runs of three tokens are the same"

@@ -133,7 +133,7 @@ def read_again(
         )
     rows = rows_of(table, numbers)
     if getattr(registry.get("encoders", model.encoder.kind), "takes_bytes", False):
-        rows = with_files({name: rows}, {name: location})[name]
+        rows = with_files({name: rows}, {name: location}, section)[name]
     known_columns = DataSection(
         target=section.target if labelled else "",
         groups=section.groups,

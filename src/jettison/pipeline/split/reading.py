@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from jettison.domain.extension_points import Example
 from jettison.domain.function_source import split_function
 from jettison.domain.rows import Array
 from jettison.errors import DataError
-from jettison.numerics.ragged_columns import column_of, holds_arrays
+from jettison.numerics.ragged_columns import column_of
 from jettison.pipeline.split.files import read_folder
 from jettison.pipeline.split.json_lines import columns_of, read_lines
+from jettison.pipeline.split.python_columns import list_column, plain_column
 from jettison.pipeline.split.row_functions import called
 from jettison.pipeline.split.saved_datasets import is_saved, read_saved
 
@@ -70,7 +71,7 @@ def read_file(location: str, role: str) -> Example:
         case ".jsonl" | ".ndjson":
             held = read_lines(path, where)
             columns = {
-                name: _list_column(v, f"column `{name}` of {where}") for name, v in held.items()
+                name: list_column(v, f"column `{name}` of {where}") for name, v in held.items()
             }
         case ".arrow":
             columns = _from_arrow(_read_arrow(path, where), where)
@@ -93,17 +94,19 @@ def read_object(given: Any, role: str) -> Example:
 
 def _read_object(given: Any, where: str) -> Example:
     if isinstance(given, Mapping):
-        named = {str(k): _plain_column(v, f"column `{k}` of {where}") for k, v in given.items()}
+        named = {str(k): plain_column(v, f"column `{k}` of {where}") for k, v in given.items()}
         return _table(named, where)
+    if hasattr(given, "columns") and hasattr(given, "to_arrow"):
+        return _table(_from_arrow(given.to_arrow(), where), where)  # As polars has it.
     if hasattr(given, "columns") and hasattr(given, "dtypes"):
         return _table(_from_arrow(_arrow_of_frame(given, where), where), where)
     if isinstance(given, np.ndarray):
-        return _table({"inputs": _plain_column(given, f"column `inputs` of {where}")}, where)
+        return _table({"inputs": plain_column(given, f"column `inputs` of {where}")}, where)
     if type(given).__module__.startswith("pyarrow") and hasattr(given, "column_names"):
         return _table(_from_arrow(given, where), where)
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
         held = columns_of(enumerate(given), where, "row")
-        named = {name: _list_column(v, f"column `{name}` of {where}") for name, v in held.items()}
+        named = {name: list_column(v, f"column `{name}` of {where}") for name, v in held.items()}
         return _table(named, where)
     raise DataError(
         f"{where} is a `{type(given).__name__}`; give a path, a DataFrame, a dictionary of column "
@@ -136,7 +139,7 @@ def _read_npz(path: Path, where: str) -> dict[str, Array]:
     try:
         # Opened here: NumPy leaves the file open where the archive is broken.
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {n: _plain_column(file[n], f"column `{n}` of {where}") for n in file.files}
+            return {n: plain_column(file[n], f"column `{n}` of {where}") for n in file.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         if isinstance(error, ValueError) and "pickle" in str(error).lower():
             raise DataError(
@@ -227,9 +230,21 @@ def _from_arrow(table: pa.Table, where: str) -> dict[str, Array]:
     if twice:
         raise DataError(f"{where} has two columns named `{twice[0]}`; rename one")
     return {
-        name: _arrow_column(column.combine_chunks(), f"column `{name}` of {where}")
+        name: _arrow_column(_whole(column), f"column `{name}` of {where}")
         for name, column in zip(names, table.columns, strict=True)
     }
+
+
+def _whole(column: Any) -> Any:
+    """A column as one array; offsets of 32 bits end at 2 GiB of texts or bytes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+        # Hugging Face `datasets` keep an image as its bytes and its path.
+        column = pc.struct_field(column, "bytes")
+    large = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}.get(column.type)
+    return (column if large is None else column.cast(large)).combine_chunks()
 
 
 def _arrow_column(column: Any, where: str) -> Array:
@@ -252,9 +267,6 @@ def _arrow_column(column: Any, where: str) -> Array:
         made = np.empty(len(column), dtype=object)
         made[:] = column.to_pylist()
         return made
-    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        # Hugging Face `datasets` keep an image as its bytes and its path.
-        return _arrow_column(column.field("bytes"), where)
     if str(kind) in ("binary", "large_binary", "binary_view") and ".csv" not in where:
         made = np.empty(len(column), dtype=object)
         made[:] = column.to_pylist()
@@ -280,87 +292,3 @@ def _stacked(column: Any, where: str) -> Array:
             "lists of different lengths themselves; every row needs the same number"
         )
     return column_of(np.split(inner, np.cumsum(each)[:-1]))
-
-
-def _list_column(values: list[Any], where: str) -> Array:
-    """A column of JSON values; lists of different lengths stay arrays of their own."""
-    known = [value for value in values if value is not None]
-    if any(isinstance(value, dict) for value in known):
-        raise DataError(f"{where} holds objects; give numbers, text or lists of numbers")
-    if not known or not isinstance(known[0], list | tuple | np.ndarray):
-        return _plain_column(values, where)
-    if len(known) < len(values):
-        raise DataError(
-            f"{where} has {len(values) - len(known)} missing lists; drop or fill those rows"
-        )
-    return _lists(values, where)
-
-
-def _lists(values: Sequence[Any], where: str) -> Array:
-    """Lists of numbers: stacked where they have one shape, else arrays of their own."""
-    try:
-        rows = [np.asarray(value) for value in values]
-    except ValueError as error:
-        raise DataError(f"{where} holds lists of lists of different lengths: {error}") from error
-    odd = next((row for row, v in enumerate(rows) if v.size and v.dtype.kind not in "biuf"), None)
-    if odd is not None and len({row.shape for row in rows}) > 1:
-        raise DataError(
-            f"{where} holds lists of different lengths with other values than numbers (row {odd}: "
-            "text, or a missing value); fill them in, or give every row the same number"
-        )
-    trailing = {row.shape[1:] for row in rows if row.size}
-    if len(trailing) > 1 and len({row.ndim for row in rows}) > 1:
-        raise DataError(f"{where} holds lists of different depth; give every row one shape")
-    if len({row.shape for row in rows}) == 1:
-        return _plain_column(np.stack(rows), where)
-    return column_of(rows)
-
-
-def _plain_column(values: Any, where: str) -> Array:
-    """One array of one type; refuses a mixture of text and numbers, says where it begins."""
-    if isinstance(values, list | tuple) and values and all(isinstance(v, bytes) for v in values):
-        # NumPy's own type for bytes would drop zeros at their end.
-        column = np.empty(len(values), dtype=object)
-        column[:] = values
-        return column
-    if (
-        isinstance(values, list | tuple)
-        and values
-        and isinstance(values[0], list | tuple | np.ndarray)
-    ):
-        sizes: set[Any] = {v.shape if isinstance(v, np.ndarray) else len(v) for v in values}
-        if len(sizes) > 1:
-            return _lists(values, where)
-    column = np.asarray(values)
-    if column.dtype.kind in "biufU":
-        return column.astype(object) if column.dtype.kind == "U" else column
-    if column.dtype.kind != "O":
-        raise DataError(f"{where} has dtype {column.dtype}; allowed: numbers, text, true and false")
-    if holds_arrays(column):
-        bare = all(isinstance(v, bytes) for v in column.tolist())
-        return column if bare else _lists(column.tolist(), where)
-    known = [(row, v) for row, v in enumerate(column.ravel()) if v is not None and v == v]
-    texts = [isinstance(v, str) for _, v in known]
-    if any(texts) and not all(texts):
-        odd = next(row for (row, _), text in zip(known, texts, strict=True) if text != texts[0])
-        raise DataError(
-            f"{where} mixes text and other values (row {odd} holds "
-            f"{column.ravel()[odd]!r}); make it text only or numbers only"
-        )
-    if any(texts):
-        made = np.empty(column.shape, dtype=object)
-        made[...] = [v if isinstance(v, str) else None for v in column.ravel()]
-        return made
-    return _numbers(column, known, where)
-
-
-def _numbers(column: Array, known: list[tuple[int, Any]], where: str) -> Array:
-    for row, value in known:
-        if not isinstance(value, bool | int | float | np.number | np.bool_):
-            raise DataError(
-                f"{where} holds a `{type(value).__name__}` in row {row}; allowed: numbers, text, "
-                "true and false"
-            )
-    if known and len(known) == column.size:
-        return np.asarray(column.tolist())
-    return column.astype(float) if known else column

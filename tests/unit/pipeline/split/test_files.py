@@ -10,10 +10,12 @@ import pytest
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
+from jettison.domain.configuration import DataSection  # noqa: E402
 from jettison.domain.extension_points import Example  # noqa: E402
 from jettison.domain.raw_examples import read_raw, write_raw  # noqa: E402
 from jettison.errors import DataError  # noqa: E402
-from jettison.pipeline.split.files import open_paths  # noqa: E402
+from jettison.numerics.ragged_columns import column_of  # noqa: E402
+from jettison.pipeline.split.files import open_paths, with_files  # noqa: E402
 from jettison.pipeline.split.raw_keys import raw_digests  # noqa: E402
 from jettison.pipeline.split.reading import read_file, read_object  # noqa: E402
 
@@ -58,6 +60,21 @@ def test_columns_of_paths(tmp_path: Path) -> None:
     columns["file"] = np.array(["a.png", "gone.png"], dtype=object)
     with pytest.raises(DataError, match=r"row 1 holds 'gone\.png'"):
         open_paths(Example(columns, 2), tmp_path, "`source`")
+
+
+def test_names_of_pictures_stay_names(tmp_path: Path) -> None:
+    """Only what feeds the model is opened: no unit, and no name beside the bytes of a picture."""
+    write(tmp_path, a_png=b"1", b_png=b"2")
+    names = np.array(["a.png", "b.png"], dtype=object)
+    held = {"source": Example({"file": names, "whose": np.array(["x.png"] * 2, dtype=object)}, 2)}
+    where = {"source": str(tmp_path / "t.csv")}
+    made = with_files(held, where, DataSection(unit="whose"))["source"].columns
+    assert made["file"].tolist() == [b"1", b"2"]
+    assert made["whose"].tolist() == ["x.png", "x.png"]
+    made = with_files(held, where, DataSection(inputs=("file",)))["source"].columns
+    assert made["whose"].tolist() == ["x.png", "x.png"]
+    held = {"source": Example({"image": column_of([b"1", b"2"]), "file": names}, 2)}
+    assert with_files(held, {}, DataSection())["source"].columns["file"] is names
 
 
 def test_bytes_in_tables(tmp_path: Path) -> None:

@@ -65,6 +65,16 @@ def test_no_likeness_is_defined_for_a_few_numbers(tmp_path: Path) -> None:
     assert list(notes_on(near, {}, 0)) == []
 
 
+def test_tables_of_columns_have_no_likeness(tmp_path: Path) -> None:
+    """One large column would make all rows of a table alike."""
+    values = np.random.default_rng(0).normal(size=(N, 20)).astype(np.float32)
+    values[:, 3] += 1000.0
+    pool = pool_of(values, tmp_path / "pool")
+    assert len(find_near(pool, DIVISION).pairs) >= 40
+    columns = [f"column {place}" for place in range(20)]
+    assert find_near(pool, DIVISION, (), columns).measure == ""
+
+
 def test_many_rows_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a number of comparisons every so many sealed rows are looked at, and that is said."""
     monkeypatch.setattr("jettison.pipeline.split.near_duplicates.MOST_COMPARISONS", 400)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import mmap
+import tracemalloc
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from jettison.errors import DataError
@@ -122,3 +126,71 @@ def test_frames_may_have_numbers_as_names() -> None:
     made = read_object(pd.DataFrame(np.arange(6).reshape(3, 2)), "source")
     assert list(made.columns) == ["0", "1"]
     assert made.n == 3
+
+
+def test_one_long_text_costs_no_more_than_itself() -> None:
+    """Texts of a list are not made as wide as the longest, nor cut at a zero."""
+    texts = ["a\0", "b" * 2_000_000, *["c"] * 2_000]
+    tracemalloc.start()
+    made = read_object([{"text": text} for text in texts], "source").columns["text"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made.tolist() == texts
+    assert peak < 100e6
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"x": ["a", 1]}, "mixes text and other values .row 1 holds 1"),
+        ({"x": [[1, 2], None]}, "mixes lists and other values .row 1 holds None"),
+        ({"x": [1, [2, 3]]}, "mixes lists and other values .row 0 holds 1"),
+        ({"x": [[1, [2, 3]], [4, 5]]}, "lists of different depth"),
+        ({"x": ["whole", "half \ud83d"]}, "half of a character .* in row 1"),
+        ([{"x": "whole"}, {"x": "half \ud83d"}], "half of a character .* in row 1"),
+        ({"x": np.array(["half \ud83d"])}, "half of a character .* in row 0"),
+    ],
+)
+def test_objects_that_are_no_columns(given: object, words: str) -> None:
+    """Mixtures and texts that no file can hold are refused with their row."""
+    with pytest.raises(DataError, match=words):
+        read_object(given, "source")
+
+
+def test_lists_of_texts_with_a_missing_one() -> None:
+    """They stay texts of one shape; a mixture names the row that it is in."""
+    made = read_object([{"x": ["a", None]}, {"x": ["b", "c"]}], "source").columns["x"]
+    assert made.tolist() == [["a", None], ["b", "c"]]
+    mixed = np.array([["a", "b"], ["c", 1]], dtype=object)
+    with pytest.raises(DataError, match="row 1 holds 1"):
+        read_object({"x": mixed}, "source")
+
+
+def test_rows_with_numbered_columns() -> None:
+    """Rows may name their columns by numbers, as those of a DataFrame without names do."""
+    made = read_object([{0: 1.5, "y": 1}, {0: 2.5, "y": 0}], "source").columns
+    assert made["0"].tolist() == [1.5, 2.5]
+
+
+def test_more_bytes_than_offsets_of_32_bits_reach() -> None:
+    """Two pieces of a column that together hold more than 2 GiB are put together."""
+    content = pa.py_buffer(mmap.mmap(-1, 1 << 30))
+    offsets = pa.py_buffer(np.array([0, 1 << 30], dtype=np.int32))
+    missing = pa.py_buffer(b"\0")
+    piece = pa.Array.from_buffers(pa.binary(), 1, [missing, offsets, content], 1)
+    column = pa.chunked_array([piece, piece, piece])
+    made = read_object(pa.table({"image": column}), "source").columns["image"]
+    assert made.tolist() == [None, None, None]
+
+
+def test_a_frame_that_says_how_it_becomes_arrow() -> None:
+    """Frames of other libraries than pandas are read through Arrow."""
+
+    class Frame:
+        columns: ClassVar = ["x"]
+        dtypes: ClassVar = ["Float64"]
+
+        def to_arrow(self) -> object:
+            return pa.table({"x": [1.0, 2.0]})
+
+    assert read_object(Frame(), "source").columns["x"].tolist() == [1.0, 2.0]
