@@ -17,6 +17,7 @@ import contextlib
 import copy
 import difflib
 import fnmatch
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,6 +33,9 @@ __all__ = ["ChannelGroup", "ChannelMap", "Member"]
 
 TOLERANCE = 1e-3
 """Largest difference between removing and zeroing, as a share of the largest answer."""
+
+TURNS = 4
+"""Times that a group may meet each dependency of the whole model before it counts as endless."""
 
 HEAD_WIDTHS = ("attention_head_size", "head_dim", "dim_per_head")
 """What transformers calls the width of an attention head."""
@@ -104,7 +108,8 @@ class ChannelMap:
         spared: name of the first layer -> why its channels stay.
 
     Raises:
-        CandidateFailed: if the module can't be traced, or a pattern matches no layer.
+        CandidateFailed: if the module can't be traced, what depends on a layer has no end, or a
+            pattern matches no layer.
     """
 
     def __init__(self, module: Any, inputs: Mapping[str, Any], patterns: str = "") -> None:
@@ -127,7 +132,8 @@ class ChannelMap:
         chosen = _matching(
             [name for part, name in self._names.items() if isinstance(part, roots)], patterns
         )
-        found = list(self._graph.get_all_groups(root_module_types=roots))
+        with _bounded(self._graph):
+            found = list(self._graph.get_all_groups(root_module_types=roots))
         reference = self._answer()
         if not all(bool(torch.isfinite(part).all()) for part in reference):
             raise CandidateFailed(
@@ -239,6 +245,34 @@ def _trace(module: Any, inputs: Mapping[str, Any]) -> Any:
     finally:
         for weight, needed in needs:
             weight.requires_grad_(needed)
+
+
+@contextlib.contextmanager
+def _bounded(graph: Any) -> Iterator[None]:
+    """Ends the search for a group where it would go on forever.
+
+    Where a model cuts channels apart and joins them in another order (rotary position embeddings),
+    Torch-Pruning follows numbers of channels that move on at each turn.
+    """
+    home: Any = sys.modules[type(graph).__module__]
+    whole: Any = home.Group
+    most = TURNS * sum(len(node.dependencies) for node in graph.module2node.values())
+
+    class Bounded(whole):  # type: ignore[misc]
+        def add_dep(self, dep: Any, idxs: Any) -> None:
+            if len(self.items) >= most:
+                raise CandidateFailed(
+                    f"Torch-Pruning {torch_pruning.__version__} finds no end of what depends on "
+                    f"`{self.items[0].dep.target.name.split()[0]}` (rotary position embeddings do that): "
+                    "channels of this model can't be removed; use `low_rank` or a mask"
+                )
+            super().add_dep(dep, idxs)
+
+    home.Group = Bounded
+    try:
+        yield
+    finally:
+        home.Group = whole
 
 
 def _matching(names: list[str], patterns: str) -> frozenset[str]:

@@ -188,3 +188,26 @@ def test_a_layer_that_shares_channels_with_others_may_be_named() -> None:
         [maker.name for maker in found[0][0].makers]
     ] * 2
     assert {maker.name for maker in found[0][0].makers} == {"stem", "down"}
+
+
+def test_groups_without_an_end_are_refused() -> None:
+    """Rotary position embeddings send Torch-Pruning round forever: that is told, not waited for."""
+    transformers = pytest.importorskip("transformers")
+    from jettison.graphs.torch_text import TextModel
+
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16,
+        num_labels=3,
+        pad_token_id=0,
+    )
+    model = TextModel(transformers.LlamaForSequenceClassification(config).eval(), None).eval()
+    ids = torch.randint(1, 50, (3, 8), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(CandidateFailed, match=r"no end of what depends on `.*_proj"):
+        ChannelMap(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
