@@ -37,7 +37,7 @@ def build_peers(name: str) -> State:
     """Loads one model with its rows, and asks every peer; keeps the result. Wants no quiet."""
     state = kept(name)
     subject = state.subject if state is not None else SUBJECTS[name]()
-    original = Variant(ORIGINAL, subject.model, Step(subject.runtime), _single(subject))
+    original = Variant(ORIGINAL, subject.model, Step(subject.runtime), subject.one_by_one)
     built = [Built(ORIGINAL, "original", original, 0.0, "")]
     done = {b.name: b for b in state.built if b.variant is not None} if state is not None else {}
     for title, maker in makers(subject).items():
@@ -97,12 +97,8 @@ def made(subject: Subject, title: str, maker: Maker) -> Built:
     seconds = cpu_seconds() - begun
     print(f"  {title}: built in {seconds:.0f} s", flush=True)
     return Built(
-        title, owner, dataclasses.replace(variant, one_by_one=_single(subject)), seconds, ""
+        title, owner, dataclasses.replace(variant, one_by_one=subject.one_by_one), seconds, ""
     )
-
-
-def _single(subject: Subject) -> bool:
-    return "fixed-batch" in subject.model.traits
 
 
 def rank(state: State) -> State:

@@ -46,8 +46,7 @@ def chosen(subject: Subject) -> list[Built]:
     if first is None:
         # Nothing was certified faster: jettison's answer is the original.
         note = f"{record.answer} {len(record.trials)} trials."
-        single = "fixed-batch" in subject.model.traits
-        kept = Variant(CHOICE, subject.model, Step(subject.runtime), single)
+        kept = Variant(CHOICE, subject.model, Step(subject.runtime), subject.one_by_one)
         found = [Built(CHOICE, "jettison", kept, seconds, note)]
     else:
         note = f"{first.recipe}; {record.outcome}; {len(record.trials)} trials"

@@ -52,6 +52,11 @@ class Subject:
     serving: ServingProfile = field(default_factory=ServingProfile)
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether the model takes one row a call."""
+        return "fixed-batch" in self.model.traits
+
+    @property
     def folder(self) -> Path:
         """Where everything about it lies."""
         return WORK / self.name
