@@ -94,7 +94,7 @@ def quantize_static(
             _kind(rounding.signs[:2]),
             TensorsData(CalibrationMethod.MinMax, data),
             [],
-            [*rounding.spared, *_stacks(model, rounding)],
+            [*rounding.spared, *_kept_in_float(model, rounding)],
             list(rounding.operators),
             {
                 "OpTypesToExcludeOutputQuantization": list(rounding.float_outputs),
@@ -133,7 +133,7 @@ def quantize_dynamic(graph: Path, rounding: Rounding, *, branches: bool) -> Any:
     ONNXModel(model).replace_gemm_with_matmul()
     # Gemm was taken apart into MatMul and Add, and the MatMul got this name.
     spared = [*rounding.spared, *(f"{name}_MatMul" for name in rounding.spared)]
-    spared += _stacks(model, rounding)
+    spared += _kept_in_float(model, rounding)
     with _explained():
         quantizer = ONNXQuantizer(
             model,
@@ -211,14 +211,17 @@ def _flatten_biases(model: Any) -> None:
         node.attribute.extend(kept)
 
 
-def _stacks(model: Any, rounding: Rounding) -> list[str]:
-    """Products whose weights are no matrix: there is no kernel for a vector, nor for one scale per
-    channel of a stack.
+def _kept_in_float(model: Any, rounding: Rounding) -> list[str]:
+    """Products that would be worse or slower in 8 bits than in float.
+
+    There is no kernel for a vector of weights, nor for one scale per channel of a stack. Between two
+    activations (scores of attention that was not fused) both sides would be rounded anew in each
+    call, which took longer than float and moved answers further (docs/int8.md).
     """
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     most = 2 if rounding.per_channel else max(ranks.values(), default=2)
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
-    return [n.name for n in products if not 2 <= ranks.get(n.input[1], 2) <= most]
+    return [node.name for node in products if not 2 <= ranks.get(node.input[1], 0) <= most]
 
 
 def _part_tied_weights(model: Any, rounding: Rounding) -> None:

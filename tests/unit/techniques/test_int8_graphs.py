@@ -317,3 +317,30 @@ def test_a_table_that_a_product_reads_as_well(
     done = technique.apply(model, {"reduce_range": True}, fitting_of(ids), bench)
     assert done.changes[0].operators == 2
     assert error(answer(done.model, bench, ids), answer(model, bench, ids)) < 0.05
+
+
+def test_a_product_of_two_activations(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Scores of attention are computed in float from what 8-bit products return."""
+    nodes = [
+        ("MatMul", ["x", "q"], ["queries"]),
+        ("MatMul", ["x", "k"], ["keys"]),
+        ("Transpose", ["keys"], ["turned"], {"perm": [0, 2, 1]}),
+        ("MatMul", ["queries", "turned"], ["scores"]),
+        ("MatMul", ["x", "v"], ["values"]),
+        ("MatMul", ["scores", "values"], ["y"]),
+    ]
+    held = {name: weights(16, 16, seed=seed) for seed, name in enumerate("qkv")}
+    path = build_graph(nodes, held, ("batch", 5, 16), rank=3)
+    model, bench = load_graph(path), bench_in("a")
+    batch = np.random.default_rng(0).normal(size=(12, 5, 16)).astype(np.float32)
+    settings = {"reduce_range": True, "operators": "matmul"}
+    done = Int8Static().apply(model, settings, fitting_of(batch), bench)
+    assert done.changes[0].operators == 3
+    graph = onnx.load(done.model.artifact.path).graph
+    rounded = {out for n in graph.node if n.op_type == "DequantizeLinear" for out in n.output}
+    products = {node.output[0]: set(node.input) for node in graph.node if node.op_type == "MatMul"}
+    assert len(products) == 5
+    assert all(products[name] <= rounded for name in ("queries", "keys", "values"))
+    assert not rounded & (products["scores"] | products["y"])
