@@ -1,4 +1,4 @@
-"""Writes docs/cpu-frontier.md: one table a model from the stored result, and the bar beneath."""
+"""Writes docs/cpu-frontier.md: one table a model from each stored result, and the bar beneath."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-STORED = Path(__file__).parent.parent / "benchmarks" / "results" / "cpu_frontier.json"
-READING = STORED.parent.parent / "cpu" / "reading.md"
-"""What a person says about the figures; stands below the tables."""
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+KINDS = {"avx2": "On a CPU without VNNI", "vnni": "On a CPU with AVX-512 and VNNI"}
+"""Kinds of CPU with a stored result, by the end of its name, and what they are called."""
 
 RATIO = "speed over the best peer that meets the margin"
 CONTROLLED = "NNCF quantize with accuracy control"
 COLUMNS = "| row | ms a row, batch 1 | ms a row, batch 32 | speed | MB | peak MiB | lost on tested rows | CPU min |"
 
 HEAD = """# The CPU frontier: beside every peer's own default
-Written by `make docs` from `benchmarks/results/cpu_frontier.json`; `make bench-cpu` measures it
-again (hours; `python -m benchmarks.bench_cpu peers|choose|judge|rank|measure MODEL` does it in
+Written by `make docs` from `benchmarks/results/cpu_frontier-*.json`, one for each kind of CPU;
+`make bench-cpu` measures that of the machine it runs on (hours; `python -m benchmarks.bench_cpu peers|choose|judge|rank|measure MODEL` does it in
 pieces, and says what it needs).
 
 Every peer is called through its own API in a few lines (`benchmarks/cpu/peers_*.py`), with default
@@ -37,34 +37,47 @@ wholly below 1 minus the noise floor.
 
 def page() -> str:
     """The whole page."""
-    stored = json.loads(STORED.read_text())
+    parts = [HEAD]
+    for kind, title in KINDS.items():
+        path = BENCHMARKS / "results" / f"cpu_frontier-{kind}.json"
+        if path.exists():
+            reading = BENCHMARKS / "cpu" / f"reading-{kind}.md"
+            parts += _kind(title, json.loads(path.read_text()), reading.read_text())
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _kind(title: str, stored: Mapping[str, Any], reading: str) -> list[str]:
+    """One machine: what a person says about the figures stands above the tables."""
     versions = ", ".join(f"{k} {v}" for k, v in sorted(stored["versions"].items()))
     machine = stored["machine"]
+    rows = stored["rows"]
     parts = [
-        HEAD,
+        f"## {title}",
+        "",
         f"{stored['date']}. {machine['cpu']}, {machine['cores']} cores, "
         f"{', '.join(machine['features'])}; {versions}.",
         "",
         *stored["notes"],
         "",
+        *_summary([row for row in rows if row["model"] == "all"]),
+        reading,
     ]
-    models = list(dict.fromkeys(row["model"] for row in stored["rows"]))
-    for model in models:
-        rows = [row for row in stored["rows"] if row["model"] == model]
-        parts += _summary(rows) if model == "all" else _model(model, rows)
-    if READING.exists():
-        parts.append(READING.read_text())
-    return "\n".join(parts).rstrip() + "\n"
+    for model in dict.fromkeys(row["model"] for row in rows if row["model"] != "all"):
+        parts += _model(model, [row for row in rows if row["model"] == model])
+    return parts
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    (row,) = rows
-    return [f"**{row['metric']}: {row['value']:.3f}** ({row['n']}; {row['note']}).", ""]
+    return [
+        line
+        for row in rows
+        for line in (f"**{row['metric']}: {row['value']:.3f}** ({row['n']}; {row['note']}).", "")
+    ]
 
 
 def _model(model: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "a/a"))
-    lines = [f"## {model}", "", COLUMNS, "|---" * 8 + "|"]
+    lines = [f"### {model}", "", COLUMNS, "|---" * 8 + "|"]
     failed: list[str] = []
     fronts: list[str] = []
     once = next(

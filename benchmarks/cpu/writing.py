@@ -12,6 +12,7 @@ from benchmarks.cpu.records import Built, Claimed, State, kept
 from benchmarks.cpu.subjects import SUBJECTS
 from benchmarks.results_file import Row, write
 from jettison.domain.measurement import OVERALL, Estimate
+from jettison.machine import describe_device
 
 TOLD = (
     "2026-11-30, a machine that did nothing else while searches, rankings and claims ran; peers were "
@@ -25,7 +26,7 @@ RATIO = "speed over the best peer that meets the margin"
 
 
 def store() -> None:
-    """Writes `results/cpu_frontier.json` from every model that was measured."""
+    """Writes `results/cpu_frontier-*.json` of this kind of CPU from every model that was measured."""
     states = [state for name in SUBJECTS if (state := kept(name)) is not None]
     rows = [row for state in states for row in rows_of(state)]
     rows += summary(rows)
@@ -41,7 +42,9 @@ def store() -> None:
     ]
     if missing:
         notes.append(f"Not run: {', '.join(missing)}.")
-    write("cpu_frontier", rows, notes)
+    # Other instructions, other winners: one result must not replace the other.
+    kind = "vnni" if describe_device().has_int8_dot_products else "avx2"
+    write(f"cpu_frontier-{kind}", rows, notes)
 
 
 def rows_of(state: State) -> Iterator[Row]:
