@@ -60,6 +60,8 @@ TITLES = {
     "assess": "Assessment by group on four data sets",
     "assess_speed": "How long an assessment takes",
     "mitigation": "Mitigation beside fairlearn's own",
+    "near_duplicates": "Near-duplicates that are told",
+    "machine_rates": "What this machine reaches",
     "shown_runs": "Certified runs by group and in contexts",
 }
 
