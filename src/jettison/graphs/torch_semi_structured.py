@@ -6,6 +6,7 @@ Importing this file imports torch; plug-ins import it inside the methods that ne
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,10 @@ class SemiStructuredLinear(nn.Module):  # type: ignore[misc]
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        compressed = torch.sparse.to_sparse_semi_structured(layer.weight.detach().contiguous())
+        with warnings.catch_warnings():
+            # That PyTorch may change its class of such weights is nothing that a user can act on.
+            warnings.filterwarnings("ignore", "The PyTorch API of SparseSemiStructuredTensor")
+            compressed = torch.sparse.to_sparse_semi_structured(layer.weight.detach().contiguous())
         self.weight = nn.Parameter(compressed, requires_grad=False)
         self.bias = layer.bias
 

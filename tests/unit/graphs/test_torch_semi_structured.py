@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -55,6 +56,24 @@ def test_sizes_and_subclasses_stay_dense() -> None:
     assert found.names == ()
     assert found.dense["odd"] == "33 x 64 is not a multiple of 32 x 64"
     assert "not a plain linear layer" in found.dense["attention.out_proj"]
+
+
+def test_pytorchs_word_on_its_prototype_is_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It warns at the first such weight that its class may change: nothing that a user can act on."""
+
+    def compress(weight: Any) -> Any:
+        told = "The PyTorch API of SparseSemiStructuredTensor is in prototype stage and will change"
+        warnings.warn(told, UserWarning, stacklevel=2)
+        return weight
+
+    monkeypatch.setattr(torch.sparse, "to_sparse_semi_structured", compress)
+    dense = two_layers()
+    values = torch.randn(2, 3, 64)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = dense(values)
+        assert replace_layers(dense).names == ("0",)
+        torch.testing.assert_close(dense(values), expected)
 
 
 def test_no_layer_is_a_failure_with_the_reasons() -> None:
