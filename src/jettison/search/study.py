@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jettison import registry
+from jettison.domain.accelerators import NeedsAccelerator
 from jettison.domain.files import write_atomically
 from jettison.domain.recipe import (
     Choices,
@@ -152,7 +154,9 @@ class Study:
                 self._optuna.enqueue_trial(params)
 
     def _by_potential(self) -> list[Route]:
-        """Where to begin: each technique that changes answers alone; the sampler joins them."""
+        """Where to begin: the untouched model on an accelerator, if there is one; then each technique
+        that changes answers alone; the sampler joins them.
+        """
         known = {advice.technique: advice for advice in self._space.advice}
 
         def changing(route: Route) -> int:
@@ -166,9 +170,14 @@ class Study:
                     product *= potential.first_try or potential.speedup
             return product
 
+        def costly(route: Route) -> bool:
+            # What an accelerator brings to the untouched model is told by no technique, is often
+            # the most of all, and needs nothing to be made.
+            return bool(route.techniques) or not _on_accelerator(route.runtime)
+
         fewest = max(1, min(map(changing, self._space.routes), default=1))
         alone = [route for route in self._space.routes if changing(route) <= fewest]
-        return sorted(alone, key=lambda r: (-hope(r), len(r.techniques)))
+        return sorted(alone, key=lambda r: (costly(r), -hope(r), len(r.techniques)))
 
     def _defaults(self, route: Route) -> dict[str, Scalar]:
         params: dict[str, Scalar] = {"route": " > ".join((*route.techniques, route.runtime))}
@@ -190,6 +199,12 @@ class Study:
             if is_read(allowed, settings):
                 settings[key] = _suggest_one(handle, f"{owner}.{key}", allowed)
         return Step(owner, settings)
+
+
+def _on_accelerator(runtime: str) -> bool:
+    return runtime in registry.names("runtimes") and isinstance(
+        registry.get("runtimes", runtime), NeedsAccelerator
+    )
 
 
 _FAULTS = {

@@ -97,6 +97,29 @@ def test_what_changes_answers_is_tried_alone_before_it_is_joined(tmp_path: Path)
     ]
 
 
+def test_the_untouched_model_is_tried_on_an_accelerator_first(tmp_path: Path) -> None:
+    """What it brings is told by no technique, and nothing must be made for it."""
+    space = SearchSpace(
+        routes=(
+            Route((), "torch_compile"),
+            Route(("round",), "torch_eager"),
+            Route(("round",), "torch_cuda"),
+            Route((), "torch_cuda"),
+        ),
+        ranges={},
+        fixed={},
+        advice=(Advice("round", Potential(4.0, 1.0, "made up"), (), False),),
+        refused=(),
+    )
+    study = Study(tmp_path, space, ("cost", "drop"), 0, {"model": "m"})
+    assert learn(study, 4) == [
+        "torch_cuda",
+        "round > torch_eager",
+        "round > torch_cuda",
+        "torch_compile",
+    ]
+
+
 def test_a_study_goes_on_after_a_crash(tmp_path: Path) -> None:
     """Stored trials are known; the one that was running may be proposed again."""
     first = opened(tmp_path)
