@@ -367,7 +367,9 @@ class CostMetric(Protocol):
     """One cost of answering, read from a worker that serves the model.
 
     It may also declare `of_files = True`: it reads the saved files alone, so that no runtime changes
-    it; where only such costs are minimised, each recipe is tried on one runtime.
+    it; where only such costs are minimised, each recipe is tried on one runtime. With
+    `of_processor = True` it says that it counts what the processor does in place of the whole: what
+    runs on an accelerator would look free, and is not tried.
     """
 
     name: ClassVar[str]

@@ -24,6 +24,7 @@ class EnergyJ:
     unit: ClassVar[str] = "J (estimated:cpu-seconds)"
     better: ClassVar[Better] = "lower"
     timed: ClassVar[bool] = True
+    of_processor: ClassVar[bool] = True
 
     def observe(self, model: Model, session: Session, serving: ServingProfile) -> CostReading:
         """Takes one turn: a discarded call and some timed ones at every batch size."""

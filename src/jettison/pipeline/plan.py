@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from jettison import registry
+from jettison.domain.accelerators import NeedsAccelerator
 from jettison.domain.configuration import SearchSection
 from jettison.domain.extension_points import Runtime, Technique
 from jettison.domain.model import Model
@@ -79,6 +80,7 @@ def plan(
     refused: dict[str, str] = {}
     techniques = _usable(_techniques(wishes.search), refused)
     runtimes = _usable(_runtimes(wishes.search), refused)
+    _leave_out_what_would_look_free(runtimes, wishes.search, refused)
     refused.update({failure.name: failure.reason for failure in failed})
     techniques = {n: t for n, t in techniques.items() if n not in refused}
     potentials = _potentials(techniques, starts, profile, refused)
@@ -131,6 +133,25 @@ def _usable(plugins: dict[str, P], refused: dict[str, str]) -> dict[str, P]:
         else:
             usable[name] = plugin
     return usable
+
+
+def _leave_out_what_would_look_free(
+    runtimes: dict[str, Runtime], search: SearchSection, refused: dict[str, str]
+) -> None:
+    """Drops runtimes on accelerators, named or not, where a cost sees the processor alone."""
+    blind = [
+        f"`{name}`"
+        for name in search.minimise
+        if getattr(registry.get("costs", name), "of_processor", False)
+    ]
+    for name, runtime in list(runtimes.items()):
+        if blind and isinstance(runtime, NeedsAccelerator):
+            del runtimes[name]
+            refused[name] = (
+                f"{' and '.join(blind)} is estimated from processor time and does not see what the "
+                f"accelerator uses, so that whatever runs there would look free: leave it out of "
+                "`search.minimise` to try this runtime"
+            )
 
 
 def _leave_out_what_cannot_gain(
@@ -276,8 +297,10 @@ def _why_never(
     runtimes: Mapping[str, Runtime],
     starts: Sequence[Start],
 ) -> str:
+    """Told from the last start where it could begin: a later one may be what it made itself."""
+    start = _start_of(name, techniques[name], starts, techniques) or starts[-1]
     for runtime in runtimes.values():
-        reason = illegality(starts[-1].model.traits, (techniques[name],), runtime.requires)
+        reason = illegality(start.model.traits, (techniques[name],), runtime.requires)
         if reason:
             return reason
     return "no runtime in the plan runs its result"

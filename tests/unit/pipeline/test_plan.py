@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from jettison import machine
+from jettison.domain import accelerators
 from jettison.domain.configuration import SearchSection
 from jettison.domain.device import ServingProfile
 from jettison.domain.encoder import Encoder
@@ -148,6 +149,35 @@ def test_where_only_files_count_each_way_is_tried_on_one_runtime(
     assert "again" in {r.runtime for r in planned(doors, search=named).routes}
     timed = SearchSection(minimise=("size_bytes", "latency_ms"))
     assert "again" in {r.runtime for r in planned(doors, search=timed).routes}
+
+
+def test_what_runs_on_an_accelerator_is_left_out_where_a_cost_sees_the_processor_alone(
+    doors: dict[str, Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joules that are estimated from processor time would call a GPU free, named or not."""
+    far = plan.registry.get("runtimes", "torch_eager")
+    chip = type("Chip", (type(far),), {"name": "chip", "home": "", "accelerator": "cuda"})()
+    real = plan.registry.get
+
+    def found(family: str, name: str) -> object:
+        return chip if name == "chip" else real(family, name)
+
+    monkeypatch.setattr(plan.registry, "get", found)
+    monkeypatch.setitem(accelerators.KINDS, "cuda", lambda: ("A GPU",))
+    names = ("chip", "torch_eager")
+    seen = SearchSection(minimise=("latency_ms", "cpu_ms"), runtimes=names)
+    assert "chip" in {r.runtime for r in planned(doors, search=seen).routes}
+    blind = SearchSection(minimise=("latency_ms", "energy_j"), runtimes=names)
+    space = planned(doors, search=blind)
+    assert "chip" not in {r.runtime for r in space.routes}
+    assert {r.name: r.reason for r in space.refused}["chip"].startswith("`energy_j` is estimated")
+
+
+def test_a_crossing_without_a_runtime_says_what_the_runtimes_want(doors: dict[str, Made]) -> None:
+    """Not that the crossing itself lacks what it starts from: it was made from there."""
+    space = planned(doors, search=SearchSection(runtimes=("torch_eager",)))
+    reasons = {r.name: r.reason for r in space.refused}
+    assert reasons["cross"] == "the runtime needs a model that is `torch`"
 
 
 def test_techniques_on_torch_weights_come_before_the_crossing_and_int8_after(
