@@ -71,6 +71,7 @@ EXTRA_OF = {
     "skops": "sklearn",
     "torch": "huggingface",
     "torchao": "torchao",
+    "torch_pruning": "pruning",
     "transformers": "huggingface",
     "safetensors": "huggingface",
     "onnxscript": "huggingface",
@@ -171,11 +172,14 @@ def _make(family: Family, name: str) -> Any:
 def missing(error: ModuleNotFoundError, wanted_by: str) -> MissingDependency:
     """Turns an import failure into an error that names what to install."""
     top = (error.name or "").partition(".")[0]
-    extra = EXTRA_OF.get(top)
-    install = f"pip install 'jettison[{extra}]'" if extra else f"pip install {top}"
     return MissingDependency(
-        f"{wanted_by} needs the package `{top}`, which is not installed; run: {install}"
+        f"{wanted_by} needs the package `{top}`, which is not installed; run: {_install(top)}"
     )
+
+
+def _install(top: str) -> str:
+    extra = EXTRA_OF.get(top)
+    return f"pip install 'jettison[{extra}]'" if extra else f"pip install {top}"
 
 
 @functools.cache
@@ -266,7 +270,6 @@ def describe(family: Family) -> tuple[Listed, ...]:
     for name in names(family):
         plugin: Any = get(family, name)
         absent = [p for p in getattr(plugin, "packages", ()) if not importlib.util.find_spec(p)]
-        extra = EXTRA_OF.get(absent[0], absent[0]) if absent else ""
         listed.append(
             Listed(
                 family=family,
@@ -276,9 +279,7 @@ def describe(family: Family) -> tuple[Listed, ...]:
                 adds=tuple(sorted(getattr(plugin, "adds", ()))),
                 removes=tuple(sorted(getattr(plugin, "removes", ()))),
                 summary=(type(plugin).__doc__ or "").strip().partition("\n")[0],
-                install=f"pip install 'jettison[{extra}]'"
-                if extra
-                else accelerators.lacking(plugin),
+                install=_install(absent[0]) if absent else accelerators.lacking(plugin),
             )
         )
     return tuple(listed)

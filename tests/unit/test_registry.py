@@ -40,6 +40,14 @@ def test_a_missing_package_names_the_extra_to_install() -> None:
     assert "pip install 'jettison[sklearn]'" in str(error)
 
 
+def test_extras_that_are_named_exist() -> None:
+    """What is told to be installed can be: Torch-Pruning comes with the extra `pruning`."""
+    told = str(registry.missing(ModuleNotFoundError(name="torch_pruning"), "technique `x`"))
+    assert "pip install 'jettison[pruning]'" in told
+    extras = set(metadata.metadata("jettison").get_all("Provides-Extra") or ())
+    assert set(registry.EXTRA_OF.values()) <= extras
+
+
 def test_every_family_of_ours_is_registered() -> None:
     """The built-ins come through the same entry points as everyone's."""
     assert {"int8_static", "int8_dynamic", "half_precision"} <= set(registry.names("techniques"))
