@@ -57,6 +57,7 @@ class Made:
         one_by_one: certified at batch size 1 only.
         batch_sizes, threads: of the serving profile.
         cpu_class: that the certificate names; empty for this machine's.
+        accelerator: that the certificate names.
         probes: rows that are stored in it (8 at most).
         loaded: the original in the record is the model as the stage load leaves it (takes a
             second), so that `--original` finds it to be the same; else it is the model itself.
@@ -70,6 +71,7 @@ class Made:
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     threads: int = 1
     cpu_class: str = ""
+    accelerator: str = ""
     probes: int = 64
     loaded: bool = False
 
@@ -215,6 +217,7 @@ def make_certificate(how: Made, candidate: Candidate, configuration: Configurati
             batch_size=1 if how.one_by_one else max(how.batch_sizes),
             batch_policy=BATCH_ONE if how.one_by_one else ANY_BATCH,
             cpu_class=how.cpu_class or machine.describe_device().cpu_class,
+            accelerator=how.accelerator,
         ),
         order=(),
         config_digest=digest(configuration),

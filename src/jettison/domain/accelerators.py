@@ -29,6 +29,13 @@ def found(kind: str) -> tuple[str, ...]:
     return KINDS[kind]()
 
 
+def computed_on(plugin: object) -> str:
+    """The accelerator that a plug-in computes on here, the first of its kind; empty for none."""
+    if not isinstance(plugin, NeedsAccelerator):
+        return ""
+    return next(iter(found(plugin.accelerator)), "")
+
+
 def lacking(plugin: object) -> str:
     """Why a plug-in can't run here for want of an accelerator; empty where it can, or needs none."""
     if not isinstance(plugin, NeedsAccelerator) or found(plugin.accelerator):

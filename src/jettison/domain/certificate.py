@@ -90,6 +90,7 @@ class Subject:
         runtime: the runtime step in words; threads and batch_size: as it was run.
         batch_policy: `any batch size of the serving profile` or `batch size 1 only`.
         cpu_class: of the machine that ran it.
+        accelerator: that the runtime computed on, by name; empty where it needs none.
     """
 
     artifact: str
@@ -100,6 +101,7 @@ class Subject:
     batch_size: int
     batch_policy: str
     cpu_class: str
+    accelerator: str = ""
 
 
 @dataclass(frozen=True, slots=True)

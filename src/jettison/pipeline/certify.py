@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jettison import machine, registry
+from jettison.domain import accelerators
 from jettison.domain.certificate import Certificate, LedgerPosition, Subject, Tested
 from jettison.domain.files import write_atomically
 from jettison.domain.jobs import Variant
@@ -281,4 +282,5 @@ def _subject(request: CertificationRequest, recipe: str, alone: bool) -> Subject
         batch_size=1 if alone else max(request.serving.batch_sizes),
         batch_policy=BATCH_ONE if alone else ANY_BATCH,
         cpu_class=machine.describe_device().cpu_class,
+        accelerator=accelerators.computed_on(registry.get("runtimes", variant.runtime.name)),
     )

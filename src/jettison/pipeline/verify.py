@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jettison import machine
+from jettison import machine, registry
+from jettison.domain import accelerators
 from jettison.domain.certificate import Certificate, Requirement
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
@@ -86,7 +87,7 @@ def verify(folder: Path, expect: str = "", ledger: str = "") -> Verification:
     problems += problem
     away, problem = _ledger(certificate, manifest.digest, ledger)
     problems += problem
-    elsewhere = _elsewhere(certificate)
+    elsewhere = elsewhere_than(certificate, served.runtime.name)
     _raise(folder, problems, *elsewhere)
     if not away and certificate.ledger is not None:
         checks.append("the ledger recorded the look, the certificate and the bundle")
@@ -145,15 +146,30 @@ def _raise(folder: Path, problems: list[str], *hints: str) -> None:
         )
 
 
-def _elsewhere(certificate: Certificate) -> list[str]:
-    """Says so where this machine is of another class than the one that certified."""
+def elsewhere_than(certificate: Certificate, runtime: str) -> list[str]:
+    """Says so where this machine is of another class than the one that certified.
+
+    Args:
+        certificate: whatever its status.
+        runtime: name of the one that the bundle ends in; need not be installed.
+    """
     subject, here = certificate.subject, machine.describe_device().cpu_class
-    if subject is None or subject.cpu_class == here:
+    if subject is None:
         return []
-    return [
-        f"it was certified on a CPU of class {subject.cpu_class}, and this one is {here}: 8-bit "
-        "answers may differ, so certify again for this machine"
-    ]
+    told = []
+    if subject.cpu_class != here:
+        told.append(
+            f"it was certified on a CPU of class {subject.cpu_class}, and this one is {here}: "
+            "8-bit answers may differ, so certify again for this machine"
+        )
+    known = runtime in registry.names("runtimes")
+    chip = accelerators.computed_on(registry.get("runtimes", runtime)) if known else ""
+    if subject.accelerator != chip:
+        told.append(
+            f"it was certified on {subject.accelerator or 'no accelerator'}, and here it computes "
+            f"on {chip or 'none'}: other kernels round otherwise, so certify again for this machine"
+        )
+    return told
 
 
 def _read(folder: Path) -> tuple[Served, Certificate, RunRecord]:

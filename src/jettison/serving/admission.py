@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jettison import machine
 from jettison.domain.certificate import Certificate
 from jettison.domain.rows import Array
 from jettison.domain.run import RunRecord
 from jettison.errors import CheckFailed, UsageError
-from jettison.pipeline.verify import open_for_serving
+from jettison.pipeline.verify import elsewhere_than, open_for_serving
 from jettison.serving.versions import CERTIFIED, VERSION_DIGITS
 from jettison.trust import bundle_layout as layout
 from jettison.trust.probes import Served, read_probes
@@ -67,7 +66,7 @@ def admit(folder: Path, threads: int) -> Admitted:
     opened = open_for_serving(folder)
     served = opened.served
     used = threads or served.serving.threads
-    doubts = _doubts(opened.certificate, served.serving.threads, used)
+    doubts = _doubts(opened.certificate, served, used)
     serving = dataclasses.replace(served.serving, threads=used)
     try:
         card = (folder / layout.CARD).read_text(encoding="utf-8")
@@ -105,22 +104,15 @@ def refuse_doubtful(admitted: Admitted, doubts: Sequence[str], *, allowed: bool)
         )
 
 
-def _doubts(certificate: Certificate, certified_threads: int, threads: int) -> list[str]:
+def _doubts(certificate: Certificate, certified: Served, threads: int) -> list[str]:
     """Compares what was certified with this server; batches are looked at once it runs."""
     if certificate.status != "certified":
         why = f": {certificate.reason}" if certificate.reason else ""
         return [f"its certificate says `{certificate.status}`{why}"]
-    subject = certificate.subject
-    here = machine.describe_device().cpu_class
-    doubts: list[str] = []
-    if subject is not None and subject.cpu_class != here:
+    doubts = elsewhere_than(certificate, certified.runtime.name)
+    if threads != certified.serving.threads:
         doubts.append(
-            f"it was certified on a CPU of class {subject.cpu_class}, and this one is {here}: "
-            "answers in integers may differ"
-        )
-    if threads != certified_threads:
-        doubts.append(
-            f"it was certified with {certified_threads} computing thread(s), and is run with "
-            f"{threads}: sums are added in another order"
+            f"it was certified with {certified.serving.threads} computing thread(s), and is run "
+            f"with {threads}: sums are added in another order"
         )
     return doubts

@@ -22,7 +22,7 @@ from jettison.domain.files import write_atomically
 from jettison.errors import InternalError, MissingDependency, UsageError
 from jettison.serving.listening import bind, free_port, port_of, shown_host, tls_arguments
 from jettison.serving.settings import ServeSettings
-from jettison.serving.sources import ServedSource
+from jettison.serving.sources import ServedSource, computes_on_gpu
 from jettison.worker_client import QUIET
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def serve(sources: Sequence[ServedSource], settings: ServeSettings) -> int:
     _require_packages()
     import uvloop
 
-    with _observed(settings) as watch, asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+    with (
+        _observed(sources, settings) as watch,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
+    ):
         code = loop.run(_Process(sources, settings, watch).run())
     _leave_native_code(code)
     return code
@@ -93,9 +96,9 @@ def _require_packages() -> None:
 
 
 @contextlib.contextmanager
-def _observed(settings: ServeSettings) -> Iterator[Observability]:
+def _observed(sources: Sequence[ServedSource], settings: ServeSettings) -> Iterator[Observability]:
     """Logs as JSON lines on standard error, and traces where they are asked for."""
-    from jettison.energy import best_meter
+    from jettison.energy import EnergySettings, best_meter
     from jettison.serving.observability import Observability
     from jettison.serving.observability.gpus import gpu_readings
     from jettison.serving.observability.logs import AccessLog, json_logs
@@ -105,7 +108,7 @@ def _observed(settings: ServeSettings) -> Iterator[Observability]:
     endpoint = settings.trace_endpoint
     tracing = Tracing(exporting_to(endpoint), settings.trace_share) if endpoint else None
     watch = Observability(tracing, AccessLog(rate) if rate else None)
-    watch.watch_energy(best_meter())
+    watch.watch_energy(best_meter(EnergySettings(gpu=computes_on_gpu(sources))))
     if (gpus := gpu_readings()) is not None:
         watch.watch_gpus(gpus)
     try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jettison.errors import ConfigError
+from jettison import registry
+from jettison.domain import accelerators
+from jettison.errors import ConfigError, JettisonError
+from jettison.trust import bundle_layout as layout
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 SHORTEST_KEY = 16
@@ -90,6 +94,23 @@ def parse_sources(given: Sequence[str], name: str, beside: Beside) -> tuple[Serv
         )
         for who, folder in folders.items()
     )
+
+
+def computes_on_gpu(sources: Sequence[ServedSource]) -> bool:
+    """Whether a bundle ends in a runtime that computes on a GPU; whatever can't be read does not.
+
+    Bundles are checked when they are loaded. This is asked before, to choose a meter of energy.
+    """
+    folders = [path for source in sources for path in (source.folder, source.canary, source.shadow)]
+    return any(_on_gpu(Path(folder) / layout.MODEL) for folder in folders if folder)
+
+
+def _on_gpu(path: Path) -> bool:
+    try:
+        name = json.loads(path.read_bytes())["runtime"]["name"]
+        return bool(accelerators.computed_on(registry.get("runtimes", name)))
+    except (OSError, ValueError, KeyError, TypeError, JettisonError):
+        return False
 
 
 def key_from_file(path: Path) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jettison import machine
+from jettison.domain import accelerators
 from jettison.domain.bundle import Manifest
 from jettison.domain.certificate import Certificate
 from jettison.domain.record import file_digest, from_json, to_json
@@ -90,6 +91,17 @@ def test_another_class_of_processor_is_noted(
     result = verify(copy, shipped.bundle.manifest.digest)
     assert "certify again for this machine" in result.notes[0]
     assert any("ledger" in check for check in result.checks)
+
+
+def test_another_accelerator_is_noted(
+    shipped: Any, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate made on a GPU says nothing of another one, or of none."""
+    monkeypatch.setattr(accelerators, "computed_on", lambda plugin: "NVIDIA H200")
+    told = verify(copy, shipped.bundle.manifest.digest).notes[0]
+    assert told.startswith(
+        "it was certified on no accelerator, and here it computes on NVIDIA H200"
+    )
 
 
 @pytest.mark.parametrize("place", [0.0, 0.31, 0.5, 0.87, 1.0])

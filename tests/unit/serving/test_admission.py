@@ -112,6 +112,13 @@ def test_another_cpu_class(tmp_path: Path) -> None:
     assert label_of(admitted.doubts).startswith("uncertified: it was certified on a CPU of class")
 
 
+def test_another_accelerator(tmp_path: Path) -> None:
+    """A certificate of a GPU covers no server that computes elsewhere."""
+    folder = make_bundle(tmp_path / "release", Made(accelerator="NVIDIA H200"))
+    (doubt,) = admit(folder, threads=0).doubts
+    assert doubt.startswith("it was certified on NVIDIA H200, and here it computes on none")
+
+
 def test_other_threads(bundle: Path) -> None:
     """Another number of threads adds in another order, so the certificate doesn't cover it."""
     admitted = admit(bundle, threads=2)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from jettison.domain import accelerators
 from jettison.errors import ConfigError
-from jettison.serving.sources import Beside, key_from_file, parse_sources
+from jettison.serving.sources import (
+    Beside,
+    ServedSource,
+    computes_on_gpu,
+    key_from_file,
+    parse_sources,
+)
 
 
 def test_a_lone_folder_is_named_by_its_folder_or_by_name(tmp_path: Path) -> None:
@@ -75,3 +83,19 @@ def test_the_key_file(tmp_path: Path) -> None:
             key_from_file(path)
     with pytest.raises(ConfigError, match="can't be read"):
         key_from_file(tmp_path / "absent")
+
+
+def test_what_computes_on_a_gpu_is_read_from_the_bundles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One canary on a GPU is enough; a folder that can't be read does not count."""
+    monkeypatch.setitem(accelerators.KINDS, "cuda", lambda: ("A GPU",))
+    for name, runtime in (("here", "torch_eager"), ("there", "torch_cuda"), ("odd", "absent")):
+        (tmp_path / name).mkdir()
+        text = json.dumps({"runtime": {"name": runtime, "settings": {}}})
+        (tmp_path / name / "model.json").write_text(text)
+    plain = [ServedSource(name, tmp_path / name) for name in ("here", "odd", "nowhere")]
+    assert not computes_on_gpu(plain)
+    assert computes_on_gpu([*plain, ServedSource("there", tmp_path / "there")])
+    tried = ServedSource("here", tmp_path / "here", canary=str(tmp_path / "there"))
+    assert computes_on_gpu([tried])
