@@ -1,6 +1,7 @@
 """What 2:4 pays on a GPU: dense weights in 16 bits beside the same weights without their zeros.
 
     PYTHONPATH=src OUT=/tmp/out python -m benchmarks.semi_structured_h200 [--seconds 80]
+    PYTHONPATH=src OUT=/tmp/out python -m benchmarks.semi_structured_h200 --rows-first --each 0.3
 
 Needs PyTorch, NumPy and safetensors, and of jettison only what needs nothing else. Weights are
 random and masked by magnitude with jettison's own `n_of_m`: this is about time, not about quality.
@@ -305,6 +306,33 @@ def encoder_rows(bench: Bench, dtype: str, *, compiled: bool) -> Iterator[Row]:
             yield from compared(model, dtype, bench.rounds(ways))
 
 
+def rows_first_rows(bench: Bench, dtype: str) -> Iterator[Row]:
+    """A layer and the norm behind it; cuSPARSELt writes the products transposed, or rows first.
+
+    Transposed is PyTorch's default: the norm then reads memory with strides.
+    """
+    for name, tokens in (("BERT-base 768 to 3072", 2048), ("4096 to 4096", 1024)):
+        model = f"{name} and its norm, {tokens} tokens"
+        columns, rows = SIZES[name]
+        torch.manual_seed(0)
+        dense = masked(nn.Linear(columns, rows).to(bench.device)).to(DTYPES[dtype]).eval()
+        norm = nn.LayerNorm(rows).to(bench.device, DTYPES[dtype])
+        values = torch.randn(tokens, columns, device=bench.device, dtype=DTYPES[dtype])
+        exact = dense(values)
+        layers: dict[str, nn.Module] = {"dense": dense}
+        for way, rows_first in (("2:4", False), ("2:4 rows first", True)):
+            layers[way] = layer = SemiStructuredLinear(dense)
+            # What PyTorch's `_FUSE_TRANSPOSE` sets for every weight that is made after it.
+            layer.weight.fuse_transpose_cusparselt = rows_first
+            yield error_row(model, f"{dtype}, {way}", exact, layer(values))
+        ways: dict[str, Call] = {
+            way: lambda layer=layer, norm=norm, values=values: norm(layer(values))
+            for way, layer in layers.items()
+        }
+        ways |= {f"captured {way}": captured(call) for way, call in ways.items()}
+        yield from compared(model, dtype, bench.rounds(ways))
+
+
 def by_block(module: Any) -> nn.Module:
     """Compiles each block on its own: all have one code, so that it is compiled once a shape."""
     return nn.Sequential(*(torch.compile(block, dynamic=False) for block in module))
@@ -323,7 +351,7 @@ def parts(bench: Bench) -> Iterator[Iterator[Row]]:
     yield encoder_rows(bench, "float16", compiled=True)  # Last, for compiling takes long.
 
 
-def store(rows: Sequence[Row], device: str, notes: Sequence[str]) -> Path:
+def store(rows: Sequence[Row], device: str, notes: Sequence[str], name: str) -> Path:
     """Writes what was found into `$OUT`, in the form of `benchmarks.results_file`."""
     machine = torch.cuda.get_device_name(0) if device == "cuda" else platform.processor()
     versions = {"python": platform.python_version(), "torch": torch.__version__}
@@ -339,7 +367,7 @@ def store(rows: Sequence[Row], device: str, notes: Sequence[str]) -> Path:
         "notes": list(notes),
         "rows": [asdict(row) for row in rows],
     }
-    path = Path(os.environ.get("OUT", ".")) / "semi_structured.json"
+    path = Path(os.environ.get("OUT", ".")) / f"{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
 
@@ -349,21 +377,24 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--seconds", type=float, default=80.0, help="of the whole, about")
     parser.add_argument("--each", type=float, default=0.4, help="seconds of one comparison")
+    parser.add_argument("--rows-first", action="store_true", help="only how products are laid out")
     given = parser.parse_args()
+    name = "semi_structured-rows_first" if given.rows_first else "semi_structured"
     warnings.filterwarnings("ignore", message="The PyTorch API of SparseSemiStructuredTensor")
     begun, found, left_out = time.monotonic(), [], 0
     bench = Bench(given.device, given.each)
     with torch.inference_mode():
-        for part in parts(bench):
+        for part in [rows_first_rows(bench, "float16")] if given.rows_first else parts(bench):
             if time.monotonic() - begun > given.seconds:
                 left_out += 1
                 continue
             for row in part:
                 found.append(row)
                 print(row.model, row.method, row.metric, row.value, row.low, row.high, row.note)
-            store(found, given.device, NOTES)
+            store(found, given.device, NOTES, name)
     cut = (f"{left_out} comparisons were left out for lack of time.",) if left_out else ()
-    print(f"wrote {store(found, given.device, (*NOTES, *cut))}, {time.monotonic() - begun:.0f} s")
+    path = store(found, given.device, (*NOTES, *cut), name)
+    print(f"wrote {path}, {time.monotonic() - begun:.0f} s")
 
 
 if __name__ == "__main__":
