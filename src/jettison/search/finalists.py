@@ -18,8 +18,8 @@ OTHERS = 2
 """Further trials that are timed beside the shortlist: what ranking can't tell from it, or the front."""
 
 LONGEST_MINUTES, SHORTEST_MINUTES, SHARE = 6.0, 1.5, 0.25
-"""Timing repeats disturbed launches for at most this share of the search's own minutes, and for the
-shortest time where the cost is not a time: then times only inform."""
+"""Timing takes at most this share of the search's own minutes, after the launches that any claim needs,
+and the shortest time where the cost is not a time: then times only inform."""
 
 PATIENCE = 2
 """Disturbed launches after which no more are awaited, where times only inform."""
@@ -96,6 +96,7 @@ def _claimed(
         # Without a candidate there is nothing to claim: two launches tell what the baseline costs.
         launches=5 if variants else 2,
         max_seconds=60 * minutes if variants else 0.0,
+        fewest=3 if variants and timed else 2,
         max_disturbed=None if timed else PATIENCE,
         tick=lambda done, expected: _tick(progress, done, expected),
     )

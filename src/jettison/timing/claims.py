@@ -35,7 +35,6 @@ from jettison.worker_client import WorkerSession
 
 __all__ = [
     "CALLS",
-    "FEWEST_LAUNCHES",
     "RANKING_ROUNDS",
     "SECOND_COPY",
     "ClaimPlan",
@@ -49,7 +48,6 @@ __all__ = [
 SECOND_COPY = "a/a"
 RANKING_ROUNDS = 6
 CALLS = 5
-FEWEST_LAUNCHES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,10 @@ class ClaimPlan:
     Attributes:
         launches: fresh processes of every variant.
         rounds, calls: turns in a launch, timed calls in a turn (fewer where calls are long).
-        max_seconds: no launch starts after that, except the first two: launches that others
+        max_seconds: no launch starts after that, except the first few: launches that others
             disturbed are repeated within it.
+        fewest: how many those are. Student's interval over two launches is 13 standard errors wide
+            on each side, over three 4: two tell what something costs, and support no claim.
         max_disturbed: after so many disturbed launches no more are awaited, as where times only
             inform; `None` sets no limit but the time.
         seed: of the order of turns.
@@ -71,6 +71,7 @@ class ClaimPlan:
     rounds: int = 8
     calls: int = CALLS
     max_seconds: float = 600.0
+    fewest: int = 2
     max_disturbed: int | None = None
     seed: int = 0
     tick: Callable[[int, int], None] | None = None
@@ -150,7 +151,7 @@ def claim_costs(
     launches, spoiled = _launch_until_quiet(everyone, setting, plan)
     # Chosen by what others did, never by what was measured.
     spoiled.sort(key=lambda launch: launch.contention.other_cores)
-    chosen = (launches + spoiled)[: max(plan.launches, FEWEST_LAUNCHES)]
+    chosen = (launches + spoiled)[: max(plan.launches, plan.fewest)]
     noisy = any(launch.busy for launch in chosen)
     common = _conditions(chosen, len(spoiled), noisy)
     measurements = {
@@ -196,7 +197,7 @@ def _launch_until_quiet(
     while len(quiet) < plan.launches:
         late = time.monotonic() - begun > plan.max_seconds
         late |= plan.max_disturbed is not None and len(disturbed) >= plan.max_disturbed
-        if late and len(quiet) + len(disturbed) >= FEWEST_LAUNCHES:
+        if late and len(quiet) + len(disturbed) >= plan.fewest:
             break
         launch = run_launch(variants, setting, order, count)
         (disturbed if launch.busy else quiet).append(launch)

@@ -52,6 +52,19 @@ def test_faster_needs_the_interval_beyond_the_noise_floor(
     assert faster_verdict(estimate, floor) == verdict
 
 
+def test_no_claim_has_fewer_launches_than_it_needs(
+    make_network: Callable[..., Model], rows: Rows, serving: ServingProfile, tmp_path: Path
+) -> None:
+    """Also where its time is up before the second launch: an interval over two says nothing."""
+    baseline = Variant("baseline", make_network(), ORT)
+    wide = Variant("wide", make_network(hidden=256), ORT)
+    plan = ClaimPlan(launches=5, rounds=1, calls=1, max_seconds=0.0, fewest=3)
+    result = claim_costs([baseline, wide], rows, serving, ("latency_ms",), plan, tmp_path / "c")
+    latency = result.measurements["wide"].get("latency_ms:gain")
+    assert latency is not None
+    assert latency.n == 3
+
+
 def test_a_claim_measures_every_variant_beside_a_second_copy(
     make_network: Callable[..., Model], rows: Rows, serving: ServingProfile, tmp_path: Path
 ) -> None:
