@@ -58,14 +58,14 @@ def main(arguments: list[str]) -> None:
 
 def plugin() -> None:
     """Makes the benchmark's runtime known to this process and to its workers."""
-    from benchmarks.cpu.records import WORK
+    from benchmarks.cpu.records import TORCH, WORK
 
     place = WORK / "plugin"
     info = place / "jettison_bench_cpu-0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: jettison-bench-cpu\nVersion: 0\n")
     (info / "entry_points.txt").write_text(
-        "[jettison.runtimes]\nbench_torch_peer = benchmarks.cpu.torch_peer:TorchPeer\n"
+        f"[jettison.runtimes]\n{TORCH} = benchmarks.cpu.torch_peer:TorchPeer\n"
     )
     sys.path.insert(0, str(place))
     paths = [str(place), str(ROOT), os.environ.get("PYTHONPATH", "")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,7 +12,8 @@ from pathlib import Path
 from benchmarks.cpu import peers_olive, peers_onnx, peers_openvino, peers_sklearn, peers_torch
 from benchmarks.cpu.choosing import chosen
 from benchmarks.cpu.judging import judged
-from benchmarks.cpu.records import Built, State, Subject, cpu_seconds, keep, kept
+from benchmarks.cpu.margins import SHORT
+from benchmarks.cpu.records import TORCH, Built, State, Subject, cpu_seconds, keep, kept
 from benchmarks.cpu.subjects import SUBJECTS
 from jettison import registry
 from jettison.domain.jobs import Variant
@@ -24,10 +24,7 @@ from jettison.timing.estimates import launch_log_ratios
 from jettison.timing.launches import Setting, play_launch
 
 ORIGINAL = "original"
-SHORT = bool(os.environ.get("BENCH_SHORT"))
-"""Leave rows of PyTorch out of the ranking (7 s each to start), and take fewer rounds."""
-
-ROUNDS, CALLS = 3 if SHORT else 5, 3
+ROUNDS, CALLS = (3, 1) if SHORT else (5, 3)
 NEED_LABELS_OR_FLOATS = ("NNCF quantize with accuracy control",)
 
 Maker = Callable[[Subject, Path], Variant]
@@ -58,7 +55,7 @@ def choose(state: State) -> State:
 
 def judge(state: State) -> State:
     """Says of every row what it lost. Wants no quiet."""
-    verdicts, usable = judged(state.subject, state.built)
+    verdicts, usable = judged(state.subject, state.built, state.ranking)
     state = dataclasses.replace(state, built=usable, judged=verdicts)
     keep(state)
     return state
@@ -106,7 +103,7 @@ def rank(state: State) -> State:
     subject = state.subject
     variants = [b.variant for b in state.built if b.variant is not None]
     if SHORT:
-        variants = [v for v in variants if v.runtime.name != "bench_torch_peer"]
+        variants = [v for v in variants if v.runtime.name != TORCH]
     ranking: dict[str, Mapping[str, float]] = {}
     cost = registry.get("costs", "latency_ms")
     for title, rows in subject.timed.items():

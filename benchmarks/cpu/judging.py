@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cpu.margins import MARGINS
+from benchmarks.cpu.margins import MARGINS, SHORT
 from benchmarks.cpu.records import Built, Judged, Subject, answers
 from benchmarks.cpu.speech import words_right
 from jettison.domain.jobs import Variant
@@ -39,35 +40,58 @@ def quality_of(metric: str, answer: Array, reference: Array, targets: Array | No
 
 
 def judged(
-    subject: Subject, built: tuple[Built, ...]
+    subject: Subject, built: Sequence[Built], ranking: Mapping[str, Mapping[str, float]]
 ) -> tuple[dict[str, Judged], tuple[Built, ...]]:
-    """Judges every variant; one that can't be run becomes a row that says why."""
+    """Judges every variant; one that can't be run becomes a row that says why.
+
+    Where `SHORT` asks for it and `ranking` is known, peers are judged from the fastest on until one
+    holds for each set of timed rows: a slower one is not the best, whatever it lost.
+    """
     folder = subject.folder / "scores"
     found: dict[str, Judged] = {}
-    rows: list[Built] = []
+    failed: dict[str, str] = {}
     base: Array | None = None
     reference: Array | None = None
     targets = None if subject.metric in {"cosine", ""} else answers(subject.tested)
+    short = SHORT and bool(ranking)
     with measure.Sessions(subject.tested, subject.serving, folder) as workers:
-        for place, one in enumerate(built):
+        for one in _awaited(built, ranking, found, failed) if short else built:
             if one.variant is None:
-                rows.append(one)
                 continue
             try:
-                answer = _answers(one.variant, subject, workers, folder / str(place))
+                answer = _answers(one.variant, subject, workers, folder / one.name)
             except CandidateFailed as failure:
-                rows.append(Built(one.name, one.owner, None, one.seconds, str(failure)[:300]))
+                failed[one.name] = str(failure)[:300]
                 continue
-            rows.append(one)
             reference = answer if reference is None else reference
             if not subject.metric:
                 continue
             each = quality_of(subject.metric, answer, reference, targets)
             base = each if base is None else base
-            found[one.name] = _verdict(subject, base, each)
-            told = found[one.name]
+            found[one.name] = told = _verdict(subject, base, each)
             print(f"  {one.name:45} {told.value:.4f} {told.drop:+.4f} {told.verdict}", flush=True)
-    return found, tuple(rows)
+    usable = [
+        dataclasses.replace(b, variant=None, note=failed[b.name]) if b.name in failed else b
+        for b in built
+    ]
+    return found, tuple(usable)
+
+
+def _awaited(
+    built: Sequence[Built],
+    ranking: Mapping[str, Mapping[str, float]],
+    found: Mapping[str, Judged],
+    failed: Mapping[str, str],
+) -> Iterator[Built]:
+    """The original first, jettison's, and peers as long as none that is faster holds."""
+    yield from (b for b in built if b.owner in {"original", "jettison"})
+    others = {b.name: b for b in built if b.owner in {"float", "peer"}}
+    for speeds in ranking.values():
+        for name in sorted(others.keys() & speeds.keys(), key=lambda one: -speeds[one]):
+            if name not in found and name not in failed:
+                yield others[name]
+            if meets(found, name):
+                break
 
 
 def _answers(variant: Variant, subject: Subject, workers: measure.Sessions, folder: Path) -> Array:

@@ -8,9 +8,10 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 
-from benchmarks.cpu.building import ORIGINAL, SHORT
+from benchmarks.cpu.building import ORIGINAL
 from benchmarks.cpu.choosing import CHOICE
 from benchmarks.cpu.judging import meets
+from benchmarks.cpu.margins import SHORT
 from benchmarks.cpu.records import Claimed, State, keep
 from jettison import registry
 from jettison.domain.measurement import OVERALL, Estimate

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.records import WORK, Subject
+from benchmarks.cpu.records import TORCH, WORK, Subject
 from jettison.domain.jobs import Variant
 from jettison.domain.model import Artifact
 from jettison.domain.recipe import Step
@@ -110,7 +110,7 @@ def _saved(subject: Subject, place: Path, recipe: Mapping[str, Any], file: str) 
     model = dataclasses.replace(
         subject.model, artifact=artifact, traits=frozenset({"onnx", "torch"})
     )
-    return Variant("", model, Step("bench_torch_peer"))
+    return Variant("", model, Step(TORCH))
 
 
 PEERS: Mapping[str, Callable[[Subject, Path], Variant]] = {

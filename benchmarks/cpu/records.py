@@ -20,6 +20,8 @@ from jettison.domain.splits import FittingData
 
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 WORK = Path(".bench/cpu").absolute()
+TORCH = "bench_torch_peer"
+"""The runtime of what PyTorch's own tools made."""
 
 
 @dataclass(frozen=True, slots=True)

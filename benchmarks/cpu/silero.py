@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-GIVEN = Path("/tmp/foreign/x/silero_vad/silero_vad/data/silero_vad_16k_op15.onnx")
+GIVEN = Path("/tmp/foreign/x/silero_vad/data/silero_vad_16k_op15.onnx")
 """Of the unpacked wheel `silero-vad`."""
 
 RATE = 16000

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from benchmarks.cpu.records import TORCH
 from jettison.domain.device import ServingProfile
 from jettison.domain.extension_points import Workbench
 from jettison.domain.model import Model
@@ -27,7 +28,7 @@ from jettison.errors import CandidateFailed
 class TorchPeer:
     """Runs a `.json` recipe of `benchmarks.cpu.peers_torch`, or the TorchScript file it names."""
 
-    name: ClassVar[str] = "bench_torch_peer"
+    name: ClassVar[str] = TORCH
     requires: ClassVar[frozenset[str]] = frozenset({"onnx", "torch"})
     home: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ("torch",)

@@ -15,10 +15,12 @@ from jettison.domain.measurement import OVERALL, Estimate
 from jettison.machine import describe_device
 
 TOLD = (
-    "2026-11-30, a machine that did nothing else while searches, rankings and claims ran; peers were "
-    "built two models at a time. Four or five launches a claim, as many as began within 80 seconds. "
-    "minilm, mnist-cnn and magika: rows of PyTorch left out of the ranking, one peer in the "
-    "claim beside the float runtimes, 4 rounds a launch, 45 seconds. Magika: a search of 2 minutes, verdicts on 1,200 of its 3,701 rows.",
+    "2026-11-30. Nothing else computed while searches, rankings and claims ran, but the machine was not "
+    "steady: two copies of the original differ by 6 to 41 %. `BENCH_SHORT`: rows of PyTorch left out of "
+    "verdicts and ranking, peers judged from the fastest on until one held, one peer in the claim beside "
+    "the float runtimes, 3 launches of 4 rounds. resnet20 was searched for 3 minutes, minilm-sst2 for 4. "
+    "Magika: verdicts on 1,200 of its 3,701 rows. minilm: searched for 2 minutes, in which one recipe was "
+    "tried and timed in two launches, which could show nothing; since then a claim has three at least.",
 )
 """What a reader of the stored run must know; replace it with the next run."""
 
