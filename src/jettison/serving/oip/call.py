@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jettison.domain.model import Model
 from jettison.domain.rows import Array
@@ -17,6 +18,12 @@ from jettison.serving.signature import cast_inputs, check_values, checked
 MICROSECONDS = 1_000_000
 HIGHEST = 1
 LONGEST_ID = 128
+MOST_SIZES = 32
+"""NumPy takes no more than 64, and the product of a million of them would take hours."""
+
+MOST_VALUES = 2**40
+"""Of one tensor: far more than a body can bring, far less than overflows."""
+
 UNSUPPORTED = ("sequence_id", "shared_memory_region")
 """Parameters that change what an answer means: refused, not passed over."""
 
@@ -118,6 +125,24 @@ def check_id(call_id: object) -> str:
     if not isinstance(call_id, str) or len(call_id) > LONGEST_ID:
         raise RequestRefused("malformed", f"`id` must be a text of at most {LONGEST_ID} characters")
     return call_id
+
+
+def are_sizes(shape: Sequence[Any]) -> bool:
+    """Whether these can be the sizes of a tensor: whole numbers, not too many, not too large."""
+    if len(shape) > MOST_SIZES:
+        return False
+    values = 1
+    for size in shape:
+        if type(size) is not int or size < 0:
+            return False
+        values *= size or 1
+    return values < MOST_VALUES
+
+
+def shown(value: object) -> str:
+    """A value that a caller sent, as an error repeats it: short, however long or deep it is."""
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def check_input(name: object, signature: Signature) -> str:

@@ -11,11 +11,14 @@ import orjson
 from jettison.domain.rows import Array
 from jettison.errors import RequestRefused
 from jettison.serving.oip.call import (
+    MOST_SIZES,
     InferCall,
+    are_sizes,
     check_id,
     check_input,
     check_output,
     scheduling,
+    shown,
 )
 from jettison.serving.oip.datatypes import NUMPY_TYPES, datatype_of_array
 from jettison.serving.oip.layout import KEPT, LONGEST_HEADER, Layout, NumberForm, Piece
@@ -26,7 +29,6 @@ _DATA, _PROBE = b'"data"', b'"jettison looks where this goes"'
 _NO_PARAMETERS: Mapping[str, object] = {}
 K = TypeVar("K")
 V = TypeVar("V")
-LARGEST_SIZE = 2**40
 
 
 def read_json(body: bytes | memoryview) -> dict[str, Any]:
@@ -241,18 +243,13 @@ def _described(entry: object, signature: Signature) -> tuple[str, str, list[int]
             f"{signature.inputs[name].datatype}",
         )
     shape = entry.get("shape")
-    if type(shape) is not list or not _are_sizes(shape):
+    if type(shape) is not list or not are_sizes(shape):
         raise RequestRefused(
-            "shape", f"input `{name}`: `shape` must be a list of sizes; got {_told(shape)}"
+            "shape",
+            f"input `{name}`: `shape` must be a list of sizes, at most {MOST_SIZES}; got "
+            f"`{shown(shape)}`",
         )
     return name, datatype, shape
-
-
-def _are_sizes(shape: list[Any]) -> bool:
-    for size in shape:  # noqa: SIM110 - a generator costs a microsecond, every time
-        if type(size) is not int or not 0 <= size < LARGEST_SIZE:
-            return False
-    return True
 
 
 def _outputs(

@@ -9,18 +9,18 @@ from jettison.domain.rows import Array
 from jettison.errors import RequestRefused
 from jettison.serving.oip.call import (
     InferCall,
+    are_sizes,
     check_id,
     check_input,
     check_output,
     scheduling,
+    shown,
 )
 from jettison.serving.oip.datatypes import BYTES, NUMPY_TYPES, datatype_of_array
 from jettison.serving.oip.signature import Signature, Wanted
 from jettison.serving.oip.tensors import from_bytes, from_flat, to_bytes
 from jettison.serving.requests import Answer
 from jettison.serving.rpc.messages import messages
-
-LARGEST_SIZE = 2**40
 
 CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -101,8 +101,8 @@ def _described(tensor: Any, signature: Signature) -> list[int]:
             "malformed", f"input `{tensor.name}`: this server has no shared memory"
         )
     shape = list(tensor.shape)
-    if not all(0 <= size < LARGEST_SIZE for size in shape):
-        raise RequestRefused("shape", f"input `{tensor.name}`: there is no shape {shape}")
+    if not are_sizes(shape):
+        raise RequestRefused("shape", f"input `{tensor.name}`: there is no shape {shown(shape)}")
     return shape
 
 

@@ -41,6 +41,7 @@ def raw(content: bytes | str) -> dict[str, Any]:
         ({"json": body(shape=[1, 3], data=[1.0] * 3)}, 400, "wanted is `x` float32 (rows, 16)"),
         ({"json": body(shape=[FEATURES])}, 400, "has shape (16,)"),
         ({"json": body(shape=[0, FEATURES], data=[])}, 400, "at least 1 row"),
+        ({"json": body(shape=[1] * 65, data=[1.0])}, 400, "must be a list of sizes"),
         ({"json": body(data=["a"] * FEATURES)}, 400, "takes numbers; got 'a'"),
         ({"json": body(datatype="BYTES", data=["a"] * FEATURES)}, 400, "float32 is wanted"),
         ({"json": body(datatype="FP64", data=[0.1] * FEATURES)}, 400, "float32 is wanted"),

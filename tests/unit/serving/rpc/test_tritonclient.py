@@ -171,6 +171,12 @@ def negative_shape(request: Any) -> None:
     request.inputs[0].shape[0] = -1
 
 
+def too_many_sizes(request: Any) -> None:
+    """More dimensions than an array can have."""
+    request.inputs[0].shape[:] = [1] * 65
+    request.inputs[0].contents.fp32_contents[:] = [1.0]
+
+
 def unknown_type(request: Any) -> None:
     """A data type that is none."""
     request.inputs[0].datatype = "FP99"
@@ -206,6 +212,7 @@ def wrong_priority(request: Any) -> None:
         (not_a_number, "nan at row 0"),
         (nothing, "at least one tensor"),
         (negative_shape, "no shape [-1, 16]"),
+        (too_many_sizes, "no shape [1, 1, 1, 1, 1, 1, ...]"),
         (unknown_type, "no datatype `FP99`"),
         (unknown_input, "no input `w`"),
         (unknown_output, "no output `q`"),
