@@ -70,6 +70,14 @@ class Repository:
         """
         return self._lineup(name).get(version)
 
+    def pick(self, name: str, version: str = "") -> ServedVersion:
+        """Who answers the next request: the version that is named, or by lot.
+
+        Raises:
+            RequestRefused: `unknown`, or `not ready` while it is being loaded.
+        """
+        return self._lineup(name).pick(version)
+
     def monitor(self, name: str, version: str = "") -> QualityMonitor:
         """What watches the quality of a version: the one that is named, or the stable one.
 

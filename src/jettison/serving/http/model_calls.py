@@ -121,11 +121,18 @@ class ModelCalls:
             await exchange.reply(OK, reply, OCTETS, (told,))
 
     async def _predict(self, target: Target) -> None:
-        exchange, served = target.exchange, target.served
+        exchange, name, version = target.exchange, target.served.name, target.version
         body = await exchange.body(self._settings.max_body_bytes)
-        asked = self._predictor.read(body, served)
-        request_id = exchange.identify(asked.call_id)
-        request = await self._predictor.encode(asked, served, request_id)
+        while True:
+            # Rows are encoded, and answers named, by the bundle of the version that answers.
+            served = target.served = self._repository.pick(name, version)
+            target.ending.version = target.version = served.version
+            asked = self._predictor.read(body, served)
+            request_id = exchange.identify(asked.call_id)
+            request = await self._predictor.encode(asked, served, request_id)
+            if served in self._repository.versions(name):
+                break
+            # It was swapped out meanwhile: whoever took its place encodes in another way.
         answer = await self._ask(target, request)
         await exchange.reply(OK, self._predictor.write(asked, served, answer))
 

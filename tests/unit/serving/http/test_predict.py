@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jettison.domain.extension_points import Encoded, Example
+from jettison.domain.model import Model
+from jettison.serving.http import predictions
 from jettison.serving.sources import ServedSource
-from tests.serving_bundle import FEATURES, LABELS
+from tests.serving_bundle import FEATURES, LABELS, Made, make_bundle
 from tests.serving_live import LiveServer
 
 TEXT = "/v2/models/text/predict"
@@ -125,3 +128,53 @@ def test_a_version_keeps_the_tokenizer_that_it_was_loaded_with(
             reply = client.post(TEXT, json=told)
     assert reply.status_code == 200, reply.text
     assert reply.json()["predictions"][0]["label"] in ("bad", "good")
+
+
+def test_whoever_answers_also_encodes_and_vouches(
+    text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a canary, encoder, class names and certificate are those of the version that answered."""
+    canary = make_bundle(tmp_path / "canary", Made(kind="text", seed=3, certified=False))
+    source = ServedSource("text", text_bundle, canary=str(canary), canary_weight=0.5)
+    encoded: list[str] = []
+    encode = predictions.encode
+
+    def noted(model: Model, examples: Example) -> Encoded:
+        encoded.append(str(Path(model.artifact.folder).parent))
+        return encode(model, examples)
+
+    monkeypatch.setattr(predictions, "encode", noted)
+    with LiveServer([source], max_batch_rows=4, allow_uncertified=True) as server:
+        versions = {one.version: one for one in server.call(server.repository.versions, "text")}
+        with server.client() as client:
+            for _ in range(40):
+                told = client.post(TEXT, json={"rows": ["a good film"]}).json()
+                answered = versions[told["model_version"]]
+                assert told["certificate"] == answered.label
+                assert encoded[-1] == answered.folder
+    assert len(set(encoded)) == 2
+
+
+def test_rows_are_encoded_anew_where_a_swap_came_between(
+    text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that went while its rows were encoded leaves them to the one that took its place."""
+    other = make_bundle(tmp_path / "other", Made(kind="text", seed=3))
+    encoded: list[str] = []
+    encode = predictions.encode
+    with LiveServer([ServedSource("text", text_bundle)], max_batch_rows=4) as server:
+
+        def swapping(model: Model, examples: Example) -> Encoded:
+            encoded.append(model.artifact.digest)
+            if len(encoded) == 1:
+                server.call(server.repository.load, "text", other)
+            return encode(model, examples)
+
+        monkeypatch.setattr(predictions, "encode", swapping)
+        with server.client() as client:
+            reply = client.post(TEXT, json={"rows": ["a good film"]})
+        served = server.call(server.repository.get, "text")
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["model_version"] == served.version
+    assert encoded[-1] == served.model.artifact.digest
+    assert len(encoded) == 2
