@@ -160,13 +160,21 @@ def check_same_signature(name: str, before: Model, after: Model) -> None:
     """Refuses a new version that does not take and give what callers of this name rely on.
 
     Raises:
-        UsageError: with both signatures.
+        UsageError: with both signatures, or with the first class that has another name.
     """
     was, will = _signature(before), _signature(after)
     if was != will:
         raise UsageError(
             f"the new version of `{name}` takes or gives something else than the one that is "
             f"served: {will}, not {was}; serve it under another name"
+        )
+    names, others = before.encoder.labels, after.encoder.labels
+    if names and others and names != others:
+        told = next((pair for pair in zip(names, others) if pair[0] != pair[1]), (names, others))
+        raise UsageError(
+            f"the new version of `{name}` names its classes otherwise than the one that is served: "
+            f"`{told[1]}` where that has `{told[0]}`, so callers who read scores by their place "
+            "would take one class for another; serve it under another name"
         )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from jettison.serving.requests import InferenceRequest
 from jettison.serving.settings import ServeSettings
 from jettison.serving.sources import ServedSource
 from jettison.serving.versions import ServedVersion
-from tests.serving_bundle import FEATURES, Made, make_bundle
+from tests.serving_bundle import FEATURES, LABELS, Made, make_bundle
 
 Work = Callable[[Repository], Coroutine[Any, Any, None]]
 QUICK = ServeSettings(max_batch_rows=8)
@@ -154,6 +155,21 @@ def test_what_fails_to_load_changes_nothing(bundle: Path, tmp_path: Path) -> Non
                 await repository.load("m", folder)
         assert repository.versions("m") == (before,)
         assert (await repository.infer("m", request())).version == before.version
+
+    served(ServedSource("m", bundle), work)
+
+
+def test_classes_in_another_order_are_another_prediction(bundle: Path) -> None:
+    """A version whose scores stand for other classes is refused; unknown names are no others."""
+
+    async def work(repository: Repository) -> None:
+        before = repository.get("m").model
+        turned = replace(before, encoder=replace(before.encoder, labels=LABELS[::-1]))
+        with pytest.raises(UsageError, match="`dog` where that has `ant`"):
+            lineup.check_same_signature("m", before, turned)
+        nameless = replace(before, encoder=replace(before.encoder, labels=()))
+        lineup.check_same_signature("m", before, nameless)
+        lineup.check_same_signature("m", nameless, before)
 
     served(ServedSource("m", bundle), work)
 
