@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jettison.domain.model import Model
 from jettison.domain.rows import Array, Batch
-from jettison.errors import RequestRefused
+from jettison.errors import CandidateFailed, RequestRefused
 from jettison.serving.deadlines import Deadlines
 from jettison.serving.grouping import Grouping
 from jettison.serving.hold import Hold
@@ -267,7 +267,11 @@ class Batcher:
             if ticket.is_over:
                 continue
             own = Answer(arrays, self._version, wait, seconds, taken.rows)
-            answer = own if size == ticket.rows else ticket.collect(own, size)
+            try:
+                answer = own if size == ticket.rows else ticket.collect(own, size)
+            except CandidateFailed as error:
+                self._fail(ticket, error)
+                continue
             if answer is not None and (caller := ticket.end()) is not None:
                 caller.set_result(answer)
         return None

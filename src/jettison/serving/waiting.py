@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Iterator
 
 import numpy as np
 
-from jettison.domain.rows import Batch
+from jettison.domain.rows import Array, Batch
+from jettison.errors import CandidateFailed
 from jettison.serving.requests import Answer, Caller, InferenceRequest
 
 HIGH_IN_A_ROW = 4
@@ -64,14 +65,24 @@ class Ticket:
         return {name: array[start : start + size] for name, array in self.arrays.items()}
 
     def collect(self, piece: Answer, size: int) -> Answer | None:
-        """Keeps the answer to some of its rows; gives the whole answer with the last of them."""
+        """Keeps the answer to some of its rows; gives the whole answer with the last of them.
+
+        Raises:
+            CandidateFailed: if the rows of an output differ in shape, so that they can't be joined.
+        """
         self.pieces.append(piece)
         self.answered += size
         if self.answered < self.rows:
             return None
-        arrays = {
-            name: np.concatenate([one.arrays[name] for one in self.pieces]) for name in piece.arrays
-        }
+        arrays: dict[str, Array] = {}
+        for name in piece.arrays:
+            parts = [one.arrays[name] for one in self.pieces]
+            if len({part.shape[1:] for part in parts}) > 1:
+                raise CandidateFailed(
+                    f"the output `{name}` has another shape for some of its rows than for others: "
+                    "ask for them in requests of their own"
+                )
+            arrays[name] = np.concatenate(parts)
         return Answer(
             arrays,
             piece.version,

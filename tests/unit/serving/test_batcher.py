@@ -748,3 +748,30 @@ def test_an_impossible_policy_is_refused(values: tuple[int, int, float]) -> None
     """A cap or a bound below one row, or a hold that never ends, is a mistake of the caller."""
     with pytest.raises(ValueError, match="must be"):
         BatchPolicy(*values)
+
+
+def test_pieces_of_other_shapes_fail_their_own_request_only(classifier: Model) -> None:
+    """Rows that were computed apart and can't be joined again fail nobody who waits behind them."""
+
+    def as_wide_as_told(engine: Engine) -> Callable[[Batch], Awaitable[dict[str, Array]]]:
+        async def answer(batch: Batch) -> dict[str, Array]:
+            rows = batch["x"]
+            return {"scores": np.zeros((len(rows), int(rows[0, 0])), np.float32)}
+
+        return answer
+
+    rows = np.zeros((2, 16), np.float32)
+    rows[:, 0] = (1, 2)
+
+    async def test() -> None:
+        async with serve(classifier, BatchPolicy(1, 64), wrap=as_wide_as_told) as here:
+            both = here.send({"x": rows})
+            behind = here.send({"x": rows[:1]})
+            told, answer = await asyncio.gather(both, behind, return_exceptions=True)
+            refused = refusal(told)
+            assert refused.reason == "failed"
+            assert "the output `scores` has another shape" in str(refused)
+            assert not isinstance(answer, BaseException), answer
+            assert answer.arrays["scores"].shape == (1, 1)
+
+    run(test())
