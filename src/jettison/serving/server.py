@@ -265,7 +265,8 @@ class _Front:
         from jettison.serving.http.connection import http_config
         from jettison.serving.rpc.server import start_grpc
 
-        app = Leaving(create_app(repository, watch, settings))
+        application = create_app(repository, watch, settings)
+        app = Leaving(application)
         more = tls_arguments(settings)
         http = _quiet_server(http_config(app, settings, interface="asgi3", loop="none", **more))
         task = asyncio.create_task(http.serve(sockets=[listener]), name="http")
@@ -281,6 +282,7 @@ class _Front:
             await asyncio.gather(task, return_exceptions=True)
             if grpc is not None:
                 await grpc.stop(None)
+            application.close()
 
     async def failed(self) -> None:
         """Waits until HTTP ends by itself, which it never should.

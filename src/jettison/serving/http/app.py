@@ -81,6 +81,10 @@ class Application:
                 return answer(exchange, name, version)
         return self._other(exchange, path)
 
+    def close(self) -> None:
+        """Lets go of threads; called once nothing is asked any more."""
+        self._calls.close()
+
     async def _other(self, exchange: Exchange, path: str) -> None:
         """Everything that is not a call of a model: key and size are looked at, then FastAPI."""
         try:

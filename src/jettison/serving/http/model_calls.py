@@ -58,6 +58,10 @@ class ModelCalls:
         self._predictor = Predictor(settings)
         self._desks = Desks()
 
+    def close(self) -> None:
+        """Lets go of threads; called once nothing is asked any more."""
+        self._predictor.close()
+
     def infer(self, exchange: Exchange, name: str, version: str) -> Awaitable[None]:
         """Answers tensors with tensors."""
         return self._call(exchange, name, version, self._infer)

@@ -52,6 +52,10 @@ class Predictor:
         self._threads = ThreadPoolExecutor(ENCODERS, thread_name_prefix="jettison-encoder")
         self._rows_in_encoding = 0
 
+    def close(self) -> None:
+        """Lets the threads end; what waits for one is given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     def read(self, body: bytes, served: ServedVersion) -> Asked:
         """Reads `{"rows": [...], "id": ..., "parameters": {...}}`.
 

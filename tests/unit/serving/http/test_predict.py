@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,6 @@ def test_more_rows_than_may_wait_are_too_large(live: LiveServer) -> None:
 
 def test_the_loop_is_free_while_texts_are_encoded(live: LiveServer) -> None:
     """Encoding runs on threads of its own, never on the event loop."""
-    import threading
-
     from jettison.encoders.tokenizer import TokenizerEncoder
 
     names: list[str] = []
@@ -178,3 +177,21 @@ def test_rows_are_encoded_anew_where_a_swap_came_between(
     assert reply.json()["model_version"] == served.version
     assert encoded[-1] == served.model.artifact.digest
     assert len(encoded) == 2
+
+
+def test_nothing_is_left_of_the_threads_that_encode(text_bundle: Path) -> None:
+    """A server that ends need not wait for threads that wait for rows."""
+    before = set(threading.enumerate())
+    with LiveServer([ServedSource("text", text_bundle)], max_batch_rows=4) as server:
+        with server.client() as client:
+            assert client.post(TEXT, json={"rows": ["a good film"]}).status_code == 200
+        encoders = [
+            one
+            for one in set(threading.enumerate()) - before
+            if one.name.startswith("jettison-encoder")
+        ]
+    server.app.close()
+    assert encoders
+    for thread in encoders:
+        thread.join(30)
+        assert not thread.is_alive()
