@@ -270,7 +270,7 @@ class Repository:
             chosen = lineup.get(version)
             if version and chosen is lineup.canary:
                 lineup.canary, lineup.canary_weight = None, 0.0
-                await self._retire(chosen)
+                await self._let_go(chosen)
                 return
             if version and lineup.canary is not None:
                 raise UsageError(
@@ -281,8 +281,7 @@ class Repository:
             lineup.wanted = False
             lineup.stable = lineup.canary = None
             await self._close_shadow(lineup)
-            for one in gone:
-                await self._retire(one)
+            await self._let_go(*gone)
 
     def ready(self) -> bool:
         """Whether every name that should be served is, and the server is not about to stop."""
@@ -348,11 +347,15 @@ class Repository:
         self._watch.loaded(version)
         self._tell("loaded", version, weight=weight, notes=list(version.notes))
         if old is not None and old is not version:
-            # Whoever asked for the load may hang up; the old version is drained all the same.
-            task = asyncio.create_task(self._retire(old))
+            await self._let_go(old)
+
+    async def _let_go(self, *versions: ServedVersion) -> None:
+        """Drains versions that are taken out, also if whoever asked for it hangs up meanwhile."""
+        tasks = [asyncio.create_task(self._retire(version)) for version in versions]
+        for task in tasks:
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
-            await asyncio.shield(task)
+        await asyncio.shield(asyncio.gather(*tasks))
 
     async def _retire(self, version: ServedVersion) -> None:
         await version.batcher.drain()

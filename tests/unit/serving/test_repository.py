@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -348,6 +349,36 @@ def test_unload_and_load_again(bundle: Path) -> None:
         assert (await repository.infer("m", request())).version == version.version
 
     served(ServedSource("m", bundle), work)
+
+
+def test_whoever_asks_to_unload_may_hang_up(bundle: Path) -> None:
+    """The version is drained and let go all the same, and is shown as served no more."""
+    gate, reached = threading.Event(), threading.Event()
+    gone: list[ServedVersion] = []
+
+    def hold() -> None:
+        reached.set()
+        gate.wait(60)
+
+    async def work(repository: Repository) -> None:
+        version = repository.get("m")
+        gone.append(version)
+        held = version.engine._thread.call(hold)
+        await asyncio.to_thread(reached.wait, 60)
+        waiting = asyncio.create_task(repository.infer("m", request()))
+        await asyncio.sleep(0)
+        unloading = asyncio.create_task(repository.unload("m"))
+        await asyncio.sleep(0.05)
+        unloading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await unloading
+        gate.set()
+        await held
+        assert (await waiting).version == version.version
+
+    watch = served(ServedSource("m", bundle), work)
+    assert gone[0].engine._thread._closed
+    assert b"jettison_model_info{" not in watch.expose()[0]
 
 
 def test_a_swap_drains_what_waits(bundle: Path, other_bundle: Path) -> None:
