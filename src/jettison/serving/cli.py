@@ -84,7 +84,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
     """Serve bundles over HTTP and gRPC (Open Inference Protocol v2)."""
     from jettison.serving import server, sources
     from jettison.serving.guarding import read_guardrails
-    from jettison.serving.settings import MEBIBYTE, ServeSettings
+    from jettison.serving.settings import ServeSettings, bytes_of
     from jettison.trust.signing import read_public_key
 
     beside = sources.Beside(canary or (), shadow or (), original or ())
@@ -99,7 +99,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         tls_key=tls_key,
         tls_client_ca=tls_client_ca,
         allowed_hosts=tuple(allowed_host or ()),
-        max_body_bytes=int(max_body_mb * MEBIBYTE),
+        max_body_bytes=bytes_of(max_body_mb),
         max_connections=max_connections,
         read_seconds=read_seconds,
         deadline_seconds=deadline_seconds,

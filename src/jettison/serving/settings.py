@@ -100,6 +100,17 @@ class ServeSettings:
             return False
 
 
+def bytes_of(mebibytes: float) -> int:
+    """Bytes of what `--max-body-mb` says.
+
+    Raises:
+        ConfigError: if it is no number above 0.
+    """
+    if not 0 < mebibytes < math.inf:
+        raise ConfigError([f"`--max-body-mb` must be a number above 0; got {mebibytes}"])
+    return math.ceil(mebibytes * MEBIBYTE)
+
+
 def _ports(settings: ServeSettings) -> list[str]:
     given = {"port": settings.http_port, "grpc_port": settings.grpc_port}
     problems = [

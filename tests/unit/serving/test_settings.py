@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jettison.errors import ConfigError
-from jettison.serving.settings import ServeSettings
+from jettison.serving.settings import ServeSettings, bytes_of
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
@@ -76,3 +76,11 @@ def test_two_free_ports_do_not_collide() -> None:
 def test_the_key_is_not_shown() -> None:
     """The settings can be printed or logged without the key."""
     assert "secret" not in repr(ServeSettings(key="secret-secret-secret"))
+
+
+@pytest.mark.parametrize("given", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_size_of_bodies_that_is_none(given: float) -> None:
+    """What is no number of bytes is a mistake in what was asked, as any other."""
+    with pytest.raises(ConfigError, match="`--max-body-mb` must be a number above 0"):
+        bytes_of(given)
+    assert bytes_of(0.5) == 512 * 1024

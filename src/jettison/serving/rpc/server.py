@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 UNLIMITED = -1
 LARGEST = 2**31 - 1
+"""What an option of gRPC can hold."""
 
 IDLE_SECONDS = 300
 """A connection without a call is closed after so long; clients open another by themselves."""
@@ -71,7 +72,7 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     return [
         # Two servers on one port would share its calls without a word.
         ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", settings.max_body_bytes),
+        ("grpc.max_receive_message_length", min(settings.max_body_bytes, LARGEST)),
         ("grpc.max_send_message_length", UNLIMITED),
         ("grpc.server_handshake_timeout_ms", _milliseconds(settings.read_seconds)),
         ("grpc.max_connection_idle_ms", _milliseconds(IDLE_SECONDS)),

@@ -116,3 +116,9 @@ def test_an_old_connection_is_let_go(bundle: Path, monkeypatch: pytest.MonkeyPat
                 return codes
 
         assert asyncio.run(keep_asking()) == {grpc.StatusCode.OK}
+
+
+def test_bodies_beyond_what_grpc_can_count(bundle: Path) -> None:
+    """A limit that no option of gRPC can hold is the largest one there, and stops no start."""
+    with LiveServer([ServedSource("mlp", bundle)], grpc=True, max_body_bytes=2**31) as server:
+        assert asyncio.run(status_of_one(server)) is grpc.StatusCode.OK
