@@ -176,11 +176,6 @@ class DirectConnection(GuardedConnection):
         else:
             self._idle_since = self.loop.time()
 
-    def broke(self, call: DirectCall) -> None:
-        """Closes the connection: the answer can't be trusted to come."""
-        self._direct = None
-        self.transport.close()
-
     def _is_free(self) -> bool:
         """Whether a call may go straight now."""
         cycle = self.cycle

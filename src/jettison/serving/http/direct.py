@@ -7,6 +7,7 @@ same as on the other way, `jettison.serving.http.model_calls`, which takes whate
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from jettison.serving.oip.call import InferCall
     from jettison.serving.repository import Repository
 
+logger = logging.getLogger("jettison.serving.http")
+
 _JSON_HEAD = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 _RAW_HEAD = (
     b"content-type: application/octet-stream\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
@@ -40,10 +43,6 @@ class Line(Protocol):
 
     def answered(self, call: DirectCall, status: int, headers: bytes, body: bytes) -> None:
         """Sends an answer; `headers` are whole lines."""
-        ...
-
-    def broke(self, call: DirectCall) -> None:
-        """Closes, because the call failed by a fault of this server."""
         ...
 
 
@@ -180,19 +179,14 @@ class DirectCall:
     def begin(self, body: bytes) -> None:
         """Reads and checks the call, and lets it wait for its rows."""
         self._calls.watch.began()
-        sound = False
         try:
             self._ask(body)
-            sound = True
         except RequestRefused as refused:
             self._refuse(refused)
-            sound = True
         except JettisonError as error:
             self._refuse(RequestRefused("failed", str(error)))
-            sound = True
-        finally:
-            if not sound:
-                self._break()
+        except Exception as error:  # noqa: BLE001 - the parser would take it for wrong HTTP
+            self._fault(error)
 
     def _ask(self, body: bytes) -> None:
         calls, head, ending = self._calls, self._head, self._ending
@@ -236,17 +230,14 @@ class DirectCall:
         desk, call, accepted = self._desk, self._call, self._accepted
         if self.disconnected or desk is None or call is None or accepted is None:
             return
-        sound = False
         try:
             body, json_bytes = desk.writer.write(call, answer)
-            sound = True
         except RequestRefused as refused:
             self._refuse(refused)
-            sound = True
             return
-        finally:
-            if not sound:
-                self._break()
+        except Exception as error:  # noqa: BLE001 - its caller is told, and the others go on
+            self._fault(error)
+            return
         shown = self.shown_id.encode()
         if json_bytes is None:
             headers = _JSON_HEAD % (len(body), shown)
@@ -275,11 +266,10 @@ class DirectCall:
         self._line.answered(self, refused.status, lines, body)
         self._tell()
 
-    def _break(self) -> None:
-        """A fault of this server: it is counted as one, and raised where the loop reports it."""
-        self.response_complete = True
-        self._line.broke(self)
-        self._tell()
+    def _fault(self, error: Exception) -> None:
+        """A fault of this server: the log says which, the caller only that there was one."""
+        logger.error("a call failed by a fault of this server", exc_info=error)
+        self._refuse(RequestRefused("failed", "a fault of this server; its log says which"))
 
     def _tell(self) -> None:
         self._ending.request_id = self.request_id

@@ -14,6 +14,8 @@ import pytest
 
 from benchmarks.load import tensors
 from jettison.serving.http.direct import DirectCall, DirectCalls
+from jettison.serving.oip.answers import AnswerWriter
+from jettison.serving.oip.http_messages import CallReader
 from tests.serving_bundle import FEATURES
 from tests.serving_live import LiveServer
 from tests.unit.serving.http.test_calls import INFER, body
@@ -233,3 +235,28 @@ def test_a_call_takes_few_steps(live: LiveServer) -> None:
     assert raw < MOST_CALLS, raw
     assert text < MOST_CALLS, text
     assert other > 1.3 * text, (other, text)
+
+
+@pytest.mark.parametrize("owner", [CallReader, AnswerWriter])
+def test_a_fault_of_ours_is_answered_and_logged(
+    live: LiveServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    owner: type[Any],
+) -> None:
+    """Whatever goes wrong in reading or writing is a 500 for its caller, with a trace in the log."""
+
+    def failing(*_: Any) -> None:
+        raise ZeroDivisionError("of ours")
+
+    with live.client() as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, "read" if owner is CallReader else "write", failing)
+            reply = client.post(INFER, json=body())
+        assert reply.status_code == 500
+        assert "fault of this server" in reply.json()["error"]
+        assert "of ours" not in reply.text
+        assert client.post(INFER, json=body()).status_code == 200
+    (line,) = [record for record in caplog.records if record.name == "jettison.serving.http"]
+    assert line.exc_info is not None
+    assert line.exc_info[0] is ZeroDivisionError
