@@ -111,7 +111,7 @@ def _whole(parameters: Mapping[str, object], name: str) -> int:
         raise RequestRefused(
             "malformed",
             f"parameter `{name}` must be a whole number, 0 or more"
-            f"{' (microseconds)' if name == 'timeout' else ' (1 is high)'}; got {value!r}",
+            f"{' (microseconds)' if name == 'timeout' else ' (1 is high)'}; got {reprlib.repr(value)}",
         )
     return value
 
@@ -169,4 +169,4 @@ def check_output(name: object, signature: Signature) -> str:
 
 def _unknown(what: str, name: object, known: Mapping[str, object]) -> RequestRefused:
     has = ", ".join(f"`{one}`" for one in known)
-    return RequestRefused("shape", f"the model has no {what} `{str(name)[:60]}`; it has {has}")
+    return RequestRefused("shape", f"the model has no {what} `{shown(name)}`; it has {has}")

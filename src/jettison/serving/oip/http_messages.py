@@ -142,7 +142,11 @@ def _form_of(call: InferCall, body: bytes, around: tuple[bytes, bytes]) -> Numbe
     if array.dtype.char not in "fd" or type(message) is not dict or type(changed) is not dict:
         return None
     message["inputs"][0]["data"] = orjson.loads(_PROBE)
-    if message != changed:
+    try:
+        if message != changed:
+            return None
+    except RecursionError:
+        # Something that is passed over is nested as deep as JSON may be, deeper than Python looks.
         return None
     piece = Piece(name, array.dtype, array.shape, 0, array.nbytes)
     layout = Layout((piece,), call.outputs, call.priority, call.timeout_seconds)
@@ -219,7 +223,7 @@ def _inputs(message: dict[str, Any], raw: memoryview, signature: Signature) -> d
         if type(size) is not int or not 0 <= size <= len(raw) - place:
             raise RequestRefused(
                 "malformed",
-                f"input `{name}`: `binary_data_size` is {size}, but {len(raw) - place} bytes "
+                f"input `{name}`: `binary_data_size` is {shown(size)}, but {len(raw) - place} bytes "
                 "follow (is the header Inference-Header-Content-Length right?)",
             )
         arrays[name] = from_bytes(name, datatype, shape, raw[place : place + size])
@@ -239,7 +243,7 @@ def _described(entry: object, signature: Signature) -> tuple[str, str, list[int]
     if not isinstance(datatype, str) or datatype not in NUMPY_TYPES:
         raise RequestRefused(
             "shape",
-            f"input `{name}`: there is no datatype {_told(datatype)}; the model takes "
+            f"input `{name}`: there is no datatype `{shown(datatype)}`; the model takes "
             f"{signature.inputs[name].datatype}",
         )
     shape = entry.get("shape")
@@ -289,13 +293,8 @@ def _parameters(entry: dict[str, Any], where: str) -> Mapping[str, object]:
 def _flag(parameters: Mapping[str, object], name: str, *, default: bool) -> bool:
     value = parameters.get(name, default)
     if type(value) is not bool:
-        raise RequestRefused("malformed", f"`{name}` must be true or false; got {_told(value)}")
+        raise RequestRefused("malformed", f"`{name}` must be true or false; got `{shown(value)}`")
     return value
-
-
-def _told(value: object) -> str:
-    text = f"`{value}`"
-    return text if len(text) <= 60 else text[:57] + "...`"
 
 
 def write_answer(

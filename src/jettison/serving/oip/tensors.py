@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import reprlib
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -232,5 +233,5 @@ def _text(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = "null" if value is None else repr(value)
+    text = "null" if value is None else reprlib.repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -189,3 +189,40 @@ class TestRequestIds:
         assert reply.status_code == 200
         assert reply.json()["id"] == "a\r\nset-cookie: b=c"
         assert "set-cookie" not in reply.headers
+
+
+DEEP = "[" * 1000 + "]" * 1000
+"""Nested as deep as the reader of JSON takes it, deeper than Python compares or shows."""
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        ('"data": [', 400),
+        ('"datatype": ', 400),
+        ('"name": ', 400),
+        ('"shape": ', 400),
+        ('"parameters": {"binary_data_size": ', 400),
+        ('"priority": ', 400),
+        ('"binary_data_output": ', 400),
+        ('"unknown": ', 200),
+    ],
+)
+def test_json_may_be_nested_deep(live: LiveServer, place: str, status: int) -> None:
+    """Whatever lies that deep is refused, or passed over, as if it were not deep."""
+    tensor = body()["inputs"][0]
+    told = json.dumps({"inputs": [tensor], "parameters": {"mark": 0}})
+    if place.startswith('"data"'):
+        told = json.dumps({"inputs": [tensor | {"data": ["HERE"], "shape": [1]}]})
+        told = told.replace('"HERE"', DEEP)
+    elif place.startswith('"parameters"'):
+        told = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": "HERE"}}]})
+        told = told.replace('"HERE"', DEEP)
+    elif place in ('"priority": ', '"binary_data_output": ', '"unknown": '):
+        told = told.replace('"mark": 0', place + DEEP)
+    else:
+        name = place.strip('": ')
+        told = json.dumps({"inputs": [tensor | {name: "HERE"}]}).replace('"HERE"', DEEP)
+    with live.client() as client:
+        reply = client.post(INFER, content=told)
+    assert reply.status_code == status, reply.text
