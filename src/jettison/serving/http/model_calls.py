@@ -131,7 +131,10 @@ class ModelCalls:
             # Rows are encoded, and answers named, by the bundle of the version that answers.
             served = target.served = self._repository.pick(name, version)
             target.ending.version = target.version = served.version
-            asked = self._predictor.read(body, served)
+            if len(body) > OFF_LOOP_BYTES:
+                asked = await asyncio.to_thread(self._predictor.read, body, served)
+            else:
+                asked = self._predictor.read(body, served)
             request_id = exchange.identify(asked.call_id)
             request = await self._predictor.encode(asked, served, request_id)
             if served in self._repository.versions(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,8 @@ def watching_routes(repository: Repository, watch: Observability) -> APIRouter:
     async def outcomes(name: str, request: Request, version: str = "") -> Response:
         """What became true of rows that were answered before."""
         repository.monitor(name, version)
-        items = parse_outcomes(read_json(await request.body()))
+        body = await request.body()
+        items = await asyncio.to_thread(lambda: parse_outcomes(read_json(body)))
         receipt = repository.outcomes(name, items, version)
         return as_json(dataclasses.asdict(receipt))
 

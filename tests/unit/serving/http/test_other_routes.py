@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
+import pytest
 
+from jettison.serving.http import routes
 from jettison.serving.sources import ServedSource
 from tests.serving_live import LiveServer
 from tests.unit.serving.http.test_calls import INFER, body
@@ -79,3 +83,20 @@ def test_the_routes_are_described(live: LiveServer) -> None:
         told = orjson.loads(client.get("/openapi.json").content)
         assert client.get("/docs").status_code == 404
     assert {"/v2", "/v2/health/ready", "/v2/models/{name}", "/metrics"} <= set(told["paths"])
+
+
+def test_outcomes_are_read_on_a_thread(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A post of outcomes may be as long as any body, and keeps nobody else waiting."""
+    threads: list[str] = []
+    read = routes.parse_outcomes
+
+    def noted(payload: object) -> Any:
+        threads.append(threading.current_thread().name)
+        return read(payload)
+
+    monkeypatch.setattr(routes, "parse_outcomes", noted)
+    with live.client() as client:
+        told = {"outcomes": [{"id": "never", "label": "ant"}]}
+        assert client.post("/v2/models/mlp/outcomes", json=told).status_code == 200
+    assert threads
+    assert threads != ["live-server"]

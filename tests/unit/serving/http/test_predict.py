@@ -195,3 +195,21 @@ def test_nothing_is_left_of_the_threads_that_encode(text_bundle: Path) -> None:
     for thread in encoders:
         thread.join(30)
         assert not thread.is_alive()
+
+
+def test_long_bodies_of_rows_are_read_on_a_thread(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading half a megabyte of rows keeps nobody else waiting."""
+    threads: list[str] = []
+    read = predictions.Predictor.read
+
+    def noted(self: Any, *arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return read(self, *arguments)
+
+    monkeypatch.setattr(predictions.Predictor, "read", noted)
+    with live.client() as client:
+        for text in ("a film", "a film " * 80_000):
+            assert client.post(TEXT, json={"rows": [text]}).status_code == 200
+    assert [name == "live-server" for name in threads] == [True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import warnings
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from jettison.serving.rpc import service
 from tests.serving_bundle import FEATURES
 from tests.serving_echo import DATATYPES, WIDTH, some_rows
 from tests.serving_live import LiveServer
@@ -323,3 +325,24 @@ def test_request_ids(client: Any) -> None:
     request.id = ""
     _, told = stub.with_call(request, metadata=(key,))
     assert dict(told.trailing_metadata())["x-request-id"]
+
+
+def test_long_typed_contents_are_read_on_a_thread(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As raw ones are: nobody else waits until each number was looked at."""
+    threads: list[str] = []
+    read = service.read_call
+
+    def noted(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return read(*arguments)
+
+    monkeypatch.setattr(service, "read_call", noted)
+    for rows in (3, 6000):
+        request = typed_request()
+        request.inputs[0].shape[0] = rows
+        request.inputs[0].contents.fp32_contents[:] = [0.5] * (rows * FEATURES)
+        with contextlib.suppress(Exception):  # 6,000 rows are more than may wait
+            call(client, request)
+    assert [name == "live-server" for name in threads] == [True, False]
