@@ -10,6 +10,7 @@ from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.errors import DataError
 from jettison.serving.monitoring.readings import Reading
+from jettison.serving.monitoring.scoring import UNDEFINED
 
 RESULTS = ("answered", "dropped", "failed", "not comparable")
 
@@ -52,7 +53,7 @@ class Comparison:
             if answer.shape != other.shape:
                 raise DataError(f"the shadow answers in shape {other.shape}, not {answer.shape}")
             scored = {m.name: float(m.score(evidence).contributions.sum()) for m in self._metrics}
-        except DataError:
+        except UNDEFINED:
             self._counts["not comparable"] += 1
             return
         self._rows += len(answer)
