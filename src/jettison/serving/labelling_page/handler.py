@@ -75,7 +75,7 @@ class LabellingHandler(BaseHTTPRequestHandler):
             return
         try:
             done = self.desk.answer(int(given["row"]), str(given["label"]))
-        except (UsageError, KeyError, ValueError, TypeError) as error:
+        except (UsageError, KeyError, ValueError, TypeError, OverflowError) as error:
             self._json(400, {"error": str(error)})
         except OSError as error:
             self._json(507, {"error": f"the answer could not be saved: {error}"})
@@ -99,7 +99,7 @@ class LabellingHandler(BaseHTTPRequestHandler):
     def _body(self) -> dict[str, Any] | None:
         try:
             size = int(self.headers.get("content-length", "0"))
-            if size > LARGEST_BODY or "json" not in self.headers.get("content-type", ""):
+            if not 0 <= size <= LARGEST_BODY or "json" not in self.headers.get("content-type", ""):
                 raise ValueError("an answer is a small JSON object")
             given = json.loads(self.rfile.read(size))
             if not isinstance(given, dict):

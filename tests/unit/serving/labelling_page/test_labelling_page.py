@@ -132,3 +132,10 @@ def test_a_port_that_is_taken_is_refused(page: Page) -> None:
     """With the way out."""
     with pytest.raises(UsageError, match="--port"):
         open_server(page.desk, page.port)
+
+
+def test_a_length_below_nothing_is_refused(page: Page) -> None:
+    """It would be read until the caller hangs up."""
+    status, told, _ = page.ask("POST", "answer", {"row": 3}, **{"content-length": "-1"})
+    assert status == 400
+    assert b"small JSON object" in told
