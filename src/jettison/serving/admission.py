@@ -84,6 +84,18 @@ def admit(folder: Path, threads: int) -> Admitted:
     )
 
 
+def check_still_there(admitted: Admitted) -> None:
+    """Looks whether the folder still holds the bundle that was checked, once all of it was read.
+
+    Raises:
+        CheckFailed: if another one took its place meanwhile: some files may have been read of each.
+    """
+    if layout.read_manifest(admitted.folder).digest != admitted.digest:
+        raise CheckFailed(
+            f"another bundle took the place of {admitted.folder} while it was loaded: load it again"
+        )
+
+
 def label_of(doubts: Sequence[str]) -> str:
     """What is shown wherever the version is: `certified`, or `uncertified: why`."""
     return CERTIFIED if not doubts else f"uncertified: {'; '.join(doubts)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jettison.errors import RequestRefused, UsageError
-from jettison.serving.admission import Admitted, admit, refuse_doubtful
+from jettison.serving.admission import Admitted, admit, check_still_there, refuse_doubtful
 from jettison.serving.lineup import Accepted, Lineup, check_same_signature
 from jettison.serving.loading import make_monitor, prepare_version
 from jettison.serving.monitoring.keeping import EvidenceFolder, EvidenceKeeper
@@ -236,6 +236,7 @@ class Repository:
             monitor = await self._monitor_of(lineup, version)
             if weight == 1.0:
                 await self._follow(lineup, admitted)
+            await asyncio.to_thread(check_still_there, admitted)
             self._refuse_draining()
         except BaseException:
             version.engine.close()

@@ -16,7 +16,8 @@ import pytest
 
 from jettison.errors import CheckFailed, RequestRefused, UsageError
 from jettison.serving import lineup
-from jettison.serving.monitoring import Outcome
+from jettison.serving import repository as repository_module
+from jettison.serving.monitoring import Journal, Outcome, QualityMonitor
 from jettison.serving.observability import Observability
 from jettison.serving.repository import Repository
 from jettison.serving.requests import InferenceRequest
@@ -156,6 +157,30 @@ def test_what_fails_to_load_changes_nothing(bundle: Path, tmp_path: Path) -> Non
                 await repository.load("m", folder)
         assert repository.versions("m") == (before,)
         assert (await repository.infer("m", request())).version == before.version
+
+    served(ServedSource("m", bundle), work)
+
+
+def test_a_bundle_that_is_replaced_while_it_is_loaded(
+    bundle: Path, other_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of two bundles are never served as one; loading again takes the new one."""
+    folder = Path(shutil.copytree(other_bundle, tmp_path / "release"))
+    make_monitor = repository_module.make_monitor
+
+    async def replacing(version: ServedVersion, journal: Journal) -> QualityMonitor:
+        shutil.rmtree(folder)
+        shutil.copytree(bundle, folder)
+        return await make_monitor(version, journal)
+
+    async def work(repository: Repository) -> None:
+        before = repository.get("m")
+        with monkeypatch.context() as patched:
+            patched.setattr(repository_module, "make_monitor", replacing)
+            with pytest.raises(CheckFailed, match="load it again"):
+                await repository.load("m", folder)
+        assert repository.versions("m") == (before,)
+        assert (await repository.load("m", folder)) is before
 
     served(ServedSource("m", bundle), work)
 
