@@ -136,12 +136,12 @@ class ModelCalls:
             else:
                 asked = self._predictor.read(body, served)
             request_id = exchange.identify(asked.call_id)
-            request = await self._predictor.encode(asked, served, request_id)
+            request, lengths = await self._predictor.encode(asked, served, request_id)
             if served in self._repository.versions(name):
                 break
             # It was swapped out meanwhile: whoever took its place encodes in another way.
         answer = await self._ask(target, request)
-        await exchange.reply(OK, self._predictor.write(asked, served, answer))
+        await exchange.reply(OK, self._predictor.write(asked, served, answer, lengths))
 
     async def _ask(self, target: Target, request: InferenceRequest) -> Answer:
         """Waits for the rows; a caller who hangs up meanwhile cancels them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import orjson
 
 from jettison.domain.extension_points import Example
+from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.errors import DataError, RequestRefused
 from jettison.serving.encoding import encode
@@ -21,6 +23,9 @@ from jettison.serving.oip.http_messages import read_json
 from jettison.serving.requests import Answer, InferenceRequest, Priority
 from jettison.serving.settings import ServeSettings
 from jettison.serving.versions import ServedVersion
+
+Lengths = Mapping[str, Array]
+"""Free axis of the model -> the length of each row, shape (n,); empty where all are as long."""
 
 ENCODERS = 2
 """Threads that encode: one can go on while another waits for the interpreter."""
@@ -89,8 +94,8 @@ class Predictor:
 
     async def encode(
         self, asked: Asked, served: ServedVersion, request_id: str
-    ) -> InferenceRequest:
-        """Makes the request for the model's queue.
+    ) -> tuple[InferenceRequest, Lengths]:
+        """Makes the request for the model's queue; gives the lengths of the rows with it.
 
         Raises:
             RequestRefused: `shape`, with the row and column that can't be encoded; `full`, if as
@@ -114,31 +119,48 @@ class Predictor:
             self._rows_in_encoding -= n
         call = InferCall(encoded.arrays, (), asked.call_id, asked.priority, asked.timeout_seconds)
         spent = time.monotonic() - asked.started
-        return call.request(
+        request = call.request(
             served.model, served.pad or encoded.pad, self._longest_seconds, request_id, spent
         )
+        padded = [spec for spec in served.model.inputs if spec.name in encoded.pad]
+        lengths = encoded.lengths
+        return request, {} if lengths is None else {str(s.shape[1]): lengths for s in padded}
 
-    def write(self, asked: Asked, served: ServedVersion, answer: Answer) -> bytes:
-        """Writes the answer: one prediction a row, in the order of the rows."""
+    def write(self, asked: Asked, served: ServedVersion, answer: Answer, lengths: Lengths) -> bytes:
+        """Writes the answer: one prediction a row, in the order of the rows.
+
+        Args:
+            asked: the call.
+            served: the version that answered.
+            answer: its outputs.
+            lengths: as `encode` gave them.
+        """
         told: dict[str, Any] = {
             "model_name": served.name,
             "model_version": answer.version,
             "certificate": served.label,
-            "predictions": predictions(served, answer.arrays[served.model.prediction]),
+            "predictions": predictions(
+                served.model, answer.arrays[served.model.prediction], lengths
+            ),
         }
         if asked.call_id:
             told["id"] = asked.call_id
         return orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
-def predictions(served: ServedVersion, output: Array) -> list[dict[str, Any]]:
+def predictions(model: Model, output: Array, lengths: Lengths) -> list[dict[str, Any]]:
     """Reads the output that quality was certified on, one dictionary a row.
 
     A classifier gives `label`, `score` and the `scores` of all classes as the model gives them. One
     score a row stands alone: whether 0 or 0.5 divides the two classes is not known here. Regression
     gives `value`, anything else `output`.
+
+    Args:
+        model: that answered.
+        output: its prediction, rows first.
+        lengths: where an output is as long as its row, it ends with the row: what the model says
+            about the padding behind it is left out.
     """
-    model = served.model
     if model.task == "classification":
         if output.dtype.kind != "f":
             return _named(output, model.encoder.labels)
@@ -147,7 +169,17 @@ def predictions(served: ServedVersion, output: Array) -> list[dict[str, Any]]:
         return [{"score": value} for value in _plain(output.reshape(len(output), -1)[:, 0])]
     name = "value" if model.task == "regression" else "output"
     flat = output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output
-    return [{name: value} for value in _plain(flat)]
+    sizes = next(spec.shape for spec in model.outputs if spec.name == model.prediction)[1:]
+    cuts = {axis: lengths[str(n)] for axis, n in enumerate(sizes) if str(n) in lengths}
+    if not cuts:
+        return [{name: value} for value in _plain(flat)]
+    rows = (_cut(row, {axis: own[i] for axis, own in cuts.items()}) for i, row in enumerate(output))
+    return [{name: _plain(row)} for row in rows]
+
+
+def _cut(row: Array, ends: Mapping[int, int]) -> Array:
+    found: Array = row[tuple(slice(ends.get(axis)) for axis in range(row.ndim))]
+    return found
 
 
 def _plain(output: Array) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from jettison.domain.model import Model
 from jettison.serving.http import predictions
 from jettison.serving.sources import ServedSource
 from tests.serving_bundle import FEATURES, LABELS, Made, make_bundle
+from tests.serving_engines import make_tagger
 from tests.serving_live import LiveServer
 
 TEXT = "/v2/models/text/predict"
@@ -213,3 +215,19 @@ def test_long_bodies_of_rows_are_read_on_a_thread(
         for text in ("a film", "a film " * 80_000):
             assert client.post(TEXT, json={"rows": [text]}).status_code == 200
     assert [name == "live-server" for name in threads] == [True, False]
+
+
+def test_what_is_said_about_padding_is_left_out(tmp_path: Path) -> None:
+    """Rows of one request differ in length: an output for each token ends with the row's own."""
+    tagger = make_tagger(tmp_path)
+    model = replace(tagger, prediction="tags", task="token-classification")
+    tags = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    lengths = {"tokens": np.array([1, 4])}
+    short, long = predictions.predictions(model, tags, lengths)
+    assert short == {"output": tags[0, :1].tolist()}
+    assert long == {"output": tags[1].tolist()}
+    whole = predictions.predictions(model, tags, {})
+    assert whole == [{"output": row.tolist()} for row in tags]
+    # An output that is not as long as its row is left as it is.
+    vectors = predictions.predictions(replace(tagger, task="embedding"), tags[:, 0, :2], lengths)
+    assert vectors == [{"output": [0.0, 1.0]}, {"output": [12.0, 13.0]}]
