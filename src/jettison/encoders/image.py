@@ -203,32 +203,42 @@ def _pixels(value: Any, layout: _Layout, where: str) -> Array:
     image = image.convert(MODES[str(layout.settings.get("channels", "rgb"))])
     chosen = Image.Resampling[str(layout.settings.get("filter", "bilinear")).upper()]
     if layout.settings.get("fit") == "crop":
-        image = _middle(image, (width, height), layout.settings.get("resize") or [], chosen)
+        size = _before_crop(image, (width, height), layout.settings.get("resize") or [])
+        if size[0] * size[1] > LARGEST_PIXELS:
+            raise DataError(
+                f"{where} is an image of {image.width} x {image.height} pixels, which would be "
+                f"resized to {size[0]} x {size[1]} before its middle is cut out; at most "
+                f"{LARGEST_PIXELS:,} pixels are made: cut it out yourself"
+            )
+        image = _middle(image, (width, height), size, chosen)
     elif image.size != (width, height):
         image = image.resize((width, height), chosen)
     pixels = np.asarray(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _middle(image: Image, crop: tuple[int, int], resize: Sequence[float], chosen: Any) -> Image:
-    """Resizes, and cuts out the middle; black where the image is smaller, as transformers does.
+def _before_crop(image: Image, crop: tuple[int, int], resize: Sequence[float]) -> tuple[int, int]:
+    """Width and height of an image before its middle is cut out.
 
     Args:
         image: of any size.
         crop: width and height of the result.
         resize: the shorter side, or height and width; empty for as little as covers the crop.
-        chosen: Pillow's filter.
     """
     width, height = crop
     if len(resize) == 1:
         # The longer side is rounded down, as torchvision and transformers do.
         side, short = int(resize[0]), min(image.size)
-        size = (side * image.width // short, side * image.height // short)
-    elif resize:
-        size = (int(resize[1]), int(resize[0]))
-    else:
-        factor = max(width / image.width, height / image.height)
-        size = (max(width, round(image.width * factor)), max(height, round(image.height * factor)))
+        return side * image.width // short, side * image.height // short
+    if resize:
+        return int(resize[1]), int(resize[0])
+    factor = max(width / image.width, height / image.height)
+    return max(width, round(image.width * factor)), max(height, round(image.height * factor))
+
+
+def _middle(image: Image, crop: tuple[int, int], size: tuple[int, int], chosen: Any) -> Image:
+    """Resizes, and cuts out the middle; black where the image is smaller, as transformers does."""
+    width, height = crop
     image = image if image.size == size else image.resize(size, chosen)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
@@ -238,7 +248,8 @@ def _of_array(value: Array, where: str) -> Image:
     from PIL import Image
 
     pixels = value[:, :, 0] if value.ndim == 3 and value.shape[2] == 1 else value
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+    flat = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    if not flat or not pixels.size:
         raise DataError(
             f"{where} has shape {value.shape}; pixels are (height, width) or (height, width, 3)"
         )

@@ -118,6 +118,7 @@ def test_images_lying_on_their_side() -> None:
         (np.zeros((4, 6, 3)), "whole numbers from 0 to 255"),
         (np.full((4, 6), 300), "whole numbers from 0 to 255"),
         (np.zeros((4, 6, 2), dtype=np.uint8), "shape"),
+        (np.zeros((2, 0)), "shape"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", "no image"),
     ],
 )
@@ -207,3 +208,15 @@ def test_columns() -> None:
         assert bound.labels == ("a", "b")
     with pytest.raises(DataError, match=r"data\.inputs"):
         KIND.bind(of.encoder, of, ("photo", "date"))
+
+
+@pytest.mark.parametrize("resize", [[], [40]])
+def test_narrow_images_make_no_huge_ones(
+    monkeypatch: pytest.MonkeyPatch, resize: list[int]
+) -> None:
+    """Before a crop the shorter side grows to the crop, and the longer with it: that has an end too."""
+    monkeypatch.setattr("jettison.encoders.image.LARGEST_PIXELS", 10_000)
+    of = model(("batch", 3, 32, 32), {"fit": "crop", "size": [32, 32], "resize": resize})
+    assert encoded(of, png(picture(40, 40))).shape == (1, 3, 32, 32)
+    with pytest.raises(DataError, match="row 0 of `image` is an image of 2 x 90 pixels"):
+        encoded(of, png(picture(90, 2)))
