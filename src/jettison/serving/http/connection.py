@@ -20,15 +20,29 @@ which would otherwise meet a connection that closes as they use it."""
 
 BACKLOG = 2048
 
-_LATE = b'{"error":"the request did not arrive in whole in time"}'
-_TIMED_OUT = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(_LATE), _LATE)
+MOST_BESIDE_BYTES = 1024 * 1024
+"""Of a request beside its body: head, trailer, sizes of chunks. They have no limit in the parser,
+which keeps them; as many bytes as the body has are allowed on top, for chunks that are tiny."""
+
+
+def _farewell(status: bytes, told: bytes) -> bytes:
+    """A whole answer, behind which the connection closes."""
+    error = b'{"error":"%b"}' % told
+    return (
+        b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+        b"connection: close\r\n\r\n%b" % (status, len(error), error)
+    )
+
+
+_TIMED_OUT = _farewell(b"408 Request Timeout", b"the request did not arrive in whole in time")
+_TOO_MUCH = _farewell(
+    b"431 Request Header Fields Too Large",
+    b"the request has more than a MiB beside its body; send fewer and shorter headers",
 )
 
 
 class GuardedConnection(HttpToolsProtocol):
-    """uvicorn's connection, with a limit on how long a request takes to arrive.
+    """uvicorn's connection, with limits on how long a request takes to arrive, and on its head.
 
     The limit runs from the start of the connection, or of a later request on it, to the last byte
     of the body. It costs one timer a connection and nothing a request. While a call is waiting for
@@ -41,6 +55,7 @@ class GuardedConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reading_since = math.inf
         self._idle_since = math.inf
+        self._beside_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self.gone = False
@@ -66,6 +81,17 @@ class GuardedConnection(HttpToolsProtocol):
             self._waiting.cancel()
             self._waiting = None
 
+    def data_received(self, data: bytes) -> None:
+        self._beside_bytes += len(data)
+        super().data_received(data)
+        if self._beside_bytes > MOST_BESIDE_BYTES and not self.transport.is_closing():
+            self.transport.write(_TOO_MUCH)
+            self.transport.close()
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_bytes -= 2 * len(body)
+        super().on_body(body)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if self._reading_since == math.inf:
@@ -76,6 +102,7 @@ class GuardedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._reading_since = math.inf
+        self._beside_bytes = 0
 
     def _look(self) -> None:
         """Cuts the connection off if its request is late or none comes any more, else looks again."""
@@ -200,6 +227,7 @@ class DirectConnection(GuardedConnection):
 
     def _begin(self, head: Head, body: bytes) -> None:
         self._reading_since = self._idle_since = math.inf
+        self._beside_bytes = 0
         call = self._direct = self.calls.new_call(self, head)
         self.cycle = call  # type: ignore[assignment]
         call.begin(body)

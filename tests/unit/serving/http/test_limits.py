@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -135,6 +136,28 @@ def test_a_slow_sender_is_cut_off(small: LiveServer, sent: bytes) -> None:
             assert client.post(INFER, json=body()).status_code == 200
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (head("x-long: "), b"a" * 1024),
+        (head(), b"x-many: a\r\n" * 100),
+        (head("transfer-encoding: chunked\r\n\r\n") + b"2\r\n{}\r\n0\r\n", b"x-last: a\r\n" * 100),
+    ],
+    ids=["header", "headers", "trailer"],
+)
+def test_a_head_without_an_end_is_cut_off(live: LiveServer, begun: bytes, piece: bytes) -> None:
+    """What is no body has a limit too: nothing that a caller sends is kept without one."""
+    sent = 0
+    with connect(live) as connection:
+        connection.sendall(begun)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 4 * MEGABYTE:
+                connection.sendall(piece)
+                sent += len(piece)
+        answer = read_all(connection)
+    assert sent < 4 * MEGABYTE or answer.startswith(b"HTTP/1.1 431 "), answer[:200]
 
 
 def test_a_trickle_buys_no_time(small: LiveServer) -> None:
