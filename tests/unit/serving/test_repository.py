@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 import time
@@ -211,7 +212,9 @@ def test_uncertified_on_request_is_labelled_everywhere(tmp_path: Path) -> None:
         assert version.label.startswith("uncertified: it was certified on a CPU of class")
 
     watch = served(ServedSource("m", folder), work, settings)
-    del watch
+    (info,) = re.findall(rb"^jettison_model_info\{.*$", watch.expose()[0], re.M)
+    assert b'certificate="uncertified"' in info
+    assert b'reason="it was certified on a CPU of class' in info
 
     async def refused() -> None:
         repository = Repository([ServedSource("m", folder)], Observability(), QUICK)
