@@ -2,7 +2,7 @@
 
 A line is handed to a thread that writes it, so that a full pipe can't stop the event loop; what
 finds the queue full is dropped and counted. Access lines have a rate, so that no caller can fill
-a disk.
+a disk; so have those of other loggers, which callers can provoke by what is no HTTP.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ ACCESS = f"{LOGGER}.access"
 WAITING_LINES = 2000
 LONGEST_TEXT = 2000
 LONGEST_ID = 128
+
+OTHERS_PER_SECOND = 20.0
+"""Lines of loggers that are not ours."""
 
 Fields = dict[str, Any]
 
@@ -95,7 +98,10 @@ def json_logs(
     handler = BoundedQueueHandler(lines)
     loggers = [logging.getLogger(name) for name in (LOGGER, *also)]
     before = [(logger.level, logger.propagate) for logger in loggers]
+    sparing = Sparing(OTHERS_PER_SECOND)
     listener.start()
+    for name in also:
+        logging.getLogger(name).addFilter(sparing)
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(level)
@@ -107,6 +113,7 @@ def json_logs(
             logger.removeHandler(handler)
             logger.setLevel(old_level)
             logger.propagate = propagate
+            logger.removeFilter(sparing)
         listener.stop()
 
 
@@ -139,6 +146,24 @@ class Allowance:
             return True
         self.left_out += 1
         return False
+
+
+class Sparing(logging.Filter):
+    """Lets so many records a second pass; the next says how many did not."""
+
+    def __init__(self, per_second: float) -> None:
+        super().__init__()
+        self._allowance = Allowance(per_second)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged."""
+        allowance = self._allowance
+        if not allowance.take():
+            return False
+        if allowance.left_out:
+            record.fields = {"left_out": allowance.left_out}
+            allowance.left_out = 0
+        return True
 
 
 class AccessLog:

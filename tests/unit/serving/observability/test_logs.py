@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jettison.serving.observability import Detail, Observability
+from jettison.serving.observability import Detail, Observability, logs
 from jettison.serving.observability.logs import (
     ACCESS,
     LOGGER,
@@ -175,3 +175,20 @@ def test_loggers_are_as_before_afterwards() -> None:
     assert [line["event"] for line in lines(stream)] == ["hello"]
     logging.getLogger(LOGGER).info("nobody listens")
     assert len(lines(stream)) == 1
+
+
+def test_other_loggers_have_a_rate_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends what is no HTTP, again and again, fills no disk; what was left out is told."""
+    monkeypatch.setattr(logs, "OTHERS_PER_SECOND", 5.0)
+    stream, other = io.StringIO(), logging.getLogger("others.of.a.test")
+    clock = Clock()
+    monkeypatch.setattr(Allowance.__init__, "__defaults__", (clock,))
+    with json_logs(stream, also=(other.name,)):
+        for _ in range(100):
+            other.warning("Invalid HTTP request received.")
+        clock.now += 1.0
+        other.warning("the last")
+    told = lines(stream)
+    assert len(told) == 6
+    assert (told[-1]["event"], told[-1]["left_out"]) == ("the last", 95)
+    assert not other.filters
