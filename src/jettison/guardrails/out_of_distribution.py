@@ -17,7 +17,8 @@ from jettison.numerics.novelty import MASK, Novelty, load_novelty
 class OutOfDistribution:
     """Refuses a request with a row whose score lies above the fitted threshold.
 
-    Of rows like the selection rows at most the fitted rate is refused, with the fitted confidence.
+    Of rows like the selection rows at most the fitted rate lies above it, with the fitted
+    confidence. A request is refused whole: one row takes those beside it along.
     """
 
     name: ClassVar[str] = "out_of_distribution"
@@ -63,8 +64,8 @@ class OutOfDistribution:
                 self.name,
                 f"row {worst} is unlike the data of this model: its distance is "
                 f"{float(scores[worst]):.4g}; allowed is up to {limit:.4g} (at most "
-                f"{100 * fitted.rate:g} % of rows like the data are refused, with "
-                f"{100 * fitted.confidence:g} % confidence)",
+                f"{100 * fitted.rate:g} % of rows like the data lie beyond that, with "
+                f"{100 * fitted.confidence:g} % confidence); a request is refused whole",
             )
 
         return check

@@ -57,7 +57,8 @@ def test_the_refusal_says_which_row_and_how_far(fitted: str) -> None:
     refusal = check(request)
     assert refusal is not None
     assert refusal.reason.startswith("row 1 is unlike the data of this model")
-    assert "at most 5 % of rows like the data" in refusal.reason
+    assert "at most 5 % of rows like the data lie beyond that" in refusal.reason
+    assert "refused whole" in refusal.reason
 
 
 def test_fresh_rows_are_refused_at_no_more_than_the_rate(fitted: str) -> None:
