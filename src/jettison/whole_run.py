@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import shlex
 from pathlib import Path
 
 from jettison import config, registry
@@ -365,7 +366,7 @@ def _with_quality(claim: Measurement, bench: Bench) -> Measurement:
 
 
 def _command(configuration: Configuration) -> str:
-    return f"jettison optimize {Path(configuration.output) / 'jettison.toml'}"
+    return shlex.join(["jettison", "optimize", str(Path(configuration.output) / "jettison.toml")])
 
 
 def _write(
@@ -373,7 +374,8 @@ def _write(
 ) -> Bundle | None:
     """Writes configuration, record and report of the run, and the bundle if something ships."""
     folder = Path(record.configuration.output)
-    write_atomically(folder / "jettison.toml", config.render_configuration(record.configuration))
+    there = config.seen_from(record.configuration, folder)
+    write_atomically(folder / "jettison.toml", config.render_configuration(there))
     write_atomically(folder / "run.json", to_json(record, indent=1))
     write_atomically(folder / "report.html", html_report.render_report(record))
     trial = record.trial_of(record.shipped)

@@ -3,7 +3,7 @@
 from jettison.config.checking import Known
 from jettison.config.keys import KEYS, Key
 from jettison.config.options import image_table
-from jettison.config.reading import configuration_from, read_configuration
+from jettison.config.reading import configuration_from, read_configuration, seen_from
 from jettison.config.rendering import render_configuration, render_reference
 from jettison.config.requirements import (
     check_gated_groups,
@@ -25,4 +25,5 @@ __all__ = [
     "render_configuration",
     "render_reference",
     "resolve_relative",
+    "seen_from",
 ]

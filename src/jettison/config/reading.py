@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -283,15 +284,36 @@ def _requirement(
     )
 
 
+def seen_from(configuration: Configuration, folder: Path) -> Configuration:
+    """A configuration as a file in a folder must say it, to be read as this one.
+
+    The ledger hangs on it: read from another place it would be a new one, that knows of no look.
+
+    Args:
+        configuration: whose paths are relative to where jettison runs.
+        folder: of the file.
+    """
+    # Where the folder is a link, `..` leads out of what it points to.
+    base = folder.resolve()
+    return _with_paths(configuration, lambda name: os.path.relpath(name, base))
+
+
 def _against_folder(configuration: Configuration, folder: Path) -> Configuration:
     """Makes the paths of a file in another folder relative to where jettison runs."""
     if folder == Path():
         return configuration
+    return _with_paths(configuration, lambda name: str(folder / name))
+
+
+def _with_paths(configuration: Configuration, moved: Callable[[str], str]) -> Configuration:
+    """The same with other relative paths."""
 
     def there(name: str) -> str:
         function = split_function(name)
         # A module is found by Python, wherever the configuration lies.
-        return name if not name or (function and not _is_file(function)) else str(folder / name)
+        elsewhere = function is not None and not _is_file(function)
+        kept = not name or elsewhere or Path(name).is_absolute()
+        return name if kept else moved(name)
 
     data = configuration.data
     return dataclasses.replace(

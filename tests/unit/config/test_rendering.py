@@ -14,6 +14,7 @@ from jettison.config import (
     read_configuration,
     render_configuration,
     render_reference,
+    seen_from,
 )
 from jettison.domain.configuration import Configuration, ModelSection
 
@@ -52,6 +53,38 @@ def test_without_requirements_the_file_says_what_holds_instead(
     monkeypatch.chdir(tmp_path)
     Path("jettison.toml").write_text(text, encoding="utf-8")
     assert read_configuration(Path("jettison.toml"), KNOWN) == made
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_in_another_folder_names_the_same_places(
+    linked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Model, rows, run and ledger are found again from there; modules and absolute paths stay."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "elsewhere" / "run").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "home")
+    if linked:
+        Path("run").symlink_to(tmp_path / "elsewhere" / "run")
+    else:
+        Path("run").mkdir()
+    asked = {
+        "model": {"source": "net.py:make", "weights": "/w.safetensors"},
+        "data": {"fitting": "rows.make:rows", "selection": "../val.csv"},
+        "output": "run",
+        "ledger": "ledger",
+    }
+    ran = configuration_from(asked, KNOWN)
+    file = Path("run") / "jettison.toml"
+    file.write_text(render_configuration(seen_from(ran, file.parent)), encoding="utf-8")
+    again = read_configuration(file, KNOWN)
+    for found, meant in (
+        (again.model.source, "net.py:make"),
+        (again.data.selection, "../val.csv"),
+        (again.ledger, "ledger"),
+    ):
+        assert Path(found).resolve() == Path(meant).resolve()
+    assert Path(again.output).samefile("run")
+    assert (again.model.weights, again.data.fitting) == ("/w.safetensors", "rows.make:rows")
 
 
 def test_a_number_that_is_not_finite_is_refused() -> None:
