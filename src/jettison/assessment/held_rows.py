@@ -10,6 +10,7 @@ from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.errors import UsageError
 from jettison.pipeline.split.division import FITTING_SHARE, SELECTION_SHARE
+from jettison.pipeline.split.governance import consenting
 from jettison.pipeline.split.labelling import (
     check_columns,
     group_columns,
@@ -40,7 +41,8 @@ def held_rows(section: DataSection) -> Held:
             )
         return Held()
     role = "certification" if section.certification else "source"
-    table = read_file(location, role)
+    # A run seals no row without consent.
+    table = consenting(section, {role: read_file(location, role)})[0][role]
     grouped = group_columns(section.groups, table.columns)
     check_columns(table, (*grouped, section.unit), f"`{role}`")
     share = 1.0 if section.certification else SEALED_SHARE

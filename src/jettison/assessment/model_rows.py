@@ -22,6 +22,7 @@ from jettison.pipeline.split import labelling
 from jettison.pipeline.split.binding import bind_encoder, fed_columns
 from jettison.pipeline.split.encoding import encode_tables, rows_of, take_rows
 from jettison.pipeline.split.files import as_read
+from jettison.pipeline.split.governance import consenting
 from jettison.pipeline.split.labelling import check_columns, class_count, label_rows
 from jettison.pipeline.split.loading import storage
 from jettison.pipeline.split.raw_keys import raw_digests
@@ -108,10 +109,12 @@ def encode_file(
 ) -> EncodedFile:
     """Encodes every row of one file, except those under an unopened seal; as `read_rows`.
 
+    Rows without the consent that `section` asks for are left out too, as in a run.
+
     Raises:
         DataError: for anything in the data that can't be used.
     """
-    held = {WHERE: read_file(section.source, "source")}
+    held, governed = consenting(section, {WHERE: read_file(section.source, "source")})
     tables = as_read(held, {WHERE: section.source}, model.encoder.kind, section)
     table = tables[WHERE]
     grouped = labelling.group_columns(section.groups, table.columns)
@@ -130,7 +133,7 @@ def encode_file(
                 "that don't certify, or certify first"
             )
         rows = take_rows(pool, index, folder / "rows")
-    left_out = _left_out(int((~keep).sum()))
+    left_out = (*governed, *_left_out(int((~keep).sum())))
     return EncodedFile(rows, rows_of(table, index), columns, left_out)
 
 

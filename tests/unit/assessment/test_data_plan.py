@@ -123,6 +123,16 @@ def test_held_rows_of_one_source_are_four_fifths(tmp_path: Path) -> None:
     assert (held.whole, held.counted) == (25, "units")
 
 
+def test_rows_without_consent_are_not_held(tmp_path: Path) -> None:
+    """A run seals none of them."""
+    path = tmp_path / "rows.csv"
+    pd.DataFrame({"g": ["a", "b"] * 50, "may": [True, True, True, False] * 25}).to_csv(
+        path, index=False
+    )
+    held = held_rows(DataSection(certification=str(path), groups=("g",), consent="may"))
+    assert (held.whole, held.groups) == (75, {"g=a": 50, "g=b": 25})
+
+
 def test_held_rows_of_an_intersection_are_counted(tmp_path: Path) -> None:
     """`g & h` is made of two columns, as in a run."""
     path = tmp_path / "rows.csv"

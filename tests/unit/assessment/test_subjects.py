@@ -60,6 +60,19 @@ def test_a_model_that_was_never_compressed(place):
     assert record.leading.get("brier_score", "g=a") is not None
 
 
+def test_rows_without_consent_are_not_assessed(place, tmp_path):
+    """The consent that jettison.toml declares counts here as in a run; rows left out are counted."""
+    import pandas as pd
+
+    frame = pd.read_csv(place / "rows.csv")
+    frame["may"] = np.arange(len(frame)) % 4 > 0
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    asked = configuration(place, source=str(tmp_path / "rows.csv"), consent="may")
+    record = assess_model(asked, Request())
+    assert record.n == 300
+    assert any("100 of 400 rows" in note and "`may` is not true" in note for note in record.notes)
+
+
 def test_rows_under_an_unopened_seal_are_left_out(place):
     """Rows that a run has sealed are counted and not answered, until a look has spent them."""
     from jettison.pipeline.split.raw_keys import raw_digests
