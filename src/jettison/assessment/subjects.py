@@ -311,7 +311,7 @@ def _read(variant: Variant, output: Array, reference: Array, people: People) -> 
 def _assessment(
     answers: tuple[ModelAnswers, ...], at_hand: RowsAtHand, names: tuple[str, str], request: Request
 ) -> Assessment:
-    people = at_hand.people
+    people = _with_all_classes(at_hand.people, answers)
     questions = questions_about(people, at_hand.inputs, request.population, answers[-1])
     notes = list(at_hand.notes)
     if people.task != "regression" and any(a.scores is None for a in answers):
@@ -320,3 +320,20 @@ def _assessment(
         )
     told = Told(*names, tuple(notes), questions, request.command, request.created)
     return assess(people, answers, request.wishes, told)
+
+
+def _with_all_classes(people: People, answers: Sequence[ModelAnswers]) -> People:
+    """The classes of a model that answers with bare class numbers: as many as occur.
+
+    Its file says neither names nor a number of scores, so only two were known before it answered.
+    """
+    numbered = tuple(str(k) for k in range(len(people.classes)))
+    if people.task == "regression" or people.classes != numbered:
+        return people
+    found = [one.decisions for one in answers if one.decisions is not None]
+    found += [] if people.targets is None else [people.targets]
+    count = 1 + max(int(one.max(initial=0)) for one in found)
+    if count <= len(numbered):
+        return people
+    names = tuple(str(k) for k in range(count))
+    return dataclasses.replace(people, task="multi-class", classes=names)

@@ -108,6 +108,30 @@ def test_rows_of_several_looks_stay_hidden_until_they_are_revealed(tmp_path):
     assert hidden_rows((tmp_path / "run",), str(tmp_path / "ledger")) is None
 
 
+def test_a_model_that_answers_with_class_numbers(tmp_path):
+    """Of a graph that ends in ArgMax nobody knows the number of classes before it has answered."""
+    onnx = pytest.importorskip("onnx")
+    make, kinds = onnx.helper, onnx.TensorProto
+    graph = make.make_graph(
+        [make.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0)],
+        "highest",
+        [make.make_tensor_value_info("x", kinds.FLOAT, ["n", 4])],
+        [make.make_tensor_value_info("label", kinds.INT64, ["n"])],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "model.onnx")
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    y = np.where(np.arange(200) % 5 == 0, 3, x.argmax(axis=1))
+    np.savez(tmp_path / "rows.npz", x=x, y=y, g=np.array(["a", "b"] * 100))
+    data = DataSection(str(tmp_path / "rows.npz"), inputs=("x",), target="y", groups=("g",))
+    asked = Configuration(ModelSection(str(tmp_path / "model.onnx")), data, ledger=str(tmp_path))
+    record = assess_model(asked, Request())
+    assert record.task == "multi-class"
+    wrong = (y != x.argmax(axis=1)).mean()
+    assert record.leading.get("error_rate").value == pytest.approx(wrong)
+    assert record.leading.get("true_positive_rate[2]").value == 1.0
+
+
 def test_no_data_and_no_groups_are_refused(place):
     """An assessment needs rows and groups; the errors name the options."""
     with pytest.raises(UsageError, match="--data"):
