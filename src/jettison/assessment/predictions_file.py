@@ -24,6 +24,17 @@ from jettison.statistics.group_values import Floats
 
 MOST_CLASSES = 100
 
+OTHERS: Mapping[str, str] = {
+    "0": "1",
+    "1": "0",
+    "-1": "1",
+    "False": "True",
+    "True": "False",
+    "false": "true",
+    "true": "false",
+}
+"""Classes that tell the other of two by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionColumns:
@@ -138,12 +149,7 @@ def _classes(names: Mapping[str, Array], columns: PredictionColumns, where: str)
     if not found:
         found = ["0", "1"]
     if len(found) == 1:
-        other = "0" if found[0] != "0" else "1"
-        found = (
-            sorted([*found, columns.positive or other])
-            if columns.positive != found[0]
-            else [other, found[0]]
-        )
+        found = sorted([found[0], _other(found[0], columns.positive, where)])
     if columns.positive and columns.positive not in found:
         raise DataError(
             f"no row of {where} is of the positive class `{columns.positive}`; classes: "
@@ -155,6 +161,18 @@ def _classes(names: Mapping[str, Array], columns: PredictionColumns, where: str)
             "assessed: if the answers are values, add --task regression"
         )
     return tuple(found)
+
+
+def _other(only: str, positive: str, where: str) -> str:
+    """The second class where all rows are of one: which of the two it is must not be guessed."""
+    if positive and positive != only:
+        return positive
+    if only not in OTHERS and not positive:
+        raise DataError(
+            f"every row of {where} is of the class `{only}`, which doesn't tell whether it is the "
+            "selection: name the class that is with --positive"
+        )
+    return OTHERS.get(only, "0")
 
 
 def group_texts(table: Example, groups: Sequence[str]) -> dict[str, Array]:

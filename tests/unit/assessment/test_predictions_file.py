@@ -51,6 +51,21 @@ def test_names_of_classes_and_of_the_positive_one():
     np.testing.assert_allclose(answers.scores[:, people.positive], given.columns["s"])
 
 
+def test_one_class_is_not_taken_for_the_selection():
+    """Where all rows are false, low scores are right; what a lone name means is not guessed."""
+    low = np.full(60, 0.1)
+    people, answers = read_predictions(plain(y=np.zeros(60, bool), s=low), columns(), "p.csv")
+    assert people.classes == ("False", "True")
+    np.testing.assert_array_equal(answers.decisions, people.targets)
+    given = plain(y=["no"] * 60, s=low)
+    with pytest.raises(DataError, match=r"of the class `no`.*--positive"):
+        read_predictions(given, columns(), "p.csv")
+    for positive, wrong in (("yes", 0), ("no", 60)):
+        people, answers = read_predictions(given, columns(positive=positive), "p.csv")
+        assert people.classes[people.positive] == positive
+        assert (answers.decisions != people.targets).sum() == wrong
+
+
 def test_several_classes_by_decisions():
     """Three classes are a multi-class assessment; one score can't go with them."""
     given = plain(y=["a", "b", "c"] * 20, d=["a", "b", "b"] * 20)
