@@ -11,6 +11,7 @@ from jettison.domain.extension_points import Example
 from jettison.domain.found import Condition
 from jettison.domain.rows import Array
 from jettison.errors import DataError
+from jettison.numerics.ragged_columns import holds_arrays
 from jettison.pipeline.split.labelling import group_columns, missing_rows, text_of
 from jettison.pipeline.split.places import RawRows
 
@@ -69,14 +70,23 @@ def holds(condition: Condition, table: Example, sure: Array | None = None) -> Ar
 
 
 def _about(name: str, column: Array, *, named: bool) -> Iterator[Condition]:
-    values = np.unique(text_of(column))
+    if holds_arrays(column):
+        return  # No person tells a picture or a sound by its values.
+    values = _values(column)
     if named or len(values) <= FEW_VALUES:
         if len(values) > 1:
-            yield from (Condition(name, "is", str(value)) for value in values)
+            yield from (Condition(name, "is", value) for value in values)
     elif column.dtype.kind in "iuf":
         yield from _split(name, column.astype(np.float64), "")
-    elif isinstance(column[0], str) and any(" " in str(v) for v in column[:50]):
+    elif any(isinstance(v, str) and " " in v for v in column[:50]):
         yield from _split(name, _words(column), "words ")
+
+
+def _values(column: Array) -> list[str]:
+    """Its different values as texts. NumPy would make all texts as wide as the longest."""
+    if column.dtype.kind == "O":
+        return sorted({str(value) for value in column.tolist()})
+    return sorted(set(text_of(column).tolist()))
 
 
 def _split(name: str, numbers: Array, prefix: str) -> Iterator[Condition]:

@@ -164,7 +164,8 @@ def _absent(values: Array) -> Array | None:
     if values.dtype.kind == "f":
         return np.isnan(values)
     if values.dtype.kind in "OU":
-        return np.array([v is None or v in ("", "?") for v in values.tolist()])
+        told = values.tolist()  # arrays of their own too, where rows differ in length
+        return np.array([v is None or (isinstance(v, str) and v in ("", "?")) for v in told])
     return None
 
 

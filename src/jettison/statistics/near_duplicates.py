@@ -22,7 +22,8 @@ def alike(columns: Sequence[Array]) -> Codes:
     """Numbers the sets of rows that look alike.
 
     Args:
-        columns: each of shape (n,): numbers (cut into tenths by rank) or texts (as they are).
+        columns: each of shape (n,): numbers (cut into tenths by rank), or texts, bytes and arrays
+            (as they are).
 
     Returns:
         Number of the set of each row, shape (n,).
@@ -45,9 +46,17 @@ def _codes(column: Array) -> Codes:
         ends = np.unique(np.quantile(values, np.linspace(0, 1, PARTS + 1)[1:-1], method="lower"))
         found: Codes = np.searchsorted(ends, values, side="left").astype(np.int64)
         return found
-    texts = np.asarray([str(value) for value in column.tolist()])
-    codes: Codes = np.unique(texts, return_inverse=True)[1].astype(np.int64)
-    return codes
+    # NumPy would make all texts as wide as the longest, and images are bytes.
+    known: dict[object, int] = {}
+    numbers = [known.setdefault(_key(value), len(known)) for value in column.tolist()]
+    return np.array(numbers, dtype=np.int64)
+
+
+def _key(value: object) -> object:
+    """What two equal values share."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    return value if isinstance(value, str | bytes) else str(value)
 
 
 def disagreement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from jettison.assessment.people import People, group_columns
 from jettison.domain.assessment import Assessment
 from jettison.domain.record import from_json, to_json
 from jettison.errors import UsageError
+from jettison.statistics.near_duplicates import alike
 
 TOLD = Told("a model", "made-up rows")
 
@@ -198,6 +200,24 @@ def test_questions_point_at_each_kind_of_bias():
     assert all(q.sentence.endswith("?") for q in found)
     with pytest.raises(UsageError, match="no group `g=z`"):
         questions_about(people, {}, {"g=z": 0.1})
+
+
+def test_inputs_may_be_arrays_of_any_length_pictures_and_long_texts():
+    """Questions about the data look at them without a copy that is as wide as the widest."""
+    people, answers = made(400)
+    sound, picture, text = (np.empty(400, dtype=object) for _ in range(3))
+    for row in range(400):
+        sound[row] = np.full(row % 3 + 1, row % 2, dtype=np.float32)
+        picture[row] = b"\x89PNG" * (row + 1)
+        text[row] = "a" * (100_000 if row == 7 else row % 5)
+    tracemalloc.start()
+    inputs = {"sound": sound, "picture": picture, "text": text}
+    found = questions_about(people, inputs, {}, answers)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not any("`sound` is missing" in question.sentence for question in found)
+    assert peak < 50e6
+    assert alike([sound]).tolist() == [row % 6 for row in range(400)]
 
 
 def test_a_limit_is_not_held_for_a_group_with_too_few_rows_in_the_denominator():

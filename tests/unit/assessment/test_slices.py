@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from jettison.assessment import finding
-from jettison.assessment.conditions import holds
+from jettison.assessment.conditions import conditions_of, holds
 from jettison.assessment.exemplars import exemplars_of
 from jettison.assessment.finding import add_slices, config_lines
 from jettison.assessment.search_rows import SearchRows
@@ -176,3 +177,23 @@ def test_classes_are_no_formulas_in_the_file(tmp_path: Path, monkeypatch: Any) -
     finding.find_in(tmp_path)
     line = (tmp_path / "find/exemplars.csv").read_text().splitlines()[1]
     assert line.split(",")[1:3] == ["'=1+1", "-1"]
+
+
+def test_one_long_text_makes_no_other_wider() -> None:
+    """Memory is that of the texts; a first row without a text hides no other; pictures are no slice."""
+    given = rows(400)
+    texts = given.raw.table.columns["text"].copy()
+    texts[0], texts[1] = None, "long " * 50_000
+    pictures = np.empty(400, dtype=object)
+    pictures[:] = [bytes([place % 256]) * 1000 for place in range(400)]
+    table = Example({"text": texts, "picture": pictures}, 400)
+    raw = dataclasses.replace(given.raw, table=table)
+    tracemalloc.start()
+    made = conditions_of(raw, DataSection(), np.ones(400, dtype=bool), None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert {(one.column, one.test) for one in made} == {
+        ("text", "words at least"),
+        ("text", "words below"),
+    }
+    assert peak < 50e6
