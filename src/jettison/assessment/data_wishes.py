@@ -155,23 +155,35 @@ def _plan(
         raise UsageError(_not_planned(requirement.metric))
     metric = registry.get("metrics", requirement.metric)
     binary = metric.kind == "binary"
-    if binary and rows is not None and wishes.disagreement is None and wishes.churn is None:
-        expected: Mapping[str, Expected] = expected_of(rows, requirement.metric)
-        return plan_data(requirement, held, expected, basis_of(rows), WITHOUT)
+    given = wishes.disagreement is not None or wishes.churn is not None
+    if binary and rows is not None and not given:
+        seen = expected_of(rows, requirement.metric)
+        expected: Mapping[str, Expected] = {n: _dropping(e, wishes.drop) for n, e in seen.items()}
+        told = f" The true drop is {wishes.drop:.2%}, as you said." if wishes.drop else ""
+        return plan_data(requirement, held, expected, basis_of(rows) + told, WITHOUT)
     assumed = TYPICAL_DISAGREEMENT if wishes.disagreement is None else wishes.disagreement
     assumed = max(assumed if wishes.churn is None else min(assumed, wishes.churn), wishes.drop)
     churn = assumed if wishes.churn is None else wishes.churn
-    given = wishes.disagreement is not None or wishes.churn is not None
     basis = ASSUMED
-    if given:
+    if given or wishes.drop:
+        head = "As you said" if given else "As is usual, with the drop that you said"
         basis = (
-            f"As you said: exactly one model is right on {assumed:.2%} of rows, they differ on "
+            f"{head}: exactly one model is right on {assumed:.2%} of rows, they differ on "
             f"{churn:.2%}, and the true drop is {wishes.drop:.2%}."
         )
     expected_now = Expected(assumed, churn, wishes.drop)
     if not binary:
         return mean_plan.plan_means(metric, requirement, held, expected_now, basis)
     return plan_data(requirement, held, {OVERALL: expected_now}, basis, WITHOUT)
+
+
+def _dropping(seen: Expected, drop: float) -> Expected:
+    """The same with another true drop; 0 leaves what was seen. Rows that drop differ."""
+    if not drop:
+        return seen
+    return dataclasses.replace(
+        seen, drop=drop, disagreement=max(seen.disagreement, drop), churn=max(seen.churn, drop)
+    )
 
 
 def _check(wishes: Wishes) -> None:
@@ -186,10 +198,17 @@ def _check(wishes: Wishes) -> None:
             problems.append(f"--{name} must be from 0 to below 1; got {value:g}")
     if wishes.confidence is not None and not 0.5 <= wishes.confidence <= 0.9999:
         problems.append(f"--confidence must be from 0.5 to 0.9999; got {wishes.confidence:g}")
-    if wishes.disagreement is not None and (wishes.churn or 1.0) < wishes.disagreement:
+    churn, disagreement = wishes.churn, wishes.disagreement
+    if disagreement is not None and churn is not None and churn < disagreement:
         problems.append(
-            f"--churn ({wishes.churn:g}) can't be below --disagreement ({wishes.disagreement:g}): "
-            "rows that one model alone gets right differ"
+            f"--churn ({churn:g}) can't be below --disagreement ({disagreement:g}): rows that one "
+            "model alone gets right differ"
         )
+    for name, share in (("disagreement", disagreement), ("churn", churn)):
+        if share is not None and wishes.drop > share:
+            problems.append(
+                f"--drop ({wishes.drop:g}) can't be above --{name} ({share:g}): a drop is made of "
+                "rows on which the models differ"
+            )
     if problems:
         raise UsageError("; ".join(problems))

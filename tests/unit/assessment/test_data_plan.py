@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jettison.assessment import data_wishes
 from jettison.assessment.data_plan import ANY_GROUP, Expected, Held, plan_data
 from jettison.assessment.data_wishes import Wishes, plans
 from jettison.assessment.held_rows import held_rows
+from jettison.assessment.search_rows import SearchRows
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import DataSection
 from jettison.domain.data_plan import DataPlan
@@ -150,6 +153,9 @@ def test_held_rows_of_an_intersection_are_counted(tmp_path: Path) -> None:
         (Wishes(max_drop=1.5), "got 1.5"),
         (Wishes(confidence=1.0), "--confidence"),
         (Wishes(disagreement=0.05, churn=0.01), "can't be below --disagreement"),
+        (Wishes(disagreement=0.05, churn=0.0), "can't be below --disagreement"),
+        (Wishes(disagreement=0.01, drop=0.02), "--drop .* can't be above --disagreement"),
+        (Wishes(churn=0.01, drop=0.02), "--drop .* can't be above --churn"),
         (Wishes(groups=("sex",)), "counted in a file"),
         (Wishes(data="a.csv", certification="b.csv"), "exclude each other"),
         (Wishes(metric="nll"), "not 0 or 1 per row"),
@@ -159,6 +165,23 @@ def test_what_cannot_be_is_refused(wishes: Wishes, told: str) -> None:
     """Each mistake is one clear sentence."""
     with pytest.raises(UsageError, match=told):
         plans(None, wishes)
+
+
+def test_the_plan_names_the_drop_that_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone it goes with the usual disagreement; beside a run, with what its rows say."""
+    (plan,) = plans(None, Wishes(drop=0.002))
+    assert plan.parts[0].drop == 0.002
+    assert "the true drop is 0.20%" in plan.basis
+    seen = {OVERALL: Expected(0.01, 0.015, 0.0, rows=10**9)}
+    monkeypatch.setattr(data_wishes, "expected_of", lambda rows, metric: seen)
+    monkeypatch.setattr(data_wishes, "basis_of", lambda rows: "As seen.")
+    rows = cast(SearchRows, object())
+    plan = data_wishes._plan(ASKED, Held(), rows, Wishes(drop=0.002))
+    assert plan.parts[0].drop == pytest.approx(0.002)
+    assert plan.parts[0].disagreement == pytest.approx(0.01)
+    assert plan.basis == "As seen. The true drop is 0.20%, as you said."
 
 
 def test_a_source_that_is_neither_run_nor_configuration_is_refused(tmp_path: Path) -> None:
