@@ -23,7 +23,9 @@ def privacy(
         list[str] | None, typer.Option(help="Column that an outsider may know; repeatable.")
     ] = None,
     target: Annotated[str, typer.Option(help="Column that must not be told from them.")] = "",
-    k: Annotated[int, typer.Option(help="Fewest rows that share their values; 0: only show.")] = 0,
+    k: Annotated[
+        int, typer.Option(min=0, help="Fewest rows that share their values; 0: only show.")
+    ] = 0,
     text: Annotated[str, typer.Option(help="Column of texts to look for personal data in.")] = "",
     forbid: Annotated[
         list[str] | None,
@@ -45,12 +47,27 @@ def privacy(
     names = [name for one in quasi or () for name in one.split(",") if name]
     if not (names or text):
         raise UsageError("name columns that an outsider may know (--quasi), or texts (--text)")
+    _refuse_idle("--quasi", bool(names), {"--target": target, "--k": k})
+    of_texts = {"--forbid": forbid, "--text-model": text_model, "--text-python": text_python}
+    _refuse_idle("--text", bool(text), of_texts)
     columns = read_file(str(data), "data").columns
     if names:
         _show_anonymity(data, columns, names, (target, k))
     if text:
         settings = TextSettings(text_language, text_model, text_score, text_python)
         _show_texts(data, columns, text, (settings, tuple(forbid or ())))
+
+
+def _refuse_idle(needed: str, given: bool, asked: Mapping[str, object]) -> None:
+    """Refuses options that would check nothing, and end with exit code 0.
+
+    Raises:
+        UsageError: naming them.
+    """
+    idle = [option for option, value in asked.items() if value and not given]
+    if idle:
+        listed = ", ".join(f"`{option}`" for option in idle)
+        raise UsageError(f"{listed} can't be given without {needed}: name its columns there")
 
 
 def _show_anonymity(
