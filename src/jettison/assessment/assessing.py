@@ -214,12 +214,14 @@ def _notes(people: People, wishes: Wishes) -> Sequence[str]:
 def _changes(people: People, models: Sequence[ModelAnswers]) -> Iterator[Estimate]:
     """What changed from the first model to the last on the same rows; above 0 is worse.
 
-    Every row counts once: the paired interval has no weighted form here.
+    Every row with a weight above 0 counts once: the paired interval has no weighted form here.
     """
-    yield from _change(people, models, OVERALL, np.ones(len(people.columns[0].codes), dtype=bool))
+    weights = people.weights
+    counts = np.ones(len(people.columns[0].codes), dtype=bool) if weights is None else weights > 0
+    yield from _change(people, models, OVERALL, counts)
     for column in people.columns:
         for g, name in enumerate(column.names):
-            yield from _change(people, models, name, column.codes == g)
+            yield from _change(people, models, name, counts & (column.codes == g))
 
 
 def _change(

@@ -14,6 +14,7 @@ from jettison.assessment.data_checks import questions_about
 from jettison.assessment.figures import Wishes
 from jettison.assessment.people import People, group_columns
 from jettison.domain.assessment import Assessment
+from jettison.domain.measurement import OVERALL
 from jettison.domain.record import from_json, to_json
 from jettison.errors import UsageError
 from jettison.statistics.near_duplicates import alike
@@ -129,6 +130,12 @@ def test_weights_of_zero_are_not_there():
     half = np.arange(2000) % 2 == 0
     weighted = People(
         "binary", 1000, people.columns, people.targets, people.classes, 1, half.astype(float)
+    )
+    after = ModelAnswers("shipped", np.where(half, answers.decisions, 1 - answers.decisions))
+    changes = assess(weighted, (answers, after), Wishes(), TOLD).changes
+    assert {(e.metric, e.group): (e.value, e.n) for e in changes}["answers_changed", OVERALL] == (
+        0.0,
+        1000,
     )
     record = assess(weighted, (answers,), Wishes(), TOLD)
     some = people.columns[0].codes[half] == 0
