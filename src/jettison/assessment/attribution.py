@@ -24,6 +24,7 @@ from jettison.domain.attribution import AttributedRow, Attribution, Contest, Lay
 from jettison.domain.jobs import SessionJob, Variant
 from jettison.domain.rows import LENGTHS, Array, Rows, column_file
 from jettison.numerics.predictions import (
+    NO_CLASS,
     class_probabilities,
     holds_probabilities,
     predicted_classes,
@@ -99,8 +100,10 @@ def explain_changes(
         old = predicted_classes(before, before, labels)
         new = predicted_classes(after, before, labels)
         changed = np.flatnonzero(old != new)
-        moved = _contest(before, before, old, new) - _contest(after, before, old, new)
-        chosen = sorted(changed.tolist(), key=lambda row: (-abs(float(moved[row])), row))[:limit]
+        both = changed[(old[changed] != NO_CLASS) & (new[changed] != NO_CLASS)]
+        moved = _contest(before, before, (old, new), labels)
+        moved -= _contest(after, before, (old, new), labels)
+        chosen = sorted(both.tolist(), key=lambda row: (-abs(float(moved[row])), row))[:limit]
         layout = layout_of(pair.record.model, tuple(pair.rows.pad))
         cases, variants = _variants(pair, layout, chosen, seed)
         found = Attribution(
@@ -115,6 +118,7 @@ def explain_changes(
             changed=len(changed),
             n=pair.rows.n,
             seed=seed,
+            notes=_without_answer(len(changed) - len(both)),
         )
         if cases:
             asked = _written(variants, pair.rows, place / "variants")
@@ -132,6 +136,16 @@ def explain_changes(
                 (asked, pair.record.configuration.serving, place / "gradients"),
             )
     return found
+
+
+def _without_answer(count: int) -> tuple[str, ...]:
+    """A note about rows in which there is no contest."""
+    if not count:
+        return ()
+    return (
+        f"{count:,} of the changed rows can't be explained: there one of the two models gives no "
+        "class (its scores are NaN or infinite).",
+    )
 
 
 def _contests(cases: Sequence[_Case], told: _Told) -> list[Contest]:
@@ -171,17 +185,19 @@ def _answers(pair: Pair, variant: Variant, rows: Rows, folder: Path) -> Array:
     return answers
 
 
-def _contest(output: Array, reference: Array, old: Array, new: Array) -> Array:
-    """Probability of the class `old` less that of `new`, for each row, shape (n,).
+def _contest(
+    output: Array, reference: Array, pair: tuple[Array, Array], labels: Sequence[str]
+) -> Array:
+    """Probability of the first class of each pair less that of the second, shape (n,).
 
     A model that gives labels only has a contest of 1, 0 or -1.
     """
+    old, new = pair
+    if output.dtype.kind != "f":
+        said = predicted_classes(output, reference, labels)
+        return np.asarray((said == old).astype(np.float64) - (said == new))
     index = np.arange(len(output))
-    if output.dtype.kind == "f":
-        chances = class_probabilities(output, reference)
-    else:
-        given = output.reshape(len(output)).astype(np.int64)
-        chances = np.eye(int(max(given.max(), old.max(), new.max())) + 1)[given]
+    chances = class_probabilities(output, reference)
     found: Array = chances[index, old] - chances[index, new]
     return np.nan_to_num(found)
 
@@ -282,7 +298,7 @@ def _shares(case: _Case, answers: Array, told: _Told, old: int, new: int) -> Sha
     count = 1 + (1 + len(case.parted.parts)) * case.copies
     mine = answers[case.start : case.start + count]
     classes = np.full(count, old), np.full(count, new)
-    contest = _contest(mine, told.reference, *classes)
+    contest = _contest(mine, told.reference, classes, told.labels)
     means = contest[1:].reshape(-1, case.copies).mean(axis=1)
     value = float(contest[0])
     return Shares(tuple(float(value - mean) for mean in means[1:]), value, float(means[0]))

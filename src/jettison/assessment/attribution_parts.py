@@ -78,7 +78,7 @@ def take_apart(model: Model, layout: Layout, row: Row) -> Parted:
 
     Raises:
         UsageError: if there is nothing to take apart.
-        MissingDependency: if tokens can't be read because `tokenizers` is missing.
+        MissingDependency: if `tokenizers` is missing for tokens, or pillow for an image.
     """
     parted = _WAYS[layout](model, row)
     if not parted.parts:
@@ -152,8 +152,12 @@ def _image(model: Model, row: Row) -> Parted:
 
 def _png(pixels: Array) -> str:
     """The image as the model got it, stretched to full contrast: shape (height, width, channels)."""
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependency(
+            "images can't be drawn without the package pillow: pip install 'jettison[data]'"
+        ) from error
     low, high = float(pixels.min()), float(pixels.max())
     scaled = ((pixels - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
     shown = scaled if scaled.shape[2] == 3 else scaled[..., 0]

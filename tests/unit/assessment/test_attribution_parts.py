@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from jettison.assessment.attribution_parts import Part, Parted, layout_of, take_
 from jettison.domain.encoder import Encoder
 from jettison.domain.model import Artifact, Model, TensorSpec
 from jettison.domain.rows import Rows
+from jettison.errors import MissingDependency
 
 
 def model(*inputs: TensorSpec, encoder: Encoder | None = None) -> Model:
@@ -83,6 +85,13 @@ def test_an_image_is_cut_into_patches_that_cover_it() -> None:
     assert Image.open(io.BytesIO(base64.b64decode(parted.picture))).size == (10, 20)
     filled = _replaced(row, parted.parts, row, parted.fill)["image"]
     np.testing.assert_allclose(filled[0], row["image"][0].mean(), rtol=1e-5)
+
+
+def test_an_image_needs_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the error names the extra to install."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingDependency, match=r"jettison\[data\]"):
+        take_apart(IMAGE, "image", {"image": np.zeros((3, 20, 10), np.float32)})
 
 
 def test_channels_may_come_last() -> None:
