@@ -40,16 +40,22 @@ class ModelAnswers:
 
 
 def finite_values(values: Array, name: str) -> Floats:
-    """Predicted values as floats.
+    """Predicted values as floats, one a row.
 
     Raises:
-        DataError: if one is NaN or infinite: its error would be no number.
+        DataError: if one is NaN or infinite (its error would be no number), or there are several a
+            row.
     """
     found = np.asarray(values, dtype=np.float64).reshape(-1)
+    if len(found) != len(values):
+        raise DataError(
+            f"{name} answered with {len(found) // len(values)} values a row, and an error is that of "
+            "one: take a model that gives the one that you ask about"
+        )
     bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         raise DataError(
-            f"{name} answered {found[bad[0]]} in {len(bad)} rows (first: row {bad[0]}); a mean "
-            "error is undefined there: mend the model, or leave these rows out"
+            f"{name} answered {found[bad[0]]} in {len(bad)} rows (first: row {bad[0]}); an error is "
+            "undefined there: mend the model, or leave these rows out"
         )
     return found

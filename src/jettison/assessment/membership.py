@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from jettison import registry
+from jettison.assessment.answers import finite_values
 from jettison.assessment.model_rows import encode_file
 from jettison.assessment.subjects import RELEASE, SHIPPED, hidden_of, original_of, roles_of
 from jettison.domain.configuration import DataSection, ModelSection
@@ -268,9 +269,12 @@ def losses_of(outputs: Sequence[Array], targets: Array, task: str) -> Array:
     """The loss of each row under each model, shape (models, n); the first output is the original's.
 
     Cross entropy in nats for classes, the squared error for values.
+
+    Raises:
+        DataError: for values that are no numbers, or several a row.
     """
     if task == "regression":
-        return np.stack([(o.reshape(-1).astype(np.float64) - targets) ** 2 for o in outputs])
+        return np.stack([(finite_values(o, "a model") - targets) ** 2 for o in outputs])
     rows = np.arange(len(targets))
     right = [class_probabilities(o, outputs[0])[rows, targets] for o in outputs]
     floored = np.maximum(np.nan_to_num(np.stack(right).astype(np.float64)), SMALLEST)

@@ -72,6 +72,16 @@ def test_losses_are_read_as_the_original_s_form_says() -> None:
     assert values.tolist() == [[0.25, 0.0]]
 
 
+def test_values_that_are_no_numbers_are_refused() -> None:
+    """A difference of NaN would read «no difference is shown»; two values a row have no one error."""
+    values = np.zeros((40, 1))
+    values[7] = np.nan
+    with pytest.raises(DataError, match="nan in 1 rows"):
+        losses_of([np.zeros(40), values], np.zeros(40), "regression")
+    with pytest.raises(DataError, match="2 values a row"):
+        losses_of([np.zeros((40, 2))], np.zeros(40), "regression")
+
+
 def test_too_few_rows_are_refused() -> None:
     """Below 30 of a kind no attack says anything."""
     with pytest.raises(DataError, match="at least 30 members"):
