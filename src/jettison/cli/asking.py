@@ -114,3 +114,17 @@ def configured(source: Path, asked: dict[str, Any]) -> Configuration:
         return config.read_configuration(source, known)
     asked["model"]["source"] = str(source)
     return config.configuration_from(asked, known)
+
+
+def check_file_to_write(path: Path | None) -> None:
+    """Refuses a file that can't be written, before minutes are spent on what goes into it.
+
+    Raises:
+        UsageError: if its folder is not there, or it is a folder itself.
+    """
+    if path is None:
+        return
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"the folder of {path} does not exist; make it, or choose another file")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it")

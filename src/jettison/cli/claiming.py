@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from jettison.cli.asking import check_file_to_write
 from jettison.cli.showing import show
-from jettison.errors import UsageError
 
 
 def claims(
@@ -34,10 +34,7 @@ def claims(
         for claim in chosen:
             print(f"{claim.id:30} {claim.phrase}")
         return
-    if json_file and not Path(json_file).absolute().parent.is_dir():
-        raise UsageError(
-            f"the folder of {json_file} does not exist; make it, or choose another file"
-        )
+    check_file_to_write(Path(json_file) if json_file else None)
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from jettison.cli.asking import check_file_to_write
+from jettison.errors import UsageError
+
 
 def explain_changes(
     run: Annotated[Path, typer.Argument(help="Folder of a run (the `output` of jettison.toml).")],
@@ -23,8 +26,11 @@ def explain_changes(
     from jettison.domain.record import to_json
     from jettison.reporting.attribution_page import render_attribution
 
-    found = explain(run, recipe=recipe, limit=rows, seed=seed)
     page = out or run / "changes.html"
+    check_file_to_write(out)
+    if page.suffix == ".json":
+        raise UsageError(f"{page} is where the same numbers go as JSON; give --out a .html file")
+    found = explain(run, recipe=recipe, limit=rows, seed=seed)
     write_atomically(page.with_suffix(".json"), to_json(found, indent=1) + "\n")
     write_atomically(page, render_attribution(found))
     print(f"{found.changed:,} of {found.n:,} selection rows changed their class: {found.recipe}")

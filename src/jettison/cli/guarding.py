@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jettison.cli.asking import check_file_to_write
 from jettison.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def ask_rails(
 
     if kind not in ("input", "output"):
         raise UsageError(f"--kind must be input or output; got {kind}")
+    check_file_to_write(out)
     asked: rails.Kind = "input" if kind == "input" else "output"
     found = rails.ask_rails(requests, (before, after), asked, python, out)
     for side, decided in zip(rails.SIDES, found, strict=True):
@@ -128,6 +130,7 @@ def fit_guardrail(
     """Fit the guardrail that refuses requests unlike the data, at a bounded rate."""
     from jettison.assessment.guard_fitting import fit_guardrail as fit
 
+    check_file_to_write(out)
     found = fit(run, rate=rate, confidence=confidence, out=out, seed=seed)
     print(
         f"score fitted on {found.fitting:,} fitting rows; limit set on {found.selection:,} selection "

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jettison.cli.asking import check_file_to_write
 from jettison.cli.showing import finish, show, with_progress
 
 
@@ -73,6 +74,7 @@ def find(
 
     if (add_to is None) != (out is None):
         raise UsageError("--add-to and --out go together: the data to read, and the file to write")
+    check_file_to_write(out)
     found = finding.find_in(run, recipe)
     groups = read_record(run).configuration.data.groups
     show(*found_parts(found, finding.config_lines(found, groups)))
