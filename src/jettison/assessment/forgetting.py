@@ -6,6 +6,7 @@ never changes: it holds digests and no values, and without them a row could be l
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import tempfile
@@ -140,12 +141,25 @@ def _tables(record: RunRecord, column: str, value: str) -> dict[str, Example]:
                 f"{location} has no column `{column}`; it has {', '.join(table.columns)}"
             )
         told = [_told(v) for v in table.columns[column].tolist()]
-        index = np.flatnonzero(np.array([text == value for text in told]))
+        wanted = _as_told(value, table.columns[column])
+        index = np.flatnonzero(np.array([text == wanted for text in told]))
         if len(index):
             found[use] = rows_of(table, index)
     if not found:
         raise DataError(f"no row has `{column}` = {value} in {', '.join(files.values())}")
     return as_read(found, files, record.model.encoder.kind, section)
+
+
+def _as_told(value: str, column: Array) -> str:
+    """What was typed, as values of the column are told: in csv 007 is read as the number 7."""
+    if column.dtype.kind not in "iuf":
+        return value
+    with contextlib.suppress(ValueError):
+        return _told(int(value))
+    with contextlib.suppress(ValueError):
+        number = float(value)
+        return value if number != number else _told(number)
+    return value
 
 
 def _told(value: object) -> str:

@@ -63,6 +63,13 @@ def test_every_row_is_somewhere_once(run: Path) -> None:
     assert "certification" in used
 
 
+def test_numbers_are_found_as_they_are_typed(run: Path) -> None:
+    """A csv file that says 007 holds the number 7, whose rows must not be missed."""
+    assert {forget(run, "patient", text).rows for text in ("7", "007", "7.0")} == {3}
+    with pytest.raises(DataError, match="no row has `patient` = nan"):
+        forget(run, "patient", "nan")
+
+
 def test_copies_go_and_the_rest_stays(run: Path) -> None:
     """No encoded row is left; ledger, bundle and the user's file are as they were."""
     (run / "work" / "model").mkdir()
