@@ -22,6 +22,9 @@ PICTURES = "pictures"
 LONGEST_LIST = 64
 """Values of an array that are written out; longer ones are named by their shape."""
 
+LONGEST_CELL = 2**31 - 1
+"""The rows stand beside the answers, and a text may be longer than the 128 KiB that Python reads."""
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a cell that spreadsheets take for a formula."""
 
@@ -106,6 +109,7 @@ def read_answers(path: Path, asked: Sequence[int], *, complete: bool) -> dict[in
         DataError: all that is wrong at once: no such columns, rows that are unknown, named twice or
             (where `complete`) without an answer.
     """
+    usual = csv.field_size_limit(LONGEST_CELL)
     try:
         # Spreadsheets put a byte order mark first.
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -113,6 +117,8 @@ def read_answers(path: Path, asked: Sequence[int], *, complete: bool) -> dict[in
             names = tuple(lines[0]) if lines else ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"the answers {path} can't be read: {error}") from error
+    finally:
+        csv.field_size_limit(usual)
     if lines and not {ROW, LABEL} <= set(names):
         raise DataError(
             f"the answers {path} need the columns `{ROW}` and `{LABEL}`; it has "

@@ -114,6 +114,17 @@ def test_bad_answers_are_one_clear_error(tmp_path: Path, text: str, told: str) -
         read_answers(path, [7, 3], complete=True)
 
 
+def test_answers_stand_beside_a_text_of_any_length(tmp_path: Path) -> None:
+    """The file that was written for labelling is read back, and the limit of others stays."""
+    usual = csv.field_size_limit()
+    texts = Example({"text": np.array(["word " * 40_000], dtype=object)}, 1)
+    path = tmp_path / "to_label.csv"
+    write_tasks(tasks_of(texts, [7], ["text"]), path)
+    path.write_text(path.read_text().rstrip("\r\n") + "cat\n")
+    assert read_answers(path, [7], complete=True) == {7: "cat"}
+    assert csv.field_size_limit() == usual
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """The path is named."""
     with pytest.raises(DataError, match=r"nowhere\.csv can't be read"):
