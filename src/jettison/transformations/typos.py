@@ -44,7 +44,7 @@ class Typos:
             elif slips[place] == 0 and after.isalpha():
                 made.append(after + letter)
                 place += 1
-            elif slips[place] == 1 and _inside_a_word(text, place):
+            elif slips[place] == 1 and _others_stay(made, text[place + 1 : place + 2]):
                 pass
             elif slips[place] == 2:
                 made.append(letter * 2)
@@ -54,7 +54,7 @@ class Typos:
         return "".join(made)
 
 
-def _inside_a_word(text: str, place: int) -> bool:
-    """A word of one letter is not dropped: the number of words stays."""
-    near = text[max(0, place - 1) : place] + text[place + 1 : place + 2]
-    return any(letter.isalpha() for letter in near)
+def _others_stay(made: list[str], after: str) -> bool:
+    """The last letter that is left of a word is not dropped: the number of words stays."""
+    before = made[-1][-1:] if made else ""
+    return before.isalpha() or after.isalpha()

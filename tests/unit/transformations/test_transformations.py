@@ -97,6 +97,12 @@ def test_typos_keep_the_number_of_words(text: str, seed: int) -> None:
     assert change("typos", text, seed, rate=0.5) == changed
 
 
+def test_a_short_word_does_not_lose_all_its_letters() -> None:
+    """Also where each of them is hit, and the ones before it were dropped."""
+    for text in ("to be or " * 100, "one two six " * 100):
+        assert len(change("typos", text, rate=1.0).split()) == len(text.split())
+
+
 def test_typos_hit_about_the_rate_that_was_asked_for() -> None:
     """Of a long text about the declared share of letters is hit."""
     text = "abcdefgh " * 500
