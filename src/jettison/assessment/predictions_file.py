@@ -193,8 +193,6 @@ def _texts_with_missing(table: Example, name: str) -> Array:
     if values.ndim != 1:
         raise DataError(f"the group column `{name}` has shape {values.shape}; give one a row")
     missing = missing_rows(values)
-    if values.dtype.kind == "f":
-        values = np.where(np.isfinite(values), values, 0.0)
     texts = text_of(values).astype(object)
     texts[missing] = MISSING_GROUP
     return texts.astype(np.str_)

@@ -104,6 +104,9 @@ def test_missing_attributes_are_a_group_of_their_own():
     ages = np.array([20.0, np.nan, 30.0] * 20)
     people, _ = read_predictions(plain(sex=ages), columns(), "p.csv")
     assert people.columns[0].names == ("sex=(missing)", "sex=20", "sex=30")
+    ages = np.array([0.0, np.inf, 30.0] * 20)
+    people, _ = read_predictions(plain(sex=ages), columns(), "p.csv")
+    assert people.columns[0].names == ("sex=0", "sex=30", "sex=inf")
 
 
 def test_weights_of_zero():
