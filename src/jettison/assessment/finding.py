@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def add_slices(found: Found, data: Path, out: Path) -> tuple[str, ...]:
     taken = [one.name for one in slices if one.name in table.columns]
     if taken:
         raise UsageError(f"{data} has the column `{taken[0]}` already; rename it")
-    columns = {name: list(values) for name, values in table.columns.items()}
+    columns = {name: [_plain(v) for v in values] for name, values in table.columns.items()}
     for one in slices:
         inside = np.logical_and.reduce([holds(c, table) for c in one.conditions])
         columns[one.name] = np.where(inside, "yes", "no").tolist()
@@ -83,11 +84,18 @@ def add_slices(found: Found, data: Path, out: Path) -> tuple[str, ...]:
     return tuple(one.name for one in slices)
 
 
+def _plain(value: object) -> object:
+    """A value as parquet takes it: an array of several axes is lists of lists there."""
+    return value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value
+
+
 def config_lines(found: Found, groups: tuple[str, ...]) -> str:
     """The lines of jettison.toml that would certify the slices on the next sealed rows."""
     slices = [one for one in found.slices if one.certifiable]
     if not slices:
         return ""
-    names = ", ".join(f'"{name}"' for name in (*groups, *(one.name for one in slices)))
-    meaning = "\n".join(f"# {one.name}: {one}" for one in slices)
+    named = (*groups, *(one.name for one in slices))
+    names = ", ".join(json.dumps(name, ensure_ascii=False) for name in named)
+    # A value of the data may hold a line end, which would end the comment.
+    meaning = "\n".join(f"# {one.name}: {' '.join(str(one).split())}" for one in slices)
     return f"{meaning}\n# in `data`, over rows that no search has seen:\ngroups = [{names}]"

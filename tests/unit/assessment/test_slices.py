@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,3 +198,21 @@ def test_one_long_text_makes_no_other_wider() -> None:
         ("text", "words below"),
     }
     assert peak < 50e6
+
+
+def test_slices_go_beside_pictures(tmp_path: Path) -> None:
+    """Arrays of several axes come back from the new file as they were."""
+    from jettison.pipeline.split.reading import read_file
+
+    found = find(rows())
+    one = dataclasses.replace(found.slices[0], conditions=(Condition("site", "is", "a\nb"),))
+    found = dataclasses.replace(found, slices=(one,))
+    pixels = np.arange(3 * 2 * 4 * 5, dtype=np.float32).reshape(3, 2, 4, 5)
+    np.savez(tmp_path / "next.npz", pixels=pixels, site=np.array(["a\nb", "b", "c"]))
+    add_slices(found, tmp_path / "next.npz", tmp_path / "out.parquet")
+    made = read_file(str(tmp_path / "out.parquet"), "source")
+    np.testing.assert_array_equal(made.columns["pixels"], pixels)
+    assert made.columns[one.name].tolist() == ["yes", "no", "no"]
+    lines = config_lines(found, ('the "site"',)).splitlines()
+    assert [line.startswith("#") for line in lines] == [True, True, False]
+    assert tomllib.loads(lines[-1])["groups"] == ['the "site"', one.name]
