@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +58,7 @@ class Command(TyperCommand):
     """A command that remembers which options were typed, even where a value is the default."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command."""
+        """Runs the command; Ctrl-C is no fault of ours, so its exit code is that of an interruption."""
         typed = (
             max(parameter.opts, key=len)
             for parameter in self.params
@@ -68,6 +69,9 @@ class Command(TyperCommand):
         token = GIVEN.set(tuple(typed))
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("jettison: interrupted", file=sys.stderr)
+            raise typer.Exit(4) from None
         finally:
             GIVEN.reset(token)
 
