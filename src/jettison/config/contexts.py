@@ -42,8 +42,8 @@ def read_contexts(given: Any, groups: Sequence[str], mistakes: Mistakes) -> tupl
                 (*path, "name"),
                 f"{called((*path, 'name'))} is `{values['name']}` a second time; one context a name",
             )
-        column = values["of"].partition("=")[0]
-        if values["of"] and column not in groups:
+        if values["of"] and not any(values["of"].startswith(f"{name}=") for name in groups):
+            column = values["of"].partition("=")[0]
             mistakes.add(
                 (*path, "of"),
                 f"{called((*path, 'of'))} is `{values['of']}`, and `{column}` is not in `data.groups` "

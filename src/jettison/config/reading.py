@@ -259,7 +259,7 @@ def _requirement(
         )
     gated = None if table["gated_groups"] == "every group" else tuple(table["gated_groups"])
     for group in gated or ():
-        if group.partition("=")[0] not in groups or "=" not in group:
+        if not any(group.startswith(f"{column}=") for column in groups):
             mistakes.add(
                 (*path, "gated_groups"),
                 f"{called((*path, 'gated_groups'))} names `{group}`; a group is written "

@@ -197,6 +197,19 @@ def test_each_mistake_says_what_is_allowed(tmp_path: Path, tables: str, words: s
     assert "(jettison.toml, line " in found[0]
 
 
+def test_the_name_of_a_group_column_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    """`sex=f=1` is a value of the column `sex=f`, for what gates and for a context."""
+    path = tmp_path / "jettison.toml"
+    path.write_text(
+        MODEL + "data = { groups = ['sex=f'] }\n[[require]]\nmax_drop = 0.1\n"
+        "gated_groups = ['sex=f=1']\n[[contexts]]\nname = 'loud'\ntransform = 'gain'\n"
+        "of = 'sex=f=1'\n"
+    )
+    made = read_configuration(path, {**KNOWN, "transformations": ("gain",)})
+    assert made.requirements[0].gated_groups == ("sex=f=1",)
+    assert made.contexts[0].of == "sex=f=1"
+
+
 def test_ranges_are_read_by_their_form(tmp_path: Path) -> None:
     """Two numbers are ends; other lists are choices; a table spells out which."""
     made = read(

@@ -184,9 +184,11 @@ class _Maker:
         return taken
 
     def _of_group(self, index: Array, use: str) -> Array:
-        column, _, value = self.context.of.partition("=")
+        of = self.context.of
+        # The longest: a column may be called `sex=f` beside one called `sex`.
+        column = max((name for name in self.rows.groups if of.startswith(f"{name}=")), key=len)
         values = self.rows.groups[column][index]
-        taken: Array = index[values == value]
+        taken: Array = index[values == of.removeprefix(f"{column}=")]
         if not len(taken):
             raise DataError(
                 f"context `{self.context.name}`: `of` is `{self.context.of}`, and no row for {use} "

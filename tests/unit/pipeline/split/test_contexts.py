@@ -183,6 +183,18 @@ def test_of_takes_the_rows_of_one_group(tmp_path: Path) -> None:
     assert copies == pytest.approx(10 * before, rel=1e-5)
 
 
+def test_the_column_of_a_group_may_be_named_with_an_equals_sign(tmp_path: Path) -> None:
+    """Columns that stand for one value each are often called like it."""
+    given = signals()
+    given["sex=f"] = (given["sex"] == "f").astype(int)
+    section = dataclasses.replace(SECTION, groups=("sex", "sex=f"))
+    loud = dataclasses.replace(LOUD, of="sex=f=1")
+    made = load_data(section, model(), tmp_path, given, [loud])
+    assert made.certification is not None
+    sizes = made.certification.group_sizes
+    assert sizes["context=loud"] == sizes["sex=f=1"] == sizes["sex=f"] > 0
+
+
 def test_a_group_that_no_row_has_is_refused(tmp_path: Path) -> None:
     """The values that there are stand in the message."""
     with pytest.raises(DataError, match=r"`of` is `sex=x`, and no row .* \(`sex` there: f, m\)"):
