@@ -7,6 +7,7 @@ answer. Every row needs its label, and no share of changed answers certifies the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from jettison.assessment.data_plan import ANY_GROUP, Expected, Held
@@ -14,6 +15,7 @@ from jettison.domain.certificate import Requirement
 from jettison.domain.data_plan import DataPart, DataPlan, Way
 from jettison.domain.extension_points import QualityMetric
 from jettison.domain.measurement import OVERALL
+from jettison.statistics import IMPOSSIBLE, skewed_rows_needed
 from jettison.trust.planning import Seen, rows_planned
 
 KINDS = ("ratio_of_sums", "influence")
@@ -64,7 +66,14 @@ def _part(
     margin = requirement.max_drop if name == OVERALL else requirement.max_drop_group
     seen = Seen(expected.drop, expected.disagreement, 1_000_000)
     floor, needed = rows_planned(metric, margin, requirement.alpha, seen)
-    labelled = Way(floor, needed, needed, "" if needed else f"no number of rows shows {margin:g}")
+    obstacle = f"no number of rows shows {margin:g}"
+    if needed is not None:
+        # A run plans for no more than half the margin; here the drop is one that somebody expects.
+        deviation = math.sqrt(max(expected.disagreement - expected.drop**2, 0.0))
+        own = skewed_rows_needed(margin, deviation, expected.drop, requirement.alpha)
+        needed = max(needed, own) if own < IMPOSSIBLE else None
+        obstacle = f"the expected drop of {expected.drop:g} leaves no room below {margin:g}"
+    labelled = Way(floor, needed, needed, "" if needed else obstacle)
     advice: list[str] = []
     if held is not None and needed is not None and held < needed:
         advice.append(f"collect about {needed - held:,} more with labels")

@@ -210,6 +210,18 @@ def test_word_errors_are_planned_by_their_own_floor(tmp_path: Path) -> None:
     assert "below the floor of 300" in " ".join(first.advice)
 
 
+def test_a_drop_that_is_expected_is_planned_for() -> None:
+    """Up to the margin more rows are needed; at it no number will do, for means as for 0 and 1."""
+    needed = []
+    for drop in (0.0, 0.005, 0.008, 0.01):
+        (plan,) = plans(None, Wishes(metric="wer", max_drop=0.01, drop=drop))
+        needed.append(plan.parts[0].labelled.needed)
+    assert needed[-1] is None
+    assert needed[0] < needed[1] < needed[2]
+    assert plan.parts[0].state == "impossible"
+    assert "leaves no room" in plan.parts[0].labelled.obstacle
+
+
 def test_f1_needs_enough_of_both_classes() -> None:
     """Where classes are equally frequent, the floor is twice that of one class."""
     (plan,) = plans(None, Wishes(metric="f1", max_drop=0.02))
