@@ -56,7 +56,7 @@ def fit_guardrail(
             belong to units.
         DataError: if there are too few selection rows for the rate.
     """
-    if not 0.0 < rate < 1.0 or not 0.5 <= confidence < 1.0:
+    if not 0.0 < rate < 1.0 or not 0.5 < confidence < 1.0:
         raise UsageError(
             f"rate must lie between 0 and 1, and confidence between 0.5 and 1; got {rate:g} and "
             f"{confidence:g}"

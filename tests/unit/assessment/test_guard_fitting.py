@@ -71,6 +71,9 @@ def test_what_can_t_be_fitted_is_refused(run: Path) -> None:
     """Rates out of range, too few rows for a rate, a run without data or without its rows."""
     with pytest.raises(UsageError, match="rate must lie between 0 and 1"):
         fit_guardrail(run, rate=0.0)
+    with pytest.raises(UsageError, match=r"between 0\.5 and 1; got 0\.03 and 0\.5"):
+        fit_guardrail(run, rate=0.03, confidence=0.5)
+    assert not (run / "novelty.npz").exists()
     with pytest.raises(DataError, match="400 selection rows can't show"):
         fit_guardrail(run, rate=0.001)
     (run / "run.json").write_text(to_json(dataclasses.replace(RECORD, data=None)))
