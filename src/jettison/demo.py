@@ -32,6 +32,7 @@ from jettison.domain.progress import Progress
 from jettison.domain.rows import Array
 from jettison.domain.run import RunRecord
 from jettison.errors import DataError, MissingDependency
+from jettison.pipeline.emit import RELEASE
 from jettison.preparation import Prepared, prepare
 from jettison.whole_run import run
 
@@ -242,6 +243,7 @@ def demo(folder: Path, progress: Progress) -> RunRecord:
         # An earlier demo looked at its rows: begin anew. One that was interrupted goes on instead.
         shutil.rmtree(configuration.ledger)
         shutil.rmtree(folder / "work", ignore_errors=True)
+        shutil.rmtree(folder / RELEASE, ignore_errors=True)
     prepared = prepare(configuration, progress)
     return run(with_gated_types(prepared), progress)
 

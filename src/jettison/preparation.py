@@ -98,6 +98,7 @@ def prepare(
     work.mkdir(parents=True, exist_ok=True)
     # A bundle that has no place must not be found out after hours and a look at sealed rows.
     emit.check_place(work.parent / emit.RELEASE)
+    emit.check_not_certified(work.parent / emit.RELEASE)
     progress = Journal(progress, work.parent / LOG)
     with watch.stage("load"):
         progress.stage("load")

@@ -105,6 +105,20 @@ def check_place(folder: Path) -> None:
         raise UsageError(_unwritable(folder, error)) from error
 
 
+def check_not_certified(folder: Path) -> None:
+    """Checks that a run which begins would not put its bundle in the place of a certified one.
+
+    Raises:
+        UsageError: if it would: the rows of that one are spent, so it could not be made again.
+    """
+    held = folder.is_dir() and any(folder.iterdir())
+    if held and layout.read_manifest(folder).status == "certified":
+        raise UsageError(
+            f"{folder} holds a certified bundle, which could not be made again, because its rows are "
+            "spent: move it away, or choose another `output`"
+        )
+
+
 def _check_ours(folder: Path) -> None:
     """Refuses to replace what jettison has not written."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):

@@ -23,7 +23,7 @@ from jettison.domain.certificate import Certificate
 from jettison.domain.record import from_json, to_json
 from jettison.errors import CheckFailed, UsageError
 from jettison.pipeline.certify import uncertified_certificate
-from jettison.pipeline.emit import emit
+from jettison.pipeline.emit import check_not_certified, emit
 from jettison.pipeline.verify import open_bundle, verify
 from jettison.trust.bundle_layout import differences, read_manifest
 from jettison.trust.certificate_schema import certificate_schema, schema_text
@@ -140,6 +140,18 @@ def test_an_older_bundle_is_replaced(shipped: Any, tmp_path: Path) -> None:
     kinds = [(e.kind, e.facts["digest"]) for e in Ledger.at(tmp_path / "ledger").entries()]
     assert kinds == [("bundle", first.manifest.digest), ("bundle", second.manifest.digest)]
     assert verify(tmp_path / "release").status == "uncertified"
+
+
+def test_a_certified_bundle_is_no_place_for_another_run(shipped: Any, tmp_path: Path) -> None:
+    """Its rows are spent: the same command again would put an uncertified bundle in its place."""
+    release = Path(shutil.copytree(shipped.folder, tmp_path / "release"))
+    with pytest.raises(UsageError, match="holds a certified bundle.*choose another `output`"):
+        check_not_certified(release)
+    shutil.rmtree(release)
+    record = dataclasses.replace(shipped.record, certificate=uncertified_certificate("no rows"))
+    emit(record, dataclasses.replace(shipped.cargo, outcomes=None), release, shipped.ledger)
+    check_not_certified(release)
+    check_not_certified(tmp_path / "new")
 
 
 def test_what_jettison_did_not_write_is_left_alone(shipped: Any, tmp_path: Path) -> None:
