@@ -21,10 +21,11 @@ from jettison.statistics.non_inferiority import (
     nuisance_grid,
     paired_binary_p_value,
 )
-from jettison.statistics.score import ScoreTail, largest_losses
+from jettison.statistics.score import LOST_MASS, ScoreTail, largest_losses
 
 __all__ = [
     "IMPOSSIBLE",
+    "LEAST_P_VALUE",
     "agreement_rows_needed",
     "floor_rows",
     "mean_rows_needed",
@@ -40,6 +41,8 @@ MOST_ROWS = 20_000_000
 LARGE = 30_000
 # With fewer expected wins, one critical score for all tables is up to .04 of power too hopeful.
 FEW_WINS = 8.0
+# No p-value of the paired 0/1 test is smaller, so below it no number of rows is held.
+LEAST_P_VALUE = NUISANCE_ERROR + LOST_MASS
 
 
 def floor_rows(margin: float, alpha: float = 0.05) -> int:
@@ -79,7 +82,7 @@ def paired_binary_power(
     >>> round(paired_binary_power(0.0, 0.03, 2000, 0.01), 2)
     0.81
     """
-    if n < floor_rows(margin, alpha):
+    if n < floor_rows(margin, alpha) or alpha < LEAST_P_VALUE:
         return 0.0
     losses, wins = _cells(drop, disagreement)
     critical = _critical_score(n, margin, alpha, round(n * wins))
@@ -110,7 +113,7 @@ def rows_needed(
     floor = floor_rows(margin, alpha)
     losses, wins = _cells(drop, disagreement)
     room = margin - drop
-    if room <= 0:
+    if room <= 0 or alpha < LEAST_P_VALUE:
         return IMPOSSIBLE
     reach = float(special.ndtri(1 - alpha) + special.ndtri(power))
     shortcut = reach**2 * (losses + wins - drop**2) / room**2

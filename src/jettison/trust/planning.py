@@ -32,6 +32,7 @@ from jettison.statistics import (
 )
 from jettison.statistics.bounded_means import needs_guard
 from jettison.statistics.linear_verdicts import MINIMUM_STRATUM
+from jettison.statistics.sample_size import LEAST_P_VALUE
 from jettison.trust.contributions import column_of
 from jettison.trust.outcomes import describe_rows
 
@@ -145,6 +146,7 @@ def plan_parts(
         grade: Grade = "A" if exact else "C" if metric.kind == "reported_only" else "B"
         floor, needed = _rows(metric, margin, alpha, seen, group, exact=exact)
         obstacle = _obstacle(metric, requirement, certification, grade, margin)
+        obstacle = obstacle or _rate_obstacle(metric, alpha, exact=exact)
         if not obstacle and units < floor:
             obstacle = f"{units:,} sealed {_noun(rows, units)} are below the floor of {floor:,}"
         listed = bool(obstacle) and wanted and group != OVERALL and on_undecided == "ship_listed"
@@ -317,5 +319,18 @@ def _obstacle(
         return (
             f"the test that applies to `{metric.name}` here has grade {grade}, and the grade "
             f"{requirement.require_grade} is required"
+        )
+    return ""
+
+
+def _rate_obstacle(metric: QualityMetric, alpha: float, *, exact: bool) -> str:
+    """Says why nothing can be held at the error rate that this look may spend; empty if it can."""
+    if alpha >= 0.5:
+        return f"an error rate of {alpha:g} leaves nothing to show; set `confidence` above 0.5"
+    if exact and not metric.against_reference and alpha < LEAST_P_VALUE:
+        return (
+            f"this look may spend an error rate of {alpha:.2g}, and the exact test has no p-value "
+            f"below {LEAST_P_VALUE:.3g}: on fresh rows declare fewer `looks`, larger shares in "
+            "`spending`, or less `confidence`"
         )
     return ""

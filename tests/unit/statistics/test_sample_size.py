@@ -73,3 +73,10 @@ def test_a_margin_out_of_range_is_refused(margin: float) -> None:
     """A floor needs a margin strictly between 0 and 1."""
     with pytest.raises(ValueError, match="margin"):
         floor_rows(margin)
+
+
+def test_an_error_rate_below_every_p_value_needs_impossibly_many_rows() -> None:
+    """A late look may spend less than the smallest p-value that there is; no search goes on for it."""
+    assert paired_binary_power(0.0, 0.03, 100_000, 0.01, 5e-6) == 0.0
+    assert rows_needed(0.01, 0.03, 0.0, 5e-6) == IMPOSSIBLE
+    assert rows_needed(0.01, 0.0, 0.0, 5e-6) == IMPOSSIBLE

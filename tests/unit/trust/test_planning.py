@@ -150,3 +150,14 @@ def test_a_prospect_has_one_part_for_all_that_gates() -> None:
     assert [part.name for part in prospect.parts] == ["accuracy: overall", "accuracy: g=a"]
     assert prospect.parts[1].selection_rows == 1
     assert math.isclose(prospect.parts[0].margin, 0.01)
+
+
+def test_an_error_rate_that_shows_nothing_is_an_obstacle() -> None:
+    """Below every p-value of the exact test, or one half: the seal stays closed."""
+    late = plan_parts(sealed(), REQUIREMENT, {}, "fail", share=1e-4)[0]
+    assert "no p-value below 1.02e-05" in late.obstacle
+    assert late.needed is None
+    agreement = Requirement("agreement", 0.01, 0.05)
+    assert plan_parts(sealed(), agreement, {}, "fail", share=1e-4)[0].obstacle == ""
+    half = dataclasses.replace(REQUIREMENT, confidence=0.5)
+    assert "set `confidence` above 0.5" in plan_parts(sealed(), half, {}, "fail")[0].obstacle
