@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,18 @@ def append_entry(
     if entries:
         # A crash may have left the head one line behind; a second one must not leave it two.
         _write_head(folder, entries[-1])
-    append_line(folder / LINES, entry.line() + "\n")
-    _write_head(folder, entry)
+    lines = folder / LINES
+    end = lines.stat().st_size if lines.exists() else 0
+    append_line(lines, entry.line() + "\n")
+    try:
+        _write_head(folder, entry)
+    except OSError:
+        head = folder / HEAD
+        if head.exists() and entry.digest in head.read_text():
+            return entry  # Both are there; only the folder could not be synced.
+        # The caller will say that nothing was written, so the line must not take effect.
+        os.truncate(lines, end)
+        raise
     return entry
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from jettison.errors import CheckFailed, SealRefused, UsageError
+from jettison.trust import chain
 from jettison.trust.chain import HEAD, LINES
 from jettison.trust.ledger import Charge, Ledger, default_folder
 from jettison.trust.row_sets import common_rows, row_set
@@ -361,3 +363,20 @@ def test_each_row_has_as_many_digests() -> None:
     """Rows that lack a digest are a mistake of the caller."""
     with pytest.raises(ValueError, match="same number"):
         row_set(digests(0, 3), digests(0, 2))
+
+
+def test_a_line_without_room_for_its_head_takes_no_effect(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up between the two refuses the look, so the rows must not be spent."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for spent in (0, 1):
+        monkeypatch.setattr(chain, "write_atomically", full)
+        with pytest.raises(UsageError, match="can't be written"):
+            ledger.charge(charge_of(0, 10))
+        monkeypatch.undo()
+        assert len(ledger.entries()) == spent
+        ledger.charge(charge_of(10 * spent + 10, 10 * spent + 20))
