@@ -69,7 +69,7 @@ def approval_problems(bundle: Path, digest: str) -> tuple[list[str], list[str]]:
         return [], [f"line {unsigned[0]} of {path.name} is not signed, so it approves nothing"]
     names = {str(event.facts.get("bundle")) for event in events} | {digest}
     about = {n: render_sheet(n, path.name, words_about(events, n)) for n in names}
-    shown = sheet.read_text(encoding="utf-8") if sheet.exists() else about[digest]
+    shown = sheet.read_text(encoding="utf-8", errors="replace") if sheet.exists() else about[digest]
     if shown not in about.values():
         return [], [
             f"{sheet.name} does not say what the signed lines of {path.name} say: delete it, and the next "

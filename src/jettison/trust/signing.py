@@ -45,6 +45,7 @@ def read_signer(path: Path) -> Signer:
         MissingDependency: without the package `cryptography`.
     """
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import (
             load_pem_private_key,
@@ -62,7 +63,7 @@ def read_signer(path: Path) -> Signer:
     load = load_ssh_private_key if b"OPENSSH" in data[:64] else load_pem_private_key
     try:
         key = load(data, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise UsageError(
             f"{path} is no private key that can be used ({error}); it must be Ed25519 in PEM or "
             f"OpenSSH form, without a password: {_MAKE.format(path='key.pem')}"
@@ -83,6 +84,7 @@ def read_public_key(path: Path) -> str:
         MissingDependency: without the package `cryptography`.
     """
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import (
             load_pem_public_key,
@@ -94,7 +96,7 @@ def read_public_key(path: Path) -> str:
     load = load_ssh_public_key if data.startswith(b"ssh-") else load_pem_public_key
     try:
         key = load(data)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(
             f"{path} is no public key that can be read ({error}); make it from the private one: "
             f"openssl pkey -in key.pem -pubout -out {path}"

@@ -119,3 +119,11 @@ def test_the_sheet_says_what_the_signed_lines_say(bundle: Path, tmp_path: Path) 
         verify(bundle)
     approvals_path(bundle).unlink()
     assert "is not there" in approval_problems(bundle, digest)[1][0]
+
+
+def test_a_sheet_that_is_no_text_is_a_fault_and_no_crash(bundle: Path, tmp_path: Path) -> None:
+    """Saved by an editor in another encoding, say."""
+    approve(bundle, "Ada", read_signer(make_keys(tmp_path)[0]))
+    sheet_path(bundle).write_bytes(b"\xff\xfeA\0d\0a\0")
+    _, problems = approval_problems(bundle, read_manifest(bundle).digest)
+    assert "does not say what the signed lines" in problems[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,26 @@ def test_other_kinds_of_keys_are_refused(tmp_path: Path) -> None:
     public.write_bytes(b"no key")
     with pytest.raises(UsageError, match="openssl pkey"):
         read_public_key(public)
+
+
+def test_a_key_of_a_kind_that_nobody_can_load_is_refused(tmp_path: Path) -> None:
+    """A key that lives in a security token, and a kind that the library has never heard of."""
+
+    def text(data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + data
+
+    public = text(b"sk-ssh-ed25519@openssh.com") + text(bytes(32)) + text(b"ssh:")
+    head = b"openssh-key-v1\0" + text(b"none") + text(b"none") + text(b"")
+    whole = head + (1).to_bytes(4, "big") + text(public) + text(bytes(8))
+    path = tmp_path / "id_ed25519_sk"
+    path.touch(mode=0o600)
+    lines = base64.encodebytes(whole).decode()
+    path.write_text(
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{lines}-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    with pytest.raises(UsageError, match="it must be Ed25519"):
+        read_signer(path)
+    unheard = base64.b64encode(text(b"ssh-unheard")).decode()
+    path.write_text(f"ssh-unheard {unheard} ada@home\n")
+    with pytest.raises(UsageError, match="openssl pkey"):
+        read_public_key(path)
