@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -11,16 +12,17 @@ from typing import Any
 
 from jettison import machine, registry
 from jettison.domain import accelerators
-from jettison.domain.certificate import Certificate, Requirement
+from jettison.domain.certificate import Certificate, LedgerPosition, Requirement
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.record import digest, from_json, to_plain
 from jettison.domain.run import RunRecord
-from jettison.errors import CandidateFailed, CheckFailed, ModelError
+from jettison.errors import Busy, CandidateFailed, CheckFailed, ModelError, UsageError
 from jettison.trust import bundle_layout as layout
 from jettison.trust.approvals import approval_problems
 from jettison.trust.audit import AUDIT
 from jettison.trust.audit_check import trail_problems
+from jettison.trust.chain import Entry
 from jettison.trust.judging import conclude
 from jettison.trust.ledger import Ledger, default_folder
 from jettison.trust.outcomes import load_outcomes
@@ -85,12 +87,11 @@ def verify(folder: Path, expect: str = "", ledger: str = "") -> Verification:
     told, problem = approval_problems(folder, manifest.digest)
     checks += told
     problems += problem
-    away, problem = _ledger(certificate, manifest.digest, ledger)
+    told, away, problem = _ledger(certificate, manifest.digest, ledger)
+    checks += told
     problems += problem
     elsewhere = elsewhere_than(certificate, served.runtime.name)
     _raise(folder, problems, *elsewhere)
-    if not away and certificate.ledger is not None:
-        checks.append("the ledger recorded the look, the certificate and the bundle")
     notes = (*away, *elsewhere)
     return Verification(manifest.digest, certificate.status, tuple(checks), notes)
 
@@ -241,6 +242,12 @@ def _verdicts(
     problems: list[str] = []
     if outcomes.rules.digest != certificate.order_digest:
         problems.append("the order of testing is not the one that was fixed before opening")
+    subject = certificate.subject
+    if subject is not None:
+        about = (subject.recipe, subject.artifact, subject.encoder, subject.runtime)
+        members = outcomes.rules.members
+        if about not in {(m.recipe, m.artifact, m.encoder, m.runtime) for m in members}:
+            problems.append("the outcomes are those of another model than the certificate is about")
     judged = outcomes.rules.share * max(r.alpha for r in outcomes.rules.requirements)
     if not math.isclose(judged, certificate.ledger.alpha, rel_tol=LAST_BITS):
         problems.append(
@@ -254,9 +261,9 @@ def _verdicts(
     except (KeyError, ValueError, IndexError) as error:
         return [], [*problems, f"the outcomes can't be judged: {type(error).__name__}: {error}"]
     shipped = conclusion.shipped
-    about = certificate.subject.recipe if certificate.subject is not None else None
-    if shipped != about:
-        problems.append(f"the outcomes ship {shipped}, the certificate {about}")
+    named = subject.recipe if subject is not None else None
+    if shipped != named:
+        problems.append(f"the outcomes ship {shipped}, the certificate {named}")
     again = dataclasses.replace(
         certificate,
         status="certified" if shipped is not None else "failed",
@@ -290,23 +297,22 @@ def _unlike(name: str, found: Any, told: Any) -> list[str]:
     return [] if same else [f"{name}: computed again it is {found}, the certificate says {told}"]
 
 
-def _ledger(certificate: Certificate, bundle: str, ledger: str) -> tuple[list[str], list[str]]:
-    """Looks the bundle up in the ledger, where it is at hand."""
+def _ledger(
+    certificate: Certificate, bundle: str, ledger: str
+) -> tuple[list[str], list[str], list[str]]:
+    """Looks the bundle up in the ledger, where it is at hand; checks, what is away, problems."""
     position = certificate.ledger
     if position is None:
-        return [], []
-    chosen = Ledger.at(ledger) if ledger else Ledger(Path(position.ledger).parent)
-    if ledger and not chosen.exists:
-        return [], [f"there is no ledger in {chosen.folder}"]
-    look = chosen.find("look", position.entry)
-    if look is None and ledger:
-        return [], [f"the ledger {chosen.path} holds no look {position.entry[:12]}"]
-    if look is None:
-        # Another machine's ledger may have the path of one here; the look tells them apart.
-        chosen = Ledger(default_folder())
-        look = chosen.find("look", position.entry)
-    if look is None:
-        return [f"the ledger {position.ledger} of this look is not on this machine"], []
+        return [], [], []
+    if ledger and not Ledger.at(ledger).exists:
+        return [], [], [f"there is no ledger in {Ledger.at(ledger).folder}"]
+    found = _look_at_hand(position, ledger)
+    if found is None and ledger:
+        return [], [], [f"the ledger {Ledger.at(ledger).path} holds no look {position.entry[:12]}"]
+    if found is None:
+        where = "is not on this machine, or not open to this user"
+        return [], [f"the ledger {position.ledger} of this look {where}"], []
+    chosen, look = found
     told = (certificate.config_digest, certificate.data_digest, certificate.order_digest)
     facts = tuple(look.facts.get(name) for name in ("configuration", "data", "order"))
     problems: list[str] = []
@@ -318,4 +324,31 @@ def _ledger(certificate: Certificate, bundle: str, ledger: str) -> tuple[list[st
         entry = chosen.find(kind, name)  # type: ignore[arg-type]
         if entry is None or entry.look != position.entry:
             problems.append(f"the ledger {chosen.path} doesn't record this {kind}")
-    return [], problems
+    told_of = "the ledger recorded the look, the certificate and the bundle"
+    return [f"{told_of} ({chosen.path})"], [], problems
+
+
+def _look_at_hand(position: LedgerPosition, ledger: str) -> tuple[Ledger, Entry] | None:
+    """Finds the look in the ledger given, or in that of the certificate, or in the user's own.
+
+    Another machine's ledger may have the path of one here, and the look tells them apart. On a shared
+    machine the path may be another user's, and an account without a home has no ledger.
+    """
+    if ledger:
+        look = Ledger.at(ledger).find("look", position.entry)
+        return None if look is None else (Ledger.at(ledger), look)
+    named = Path(position.ledger)
+    # A relative path would lead to a ledger that came with the bundle.
+    folders = [named.parent] if named.is_absolute() else []
+    with contextlib.suppress(UsageError):
+        folders.append(default_folder())
+    for one in map(Ledger, folders):
+        try:
+            look = one.find("look", position.entry)
+        except Busy:
+            raise
+        except (OSError, UsageError):
+            continue
+        if look is not None:
+            return one, look
+    return None

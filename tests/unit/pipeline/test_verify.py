@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from jettison.domain.bundle import Manifest
 from jettison.domain.certificate import Certificate
 from jettison.domain.record import file_digest, from_json, to_json
 from jettison.domain.run import RunRecord
-from jettison.errors import CheckFailed
+from jettison.errors import CheckFailed, UsageError
+from jettison.pipeline import verify as verifying
 from jettison.pipeline.verify import open_bundle, verify
 from jettison.trust.bundle_layout import files_of, read_manifest, safe_name
 from jettison.trust.ledger import Ledger
@@ -287,4 +289,63 @@ def test_a_manifest_must_be_canonical(copy: Path) -> None:
     manifest = from_json(Manifest, (copy / "manifest.json").read_bytes())
     (copy / "manifest.json").write_text(to_json(manifest, indent=2))
     with pytest.raises(CheckFailed, match="canonical"):
+        verify(copy)
+
+
+def test_a_ledger_that_is_not_open_to_this_user_is_a_note(
+    shipped: Any, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a shared machine the ledger of a certificate is another's; an account may have no home."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    ledger = Path(shipped.ledger)
+    away = ledger.rename(ledger.with_name("away"))
+    try:
+        ledger.mkdir()
+        (ledger / "ledger.jsonl").touch()
+        (ledger / "lock").mkdir()
+        assert "not open to this user" in verify(copy).notes[0]
+
+        def closed(_: object) -> bool:
+            raise PermissionError(errno.EACCES, "Permission denied", str(ledger))
+
+        def homeless() -> Path:
+            raise UsageError("this user has no home folder")
+
+        monkeypatch.setattr(Ledger, "exists", property(closed))
+        assert "not open to this user" in verify(copy).notes[0]
+        monkeypatch.setattr(verifying, "default_folder", homeless)
+        assert "not open to this user" in verify(copy).notes[0]
+    finally:
+        shutil.rmtree(ledger)
+        away.rename(ledger)
+
+
+def test_a_bundle_brings_no_ledger_of_its_own(
+    shipped: Any, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path in a certificate is not looked up where the bundle was unpacked."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    shutil.copytree(shipped.ledger, tmp_path / "ledger")
+    monkeypatch.chdir(tmp_path)
+
+    def moved(certificate: Certificate) -> Certificate:
+        assert certificate.ledger is not None
+        position = dataclasses.replace(certificate.ledger, ledger="ledger/ledger.jsonl")
+        return dataclasses.replace(certificate, ledger=position)
+
+    change_certificate(copy, moved)
+    seal_again(copy)
+    assert "is not on this machine" in verify(copy).notes[0]
+
+
+def test_outcomes_of_another_model_are_found(copy: Path) -> None:
+    """The rows that are judged must be those of the model that the certificate is about."""
+    outcomes = load_outcomes(copy / "outcomes.npz")
+    (member,) = outcomes.rules.members
+    other = dataclasses.replace(member, artifact="0" * 64)
+    rules = dataclasses.replace(outcomes.rules, members=(other,))
+    save_outcomes(dataclasses.replace(outcomes, rules=rules), copy / "outcomes.npz")
+    change_certificate(copy, lambda c: dataclasses.replace(c, order_digest=rules.digest))
+    seal_again(copy)
+    with pytest.raises(CheckFailed, match="the outcomes are those of another model"):
         verify(copy)
