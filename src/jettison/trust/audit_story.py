@@ -22,17 +22,17 @@ def story(events: Sequence[Event]) -> Iterator[str]:
     for event in events:
         tell = _SENTENCES.get(event.kind, _other)
         mark = f" [signed {event.key[:SHORT]}]" if event.key else ""
-        time, who, facts = (_plain(told) for told in (event.time, event.who, event.facts))
+        time, who, facts = (plain(told) for told in (event.time, event.who, event.facts))
         yield f"{event.number:>4}  {time}  {who} {tell(facts)}{mark}"
 
 
-def _plain(told: Any) -> Any:
+def plain(told: Any) -> Any:
     """The same with every character that can't be printed as its escape."""
     if isinstance(told, str):
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
     if isinstance(told, Mapping):
-        return {_plain(name): _plain(value) for name, value in told.items()}
-    return [_plain(one) for one in told] if isinstance(told, list | tuple) else told
+        return {plain(name): plain(value) for name, value in told.items()}
+    return [plain(one) for one in told] if isinstance(told, list | tuple) else told
 
 
 def _started(facts: Facts) -> str:
