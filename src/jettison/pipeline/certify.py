@@ -144,10 +144,12 @@ def conclude_look(
     )
     with _spent(request):
         if look.looks > 1 and conclusion.shipped is None:
-            withhold_outcomes(outcomes, folder, look)
             certificate = one_bit(certificate, plan, look)
             shown = withheld_path(folder, look.entry).with_suffix(".json")
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            # Before the outcomes: without it a crash in between would leave them to nobody.
             write_atomically(shown, to_json(certificate, indent=2) + "\n")
+            withhold_outcomes(outcomes, folder, look)
         else:
             if look.looks > 1:
                 # A crash from here on must not leave scores in plain with looks to spare.

@@ -76,7 +76,8 @@ def _shown(book: Ledger, entry: Entry, folder: Path) -> Revealed:
     if path is None:
         why = f"its outcomes are gone from {places[1]}"
         return Revealed(number, entry.time, None, why, None)
-    target = folder / REVEALED / f"look-{number}.npz"
+    # Other rows that were certified from this folder have a look of the same number.
+    target = folder / REVEALED / f"look-{number}-{entry.digest[:12]}.npz"
     outcomes = unveil_outcomes(path, key, target)
     told = _told(path.with_suffix(".json"))
     conclusion = conclude(outcomes, {tested.recipe: tested.title for tested in told.order})

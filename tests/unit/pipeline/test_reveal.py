@@ -133,3 +133,33 @@ def test_reveal_without_anything_withheld_is_a_usage_error(tmp_path: Path) -> No
     """It says what it is for."""
     with pytest.raises(UsageError, match="nothing is withheld"):
         reveal(tmp_path, tmp_path / "ledger")
+
+
+def test_other_rows_in_the_same_folder_keep_their_own_evidence(make_request: MakeRequest) -> None:
+    """Two sets of rows that were certified from one folder both have a look 1."""
+    first = with_looks(make_request(("damaged",)))
+    certify(first)
+    certify(with_looks(make_request(("damaged",), rows=slice(3000, 4500))))
+    shown = reveal(Path(first.folder), first.ledger)
+    assert [one.number for one in shown] == [1, 1]
+    assert len({one.outcomes for one in shown}) == 2
+
+
+def test_a_look_that_was_cut_short_hides_no_other(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that dies while it withholds its outcomes leaves nothing that `reveal` trips over."""
+    request = with_looks(make_request(("damaged",)))
+    certify(request)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(certifying, "write_atomically", die)
+    with pytest.raises(KeyboardInterrupt):
+        certify(with_looks(make_request(("damaged",))))
+    monkeypatch.undo()
+    first, second = reveal(Path(request.folder), request.ledger)
+    assert first.certificate is not None
+    assert second.certificate is None
+    assert "cut short" in second.reason
