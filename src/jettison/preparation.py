@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jettison import config, registry
+from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration
 from jettison.domain.disk_faults import explained
 from jettison.domain.extension_points import QualityMetric, Technique
@@ -152,8 +153,11 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
     """Refuses what no certificate could say, before any time is spent on a search.
 
     Raises:
-        UsageError: for a metric that has no test, or that needs labels that are not there.
+        UsageError: for a margin beyond every drop, a metric that has no test, or that needs labels
+            that are not there.
     """
+    for requirement in configuration.requirements:
+        _check_margin(requirement)
     sealed = splits.certification
     if sealed is None:
         return
@@ -183,6 +187,18 @@ def _check_requirements(configuration: Configuration, splits: Splits) -> None:
             )
             if obstacle:
                 raise UsageError(obstacle)
+
+
+def _check_margin(requirement: Requirement) -> None:
+    """Refuses a margin that every model meets, as one that was meant in per cent."""
+    metric = registry.get("metrics", requirement.metric)
+    worst = 1.0 if metric.kind == "influence" else metric.high - metric.low
+    if requirement.max_drop >= worst:
+        raise UsageError(
+            f"`max_drop` of `{metric.name}` is {requirement.max_drop:g}, and no drop is larger than "
+            f"{worst:g}, so nothing would be asked. It is absolute: 0.01 of accuracy is one "
+            "percentage point"
+        )
 
 
 def _check_weights(metric: QualityMetric, *, weighted: bool) -> None:

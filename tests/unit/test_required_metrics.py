@@ -59,3 +59,10 @@ def test_what_is_no_mean_is_not_certified_on_weighted_rows(metric: str) -> None:
     with pytest.raises(UsageError, match=f"`{metric}` is no mean over rows.*leave `weight` out"):
         check(Requirement(metric, 0.01, 0.03), weighted=True)
     check(Requirement("accuracy", 0.01, 0.03), weighted=True)
+
+
+@pytest.mark.parametrize(("metric", "margin"), [("accuracy", 1.0), ("f1", 5.0), ("cosine", 2.0)])
+def test_a_margin_that_allows_everything_is_refused(metric: str, margin: float) -> None:
+    """`--max-drop 1` is meant as one point: said before a search, not after it."""
+    with pytest.raises(UsageError, match="is one percentage point"):
+        check(Requirement(metric, margin, 3 * margin))

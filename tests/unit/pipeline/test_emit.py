@@ -145,7 +145,7 @@ def test_an_older_bundle_is_replaced(shipped: Any, tmp_path: Path) -> None:
 def test_a_certified_bundle_is_no_place_for_another_run(shipped: Any, tmp_path: Path) -> None:
     """Its rows are spent: the same command again would put an uncertified bundle in its place."""
     release = Path(shutil.copytree(shipped.folder, tmp_path / "release"))
-    with pytest.raises(UsageError, match="holds a certified bundle.*choose another `output`"):
+    with pytest.raises(UsageError, match=r"holds a certified bundle.*choose another `output`"):
         check_not_certified(release)
     shutil.rmtree(release)
     record = dataclasses.replace(shipped.record, certificate=uncertified_certificate("no rows"))
