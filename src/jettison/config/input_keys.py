@@ -64,7 +64,7 @@ MODEL_KEYS = (
         Annotated[int, Ge(0), Le(1_000_000)],
         "a whole number from 0 to 1000000",
         _MODEL["max_length"],
-        "Tokens kept of a text. 0: what the model's own files say.",
+        "Tokens kept of a text, by the original too. 0: what the model's own files say, at most 256.",
     ),
     Key(
         "model",

@@ -41,7 +41,7 @@ from jettison.pipeline.split.labelling import (
     take_labels,
 )
 from jettison.pipeline.split.near_duplicates import find_near, notes_on, without_near
-from jettison.pipeline.split.notes import notes_about
+from jettison.pipeline.split.notes import cut_texts, notes_about
 from jettison.pipeline.split.places import save_places
 from jettison.pipeline.split.reading import read_file, read_object
 from jettison.pipeline.split.row_keys import read_keys, sealed_keys
@@ -136,6 +136,7 @@ def load_data(
             asked=section.near_duplicates == "drop",
         ),
         *notes_about(section, tables, division, labels, splits.certification),
+        *cut_texts(bound, pool.lengths),
         *spread.notes,
     )
     return dataclasses.replace(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from jettison.domain.configuration import DataSection
+from jettison.domain.encoder import Encoder
 from jettison.domain.extension_points import Example
 from jettison.domain.rows import Array
 from jettison.domain.splits import CertificationSet, Labels
@@ -47,6 +48,19 @@ def notes_about(
         *_groups(labels, certification),
         *_undeclared_units(section, tables),
     )
+
+
+def cut_texts(encoder: Encoder, lengths: Array | None) -> Iterator[str]:
+    """Says how many texts are as long as what is kept: what comes after it, neither model reads."""
+    longest = encoder.settings.get("max_length")
+    if not isinstance(longest, int) or lengths is None:
+        return
+    full = int((lengths >= longest).sum())
+    if full:
+        yield (
+            f"{full:,} of {len(lengths):,} texts have {longest} tokens or more, and only the first "
+            f"{longest} are read, by the original too; `max_length` in `model` says how many are kept."
+        )
 
 
 def _left_out(division: Division, most: int) -> Iterator[str]:

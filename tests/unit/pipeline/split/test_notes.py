@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from split_tables import SECTION, load, table
+from split_tables import SECTION, load, table, text_model
+
+from jettison.domain.configuration import DataSection
 
 N = 300
 
@@ -56,3 +59,24 @@ def test_a_declared_unit_is_not_warned_about(tmp_path: Path) -> None:
     given = {**table(), "document": np.arange(N) // 10}
     made = load(given, tmp_path, dataclasses.replace(SECTION, unit="document"))
     assert not any("whom a row comes from" in note for note in made.notes)
+
+
+def test_texts_that_are_cut_are_counted(
+    tmp_path: Path, write_wordpiece: Callable[[Path], list[str]]
+) -> None:
+    """Neither model reads what comes after `max_length` tokens, so how many texts go on is told."""
+    write_wordpiece(tmp_path / "tokenizer")
+    rng = np.random.default_rng(0)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    texts = [" ".join("".join(rng.choice(letters, 6)) for _ in range(8)) for _ in range(N)]
+    given = {"text": np.array(texts), "y": rng.choice(["no", "yes"], N)}
+    section = DataSection(inputs=("text",), target="y")
+    told = {}
+    for longest in (8, 200):
+        like = text_model(tmp_path / "tokenizer", longest)
+        notes = load(given, tmp_path / str(longest), section, like).notes
+        told[longest] = [note for note in notes if "tokens or more" in note]
+    assert told[200] == []
+    (note,) = told[8]
+    assert note.startswith("300 of 300 texts have 8 tokens or more")
+    assert "`max_length` in `model`" in note
