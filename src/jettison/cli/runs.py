@@ -56,7 +56,9 @@ def optimize(
     max_minutes: Annotated[float, typer.Option(help="Minutes to search at most.")] = 30.0,
     threads: Threads = 1,
     batch_size: BatchSizes = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 7,
+    seed: Annotated[
+        int, typer.Option(help="Of the rows' division, and of what techniques draw.")
+    ] = 7,
     no_certify: Annotated[
         bool, typer.Option("--no-certify", help="Keep the seal closed; iterate freely.")
     ] = False,
@@ -77,12 +79,7 @@ def optimize(
     configuration = configure(
         source,
         {
-            "model": {
-                "task": task,
-                "trust_pickle": trust_pickle,
-                "weights": weights,
-                "inputs": model_input or [],
-            },
+            "model": _model(task, weights, model_input, trust_pickle=trust_pickle),
             **config.image_table(image or ()),
             "data": {
                 "source": data,
@@ -134,7 +131,10 @@ def demo(output: Output = "jettison-demo") -> None:
 
 def init(
     source: Annotated[Path, typer.Argument(help="A model.")],
-    data: Annotated[Path | None, typer.Argument(help="Rows: parquet, csv or npz.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Rows: a file, a folder, or a function such as rows.py:make."),
+    ] = None,
     target: Target = "",
     group: Groups = None,
     weights: Weights = "",
@@ -166,14 +166,18 @@ def advise(
     data: Data = "",
     target: Target = "",
     inputs: Inputs = None,
+    weights: Weights = "",
+    model_input: ModelInputs = None,
     image: Images = None,
     task: Task = "",
     threads: Threads = 1,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Say what each technique could gain here at most, and why. Only the profile is run."""
     from jettison.reporting import advice
 
-    prepared = _prepared(source, (data, target, inputs), image, task, threads)
+    model = _model(task, weights, model_input, trust_pickle=trust_pickle)
+    prepared = _prepared(source, model, (data, target, inputs), image, threads)
     show(advice.advice(prepared.space, prepared.profile))
 
 
@@ -182,14 +186,18 @@ def profile(
     data: Data = "",
     target: Target = "",
     inputs: Inputs = None,
+    weights: Weights = "",
+    model_input: ModelInputs = None,
     image: Images = None,
     task: Task = "",
     threads: Threads = 1,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Show where time and bytes go in the untouched model, and what each layer loses by a change."""
     from jettison.reporting import advice, roofline, sensitivity_views
 
-    found = _prepared(source, (data, target, inputs), image, task, threads).profile
+    model = _model(task, weights, model_input, trust_pickle=trust_pickle)
+    found = _prepared(source, model, (data, target, inputs), image, threads).profile
     losses = sensitivity_views.sensitivity_table(found)
     roofs = roofline.layers(found)
     show(advice.where_time_goes(found), advice.layers_table(found), roofs, losses)
@@ -200,22 +208,33 @@ def plan(
     data: Data = "",
     target: Target = "",
     inputs: Inputs = None,
+    weights: Weights = "",
+    model_input: ModelInputs = None,
     image: Images = None,
     task: Task = "",
     threads: Threads = 1,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Show the recipes and ranges that a search would try."""
     from jettison.reporting import advice
 
-    prepared = _prepared(source, (data, target, inputs), image, task, threads)
+    model = _model(task, weights, model_input, trust_pickle=trust_pickle)
+    prepared = _prepared(source, model, (data, target, inputs), image, threads)
     show(advice.space_table(prepared.space), advice.refusals(prepared.space))
+
+
+def _model(
+    task: str, weights: str, inputs: list[str] | None, *, trust_pickle: bool
+) -> dict[str, Any]:
+    """The table `model`, but for its source."""
+    return {"task": task, "trust_pickle": trust_pickle, "weights": weights, "inputs": inputs or []}
 
 
 def _prepared(
     source: Path,
+    model: dict[str, Any],
     rows: tuple[str, str, list[str] | None],
     image: list[str] | None,
-    task: str,
     threads: int,
 ) -> Any:
     import dataclasses
@@ -227,7 +246,7 @@ def _prepared(
     configuration = configure(
         source,
         {
-            "model": {"task": task},
+            "model": model,
             **config.image_table(image or ()),
             "data": {"source": data, "target": target, "inputs": inputs or []},
             "serving": {"threads": threads},

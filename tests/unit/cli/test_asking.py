@@ -57,14 +57,18 @@ def test_options_go_with_a_model(tmp_path: Path) -> None:
 def test_columns_are_named_to_plan_as_to_optimize(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a message of these commands asks for (`--input`) is an option of theirs."""
+    """What messages of these commands ask for (`--input`, `--model-input`) are options of theirs."""
     from jettison import preparation
 
     asked = []
     monkeypatch.setattr(preparation, "prepare", lambda given, progress: asked.append(given))
     words = ["--data", "rows.csv", "--target", "label", "--input", "text", "--image", "mean=0.5"]
+    words += ["--weights", "net.pt", "--model-input", "x: float32[batch, 3]", "--trust-pickle"]
     run(command, str(tmp_path / "m.onnx"), *words)
     (given,) = asked
     assert (given.data.target, given.data.inputs) == ("label", ("text",))
     assert given.image is not None
     assert given.image.mean == (0.5,)
+    assert given.model.weights == "net.pt"
+    assert given.model.inputs == ("x: float32[batch, 3]",)
+    assert given.model.trust_pickle
