@@ -37,7 +37,7 @@ class Result:
 
     @property
     def best(self) -> Recipe | None:
-        """The recipe that ships; `None` when nothing beat the original or it is undecided."""
+        """The recipe of the bundle, certified or not (`exit_code` tells); `None` where there is none."""
         trial = self.record.trial_of(self.record.shipped)
         return trial.recipe if trial is not None else None
 

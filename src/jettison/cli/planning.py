@@ -19,7 +19,7 @@ def plan_data(
     certification: Annotated[str, typer.Option(help="A file that would be sealed whole.")] = "",
     group: Groups = None,
     unit: Unit = "",
-    metric: Annotated[str, typer.Option(help="Quality metric with labels (0/1 a row).")] = "",
+    metric: Annotated[str, typer.Option(help="Quality metric: 0/1 a row, wer, f1 or auc.")] = "",
     max_drop: Annotated[float | None, typer.Option(help="Largest drop allowed overall.")] = None,
     max_drop_group: Annotated[
         float | None, typer.Option(help="Largest drop allowed in a group (3 x max-drop).")

@@ -240,7 +240,14 @@ DATA_KEYS = (
         _DATA["near_duplicates"],
         "What is done with fitting rows that a sealed row nearly repeats: told, or left out too.",
     ),
-    Key("data", "seed", Seed, SEED, _DATA["seed"], "Of the division into the three uses."),
+    Key(
+        "data",
+        "seed",
+        Seed,
+        SEED,
+        _DATA["seed"],
+        "Of the division into the three uses, and of whatever techniques and contexts draw.",
+    ),
     Key(
         "data",
         "fitting_rows",

@@ -78,7 +78,14 @@ SEARCH_KEYS = (
         _SEARCH["shortlist"],
         "Candidates that certification may test.",
     ),
-    Key("search", "seed", Seed, SEED, _SEARCH["seed"], "Of the sampler and every technique."),
+    Key(
+        "search",
+        "seed",
+        Seed,
+        SEED,
+        _SEARCH["seed"],
+        "Of the sampler that chooses recipes; techniques draw by `data.seed`.",
+    ),
 )
 
 SERVING_KEYS = (
@@ -204,7 +211,8 @@ TOP_KEYS = (
         "a list of quality metric names",
         _TOP["report"],
         "Metrics that are shown in the certificate beside the claims and never gate: any metric, "
-        "and the only way to see those of grade C (`correlation`, `r2`, `absolute_error`).",
+        "and the only way to see those of grade C (`correlation`, `r2`, `absolute_error`, "
+        "`macro_f1`, `weighted_f1`).",
         "metrics",
     ),
     Key(
