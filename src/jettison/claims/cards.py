@@ -18,7 +18,7 @@ from jettison import registry
 from jettison.config.keys import KEYS
 from jettison.domain.traits import TRAITS
 from jettison.errors import UsageError
-from jettison.reporting.glossary import GLOSSARY
+from jettison.reporting.glossary import FAIRNESS, GLOSSARY, WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,10 @@ def _known() -> Iterator[tuple[str, Card]]:
     for family in registry.FAMILIES:
         for name in registry.names(family):
             yield _plain(name), _plugin(family, name)
-    for term, meaning in GLOSSARY.items():
-        yield _plain(term), Card(term, "word of the report", meaning)
+    lists = {"word": WORDS, "word of an assessment": FAIRNESS, "word of the report": GLOSSARY}
+    for kind, words in lists.items():
+        for term, meaning in words.items():
+            yield _plain(term), Card(term, kind, meaning)
     for trait, meaning in TRAITS.items():
         yield _plain(trait), Card(trait, "trait", meaning)
     for card in cards():

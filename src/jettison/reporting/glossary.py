@@ -95,3 +95,73 @@ FAIRNESS: Mapping[str, str] = {
     ),
 }
 """The words of an assessment."""
+
+WORDS: Mapping[str, str] = {
+    "technique": "Changes a model; `jettison list techniques` shows which there are.",
+    "recipe": "Ordered techniques and a runtime, with their settings: what a search tries.",
+    "runtime": "Executes a model: ONNX Runtime, OpenVINO, PyTorch, scikit-learn.",
+    "runner": "A model prepared by a runtime on a device.",
+    "encoder": (
+        "Turns a raw row (a text, an image, the columns of a table) into the inputs of the model; it "
+        "ships in the bundle."
+    ),
+    "conversion": "A change of format: the answers must stay, and are compared.",
+    "fitting rows": (
+        "Rows on which techniques find ranges, curvature or weights; most need no labels. At most "
+        "512 unless `data.fitting_rows` says otherwise."
+    ),
+    "certification rows": "Rows that are sealed until the end, and opened once: the sealed rows.",
+    "unit": (
+        "Whom a row comes from (an author, a patient). Rows of one unit are not independent, and "
+        "never stand on two sides of the division."
+    ),
+    "group": "The rows with one value of a named column, or of one context.",
+    "gap": "The difference between groups.",
+    "crossing": "The combinations of two or more columns of groups, declared by the user.",
+    "context": (
+        "A condition of use (JPEG, noise, typos): changed copies of the rows, certified as a group."
+    ),
+    "shortlist": "At most six candidates whose order of testing is fixed before the seal opens.",
+    "finalist": "A candidate that is timed over several launches, because it may ship.",
+    "launch": "One fresh start of all variants that are compared; it gives one number.",
+    "look": "One opening of sealed rows, charged in the ledger before it happens.",
+    "withheld": "What a failed look does not tell while further looks are declared.",
+    "reveal": "Shows what failed looks withheld, and retires the rows (`jettison reveal`).",
+    "top-up plan": "Looks declared beforehand of which the later ones add rows.",
+    "influence values": "Each row's part in a metric that is no mean over rows (F1, AUC).",
+    "churn": "The share of rows on which two models answer differently.",
+    "certifiable tolerance": "The smallest margin that these rows would have certified.",
+    "dominates": "Is at least as good in every measure, and better in one.",
+    "probes": (
+        "Rows with the answers to them that lie in a bundle, so that a copy can be checked; never "
+        "sealed ones."
+    ),
+    "QDQ": (
+        "Pairs of quantize and dequantize in an ONNX graph, which a runtime fuses into integer "
+        "operators."
+    ),
+    "per-tensor": "One scale for the whole tensor, in place of one per output channel.",
+    "unstructured": "Zeros anywhere in a layer.",
+    "n:m": "Of every m neighbouring weights n stay.",
+    "Fisher rows": (
+        "Gradients of the loss, one for each mini-batch, from which its curvature is estimated."
+    ),
+    "ridge": (
+        "How much a change of a weight costs beside its effect on the loss; it keeps a local model "
+        "honest."
+    ),
+    "one stage": "All weights go at once.",
+    "stages": "Weights go step by step, with the curvature found anew.",
+    "recalibration": "BatchNorm statistics are computed again after weights changed.",
+    "assess": (
+        "To report by group what a model does; what compression changes is certified instead."
+    ),
+    "adverse": "Being selected is to a person's disadvantage.",
+    "trait": (
+        "What is true of a model. Techniques and runtimes state which they need, add and remove."
+    ),
+    "canary": "A second version of a served model that answers a share of the requests.",
+    "shadow": "A second model that answers too, unseen, to be compared.",
+    "drift": "Inputs or answers are distributed otherwise than when the model was fitted.",
+}
+"""Further words of the pages under docs/; `jettison explain` knows them too."""
