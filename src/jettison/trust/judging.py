@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -123,7 +124,12 @@ def conclude(outcomes: Outcomes, titles: Mapping[str, str]) -> Conclusion:
         titles: recipe -> what a person calls it.
     """
     rules = outcomes.rules
-    reached = [r for r in rules.order if r in outcomes.candidates or r in outcomes.failures]
+    # Whatever lies behind one that was not reached was never tested in its turn.
+    reached = list(
+        itertools.takewhile(
+            lambda r: r in outcomes.candidates or r in outcomes.failures, rules.order
+        )
+    )
     sequence = run_fixed_sequence(reached, lambda recipe: judge_candidate(outcomes, recipe))
     results = dict(sequence.tested)
     shipped = sequence.shipped
@@ -166,12 +172,17 @@ def _one_by_one(outcomes: Outcomes, recipe: str, claims: tuple[Claim, ...]) -> t
     rules, values = outcomes.rules, outcomes.candidates[recipe]
     asked = [(one, part) for one in rules.requirements for part in _parts(outcomes, one)]
     groups = {i: a for i, a in enumerate(asked) if a[1].gates and a[1].name != OVERALL}
+    most = max(r.alpha for r in rules.requirements)
     judgements: dict[str, Judgement] = {}
     for i, (requirement, part) in groups.items():
         share = 1.0 if claims[i].grade == "A" else 1.0 / len(groups)
         one = _judge(outcomes, requirement, part, values[requirement.metric], share)
-        judgements[str(i)] = one if one.verdict == "held" else dataclasses.replace(one, p_value=1.0)
-    named = individually_held(judgements, rules.share * max(r.alpha for r in rules.requirements))
+        # As a multiple of its own error rate: a stricter requirement stays the stricter one.
+        p_value = (one.p_value or 0.0) * (most / requirement.alpha)
+        judgements[str(i)] = dataclasses.replace(
+            one, p_value=p_value if one.verdict == "held" else 1.0
+        )
+    named = individually_held(judgements, rules.share * most)
     return tuple(
         dataclasses.replace(claim, verdict="undecided", reason=HELD_ALONE)
         if i in groups and claim.verdict == "held" and str(i) not in named
@@ -229,6 +240,14 @@ def _judge(
     outcomes: Outcomes, requirement: Requirement, part: _Part, candidate: Array, share: float = 1.0
 ) -> Judgement:
     alpha = requirement.alpha * outcomes.rules.share * share
+    if outcomes.rules.metrics[requirement.metric].kind == "binary" and part.margin >= 1.0:
+        # Such a group never gates (the plan sees to it), and must not cost the others their look.
+        shown = judge(
+            _paired(outcomes, requirement.metric, part, candidate, "reported_only"), part.margin
+        )
+        return dataclasses.replace(
+            shown, reason=f"a margin of {part.margin:g} leaves nothing to show"
+        )
     return judge(_paired(outcomes, requirement.metric, part, candidate), part.margin, alpha)
 
 

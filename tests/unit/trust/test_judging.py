@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -321,3 +322,50 @@ def test_renaming_groups_changes_no_number() -> None:
         for o in (first, second)
     ]
     assert numbers[0] == numbers[1]
+
+
+def test_a_group_margin_of_everything_is_no_fault_of_the_whole() -> None:
+    """A wide margin of the whole makes that of its groups 1 or more: nothing to test, no crash."""
+    outcomes = outcomes_of(
+        {"one": answers(9)},
+        (),
+        {"g=a": N},
+        "ship_listed",
+        listed=("g=a",),
+        requirement=Requirement("accuracy", 0.35, 1.05),
+    )
+    conclusion = conclude(outcomes, {})
+    assert (conclusion.shipped, conclusion.listed) == ("one", ("accuracy: g=a",))
+    claim = next(c for c in conclusion.tested[0].claims if c.group == "g=a")
+    assert (claim.verdict, claim.gates) == ("undecided", False)
+    assert "a margin of 1.05 leaves nothing to show" in claim.reason
+
+
+def test_what_was_not_reached_is_not_jumped_over() -> None:
+    """Outcomes that lack the first of the order can't let the second ship."""
+    conclusion = conclude(outcomes_of({"bold": answers(0)}, order=("safe", "bold")), {})
+    assert conclusion.shipped is None
+    assert [t.verdict for t in conclusion.tested] == ["not tested", "not tested"]
+
+
+def test_ship_listed_names_groups_at_the_error_rate_of_their_own_requirement() -> None:
+    """A p-value of .008 is little at 5 %; a requirement of 1 % among six tests asks for less."""
+    sizes = {"g=small": 40, "g=just": 110, "g=large": N - 150}
+    made = outcomes_of({"one": answers(0)}, tuple(sizes), sizes, "ship_listed")
+    lax = made.rules.requirements[0]
+    strict = dataclasses.replace(lax, metric="strict", confidence=0.99)
+    rules = dataclasses.replace(
+        made.rules,
+        requirements=(lax, strict),
+        metrics={"accuracy": ACCURACY, "strict": ACCURACY},
+        gating=dict.fromkeys(("accuracy", "strict"), tuple(sizes)),
+        listed={"accuracy": (), "strict": ()},
+    )
+    both = dict.fromkeys(("accuracy", "strict"), answers(0))
+    outcomes = dataclasses.replace(made, rules=rules, baseline=both, candidates={"one": both})
+    alone = {(c.metric, c.group): c for c in judge_candidate(outcomes, "one").claims}
+    assert alone["strict", "g=just"].verdict == "held"
+    claims = {(c.metric, c.group): c.verdict for c in conclude(outcomes, {}).tested[0].claims}
+    assert claims["accuracy", "g=just"] == "held"
+    assert claims["strict", "g=just"] == "undecided"
+    assert claims["strict", "g=large"] == "held"
