@@ -35,6 +35,12 @@ def test_a_model_goes_all_the_way(digits: Given, jettison: Command, tmp_path: Pa
     digest = checked.stdout.split("bundle ")[-1].split(":")[0]
     assert jettison("verify", str(release), "--expect", digest).returncode == 0
     assert jettison("verify", str(release), "--expect", "0" * 64).returncode == 5
+
+    refused = jettison(*options(digits, tmp_path / "ledger", "--trials", "4"))
+    assert refused.returncode == 2, refused.stdout[-2000:] + refused.stderr[-2000:]
+    assert "holds a certified bundle" in refused.stderr
+    assert jettison("verify", str(release), "--expect", digest).returncode == 0
+
     model = next((release / "model").glob("*.onnx"))
     model.write_bytes(model.read_bytes()[:-1] + b"\0")
     assert jettison("verify", str(release)).returncode == 5
