@@ -14,6 +14,7 @@ from typer.main import get_command
 from jettison import errors, registry
 from jettison.cli import app
 from jettison.domain.traits import TRAITS
+from jettison.serving.sources import Beside, parse_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -149,3 +150,67 @@ def test_everyday_snippets_run(number: int, capsys: pytest.CaptureFixture[str]) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls its own quantizer deprecated
         exec(compile(blocks[number], f"snippet {number}", "exec"), {})
+
+
+def test_every_word_of_the_glossary_can_be_explained() -> None:
+    """`jettison explain` knows what docs/glossary.md lists."""
+    from jettison.claims import cards
+
+    table = (DOCS / "glossary.md").read_text().partition("\n## Traits")[0]
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", table, re.M)
+    words = [word for row in rows if row != "word" for word in row.split(", ")]
+    assert len(words) > 50
+    for word in words:
+        assert cards.find(word).what
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_anchors_lead_somewhere(page: Path) -> None:
+    """What follows `#` in a link is a heading of the page that it leads to."""
+    prose = re.sub(r"`[^`\n]*`", "", page.read_text())
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)]+)\)", prose):
+        text = ((page.parent / target) if target else page).read_text()
+        headings = re.findall(r"^#+ (.+)$", text, re.M)
+        slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+        assert anchor in slugs, f"{page.name} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != DOCS / "decisions"])
+def test_options_in_sentences_exist(page: Path) -> None:
+    """An option that a sentence names belongs to a command that the page names."""
+    known, text = commands(), page.read_text()
+    named = set(re.findall(r"`(?:jettison )?([a-z][a-z-]+)", text))
+    named |= set(re.findall(r"\bjettison ([a-z][a-z-]+)", text))
+    allowed = {option for name in named & known.keys() for option in known[name]}
+    # Other programs have options of their own; they stand in the blocks of the page.
+    allowed |= {word for block in shell_blocks(text) for word in block.split()} | OF_SCRIPTS
+    for option in re.findall(r"`(?:[a-z ]+ )?(--[a-z][a-z-]+)", text):
+        assert option in allowed, f"{page.name}: {option}"
+
+
+OF_SCRIPTS = {"--joint", "--which", "--precision"}
+"""Options of scripts under examples/ and benchmarks/, and of other tools that were measured."""
+
+
+def test_what_a_server_is_told_is_about_what_it_serves() -> None:
+    """Canaries, shadows and originals of each `jettison serve` line belong to a name that it serves."""
+    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    count = 0
+    for page in PAGES:
+        for block in shell_blocks(page.read_text()):
+            for line in re.findall(r"^jettison serve (.+)$", block.replace("\\\n", " "), re.M):
+                words = shlex.split(line.partition(" #")[0])
+                given = serve.make_context("serve", words).params
+                beside = Beside(
+                    given["canary"] or (), given["shadow"] or (), given["original"] or ()
+                )
+                assert parse_sources(given["bundle"], given["name"], beside), line
+                count += 1
+    assert count > 10
+
+
+def test_every_option_of_a_server_is_listed() -> None:
+    """The table of docs/serving.md holds each option of `jettison serve`."""
+    table = (DOCS / "serving.md").read_text().partition("\n## Options\n")[2]
+    listed = set(re.findall(r"`(--[a-z-]+)`", table))
+    assert {option for option in commands()["serve"] if option.startswith("--")} <= listed
