@@ -22,10 +22,16 @@ def reduced_range(profile: Profile) -> Choices:
     return Choices((True, False), default=True)
 
 
-def smoothing_tried(model: Model) -> Choices:
-    """Smoothing: tried where there is attention, whose activations have outliers."""
+def smoothing_tried(model: Model, *, at_first: bool) -> Choices:
+    """Smoothing: tried where there is attention, whose activations have outliers.
+
+    Args:
+        at_first: whether the first try smooths: where ranges are fixed beforehand, little is left of
+            a transformer without it; where they follow each input, it costs more time than it
+            saves unless quality asks for it.
+    """
     if "attention" in model.traits:
-        return Choices((True, False), default=True)
+        return Choices((at_first, not at_first), default=at_first)
     return Choices((False,), default=False, others=True)
 
 

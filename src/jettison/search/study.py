@@ -155,12 +155,16 @@ class Study:
 
     def _by_potential(self) -> list[Route]:
         """Where to begin: the untouched model on an accelerator, if there is one; then each technique
-        that changes answers alone; the sampler joins them.
+        that changes answers alone, on its shortest route first; the sampler joins them.
+
+        The shortest routes are what a person gets from each library by its defaults, and are quickest
+        to make: a search with few minutes must not end without them. What a conversion adds (merged
+        operators, say) comes after, however much it promises: it can also cost time.
         """
         known = {advice.technique: advice for advice in self._space.advice}
 
-        def changing(route: Route) -> int:
-            return sum(name in known and not known[name].conversion for name in route.techniques)
+        def changing(route: Route) -> tuple[str, ...]:
+            return tuple(n for n in route.techniques if n in known and not known[n].conversion)
 
         def hope(route: Route) -> float:
             product = 1.0
@@ -175,9 +179,19 @@ class Study:
             # the most of all, and needs nothing to be made.
             return bool(route.techniques) or not _on_accelerator(route.runtime)
 
-        fewest = max(1, min(map(changing, self._space.routes), default=1))
-        alone = [route for route in self._space.routes if changing(route) <= fewest]
-        return sorted(alone, key=lambda r: (costly(r), -hope(r), len(r.techniques)))
+        shortest: dict[tuple[str, ...], int] = {}
+        for route in self._space.routes:
+            found, length = changing(route), len(route.techniques)
+            shortest[found] = min(length, shortest.get(found, length))
+
+        def longer(route: Route) -> bool:
+            found = changing(route)
+            # Conversions alone are each a way of their own.
+            return bool(found) and len(route.techniques) > shortest[found]
+
+        fewest = max(1, min((len(changing(route)) for route in self._space.routes), default=1))
+        alone = [route for route in self._space.routes if len(changing(route)) <= fewest]
+        return sorted(alone, key=lambda r: (costly(r), longer(r), -hope(r), len(r.techniques)))
 
     def _defaults(self, route: Route) -> dict[str, Scalar]:
         params: dict[str, Scalar] = {"route": " > ".join((*route.techniques, route.runtime))}

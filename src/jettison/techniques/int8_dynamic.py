@@ -38,7 +38,7 @@ class Int8Dynamic:
         space: dict[str, Range] = {
             "per_channel": Choices((True, False), default=True),
             "reduce_range": reduced_range(profile),
-            "smoothing": smoothing_tried(model),
+            "smoothing": smoothing_tried(model, at_first=False),
             "keep_float": Choices(("",), "", others=True),
         }
         return {**space, **layers_in_float(profile, (*PRODUCTS, *TABLES, *RUN_AS))}

@@ -64,7 +64,7 @@ class Int8Static:
             "operators": Choices(operators, operators[0]),
             "calibrator": Choices(CALIBRATORS, CALIBRATORS[0], others=True),
             "bias_correction": Choices((False, True), default=False),
-            "smoothing": smoothing_tried(model),
+            "smoothing": smoothing_tried(model, at_first=True),
             "signs": Choices(("u8s8",), "u8s8", others=True),
             "fallback": Choices((0.0, 0.05, 0.15), 0.0, others=True),
             "keep_float": Choices(("",), "", others=True),

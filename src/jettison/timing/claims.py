@@ -47,6 +47,10 @@ __all__ = [
 
 SECOND_COPY = "a/a"
 RANKING_ROUNDS = 6
+RANKING_SECONDS = 8.0
+"""Where calls take long, half of the rounds tell as much: each reading spans more of what others do,
+and a search with few minutes gets to more recipes."""
+
 CALLS = 5
 
 
@@ -96,7 +100,8 @@ class ClaimResult:
 def ranking_costs(
     baseline: Variant, candidate: Variant, workers: Sessions, costs: tuple[str, ...]
 ) -> tuple[Estimate, ...]:
-    """One launch of two workers, 6 rounds: enough to drop what is clearly worse, never quoted.
+    """One launch of two workers, 6 rounds (3 where they take long): enough to drop what is clearly
+    worse, never quoted.
 
     Args:
         baseline, candidate: with distinct names, or one variant twice.
@@ -108,7 +113,15 @@ def ranking_costs(
         `<cost>:gain` overall and per batch size, without interval.
     """
     metrics = _metrics(costs)
-    setting = Setting(workers.rows, workers.serving, metrics, RANKING_ROUNDS, CALLS, workers.folder)
+    setting = Setting(
+        workers.rows,
+        workers.serving,
+        metrics,
+        RANKING_ROUNDS,
+        CALLS,
+        workers.folder,
+        enough=RANKING_SECONDS,
+    )
     names = _distinct((baseline, candidate))
     launch = play_launch(names, workers, setting, random.Random(0))
     return tuple(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,9 @@ from jettison.timing.cells import CellReadings, play_cells
 from jettison.timing.sessions import Sessions
 from jettison.worker_client import WorkerSession
 
+FEWEST_ROUNDS = 3
+"""A median of fewer readings is no guard against one that was disturbed."""
+
 LONGEST_TURN_SECONDS = 1.0
 """Timed calls of one batch size in one turn, where a turn has more than one."""
 
@@ -30,6 +35,7 @@ class Setting:
         rounds, calls: turns of each variant in a launch, timed calls in a turn at most.
         folder: for the workers' logs while they run.
         lengths: of ragged rows, at which the latency is read besides.
+        enough: seconds of rounds after which no further one begins, if there were `FEWEST_ROUNDS`.
     """
 
     rows: Rows
@@ -39,6 +45,7 @@ class Setting:
     calls: int
     folder: Path
     lengths: tuple[int, ...] = ()
+    enough: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,10 @@ def _play(
     if not timed:
         return readings, calls, preempted
     allowed = _calls(variants, sessions, setting)
-    for _ in range(setting.rounds):
+    begun = time.monotonic()
+    for done in range(setting.rounds):
+        if done >= FEWEST_ROUNDS and time.monotonic() - begun > setting.enough:
+            break
         for variant in order.sample(list(variants), len(variants)):
             turn = Turn(sessions[variant.name], allowed)
             for cost in timed:

@@ -97,6 +97,44 @@ def test_what_changes_answers_is_tried_alone_before_it_is_joined(tmp_path: Path)
     ]
 
 
+def test_what_each_library_does_by_itself_comes_before_what_promises_more(tmp_path: Path) -> None:
+    """A short search tries plain rounding on both runtimes before it merges operators first."""
+
+    def advice(name: str, speedup: float, *, conversion: bool = False) -> Advice:
+        return Advice(name, Potential(speedup, 1.0, "made up"), (), conversion)
+
+    routes = {
+        ("fuse",): "here",
+        ("fuse", "round"): "here",
+        ("round",): "here",
+        ("fuse", "shrink"): "here",
+        ("shrink",): "here",
+        ("carry", "other"): "there",
+    }
+    space = SearchSpace(
+        routes=tuple(Route(names, runtime) for names, runtime in routes.items()),
+        ranges={},
+        fixed={},
+        advice=(
+            advice("fuse", 1.15, conversion=True),
+            advice("carry", 1.0, conversion=True),
+            advice("round", 1.8),
+            advice("other", 1.7),
+            advice("shrink", 1.0),
+        ),
+        refused=(),
+    )
+    study = Study(tmp_path, space, ("cost", "drop"), 0, {"model": "m"})
+    assert learn(study, 6) == [
+        "round > here",
+        "carry > other > there",
+        "fuse > here",
+        "shrink > here",
+        "fuse > round > here",
+        "fuse > shrink > here",
+    ]
+
+
 def test_the_untouched_model_is_tried_on_an_accelerator_first(tmp_path: Path) -> None:
     """What it brings is told by no technique, and nothing must be made for it."""
     space = SearchSpace(

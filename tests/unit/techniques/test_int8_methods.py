@@ -283,7 +283,9 @@ def test_the_search_leaves_out_what_lost(technique: Any, dense: Model, vnni: boo
     assert space["smoothing"].others
     attentive = dense.with_traits(add=frozenset({"attention"}), remove=frozenset())
     smoothing = technique.search_space(attentive, profile)["smoothing"]
-    assert (smoothing.values, smoothing.default) == ((True, False), True)
+    # Ranges that follow each input make do without it at first.
+    assert set(smoothing.values) == {True, False}
+    assert smoothing.default is (technique.name == "int8_static")
     if technique.name == "int8_static":
         assert space["calibrator"].default == "minmax"
         assert not {"entropy", "percentile_99.9"} & {*space["calibrator"].values}

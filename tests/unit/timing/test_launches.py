@@ -58,3 +58,15 @@ def test_a_worker_that_was_open_before_begins_anew(tmp_path: Path) -> None:
     gains = gain_estimates("baseline", "x", [launch], LatencyMs(), False)
     found = {gain.group: gain.value for gain in gains}
     assert found[OVERALL] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("enough", "rounds"), [(1e9, 6), (0.0, 3)])
+def test_rounds_that_take_long_are_fewer(tmp_path: Path, enough: float, rounds: int) -> None:
+    """The same for all, and never fewer than a median needs."""
+    workers: Any = Open(baseline=Ragged(0), x=Ragged(0))
+    variants: Any = [Variant(name, None, None) for name in ("baseline", "x")]  # type: ignore[arg-type]
+    rows: Any = None
+    cost = LatencyMs()
+    setting = Setting(rows, ServingProfile(), (cost,), 6, 5, tmp_path, enough=enough)
+    launch = play_launch(variants, workers, setting, random.Random(0))
+    assert [len(launch.rounds[name][cost.name]) for name in ("baseline", "x")] == [rounds, rounds]
