@@ -54,7 +54,7 @@ NOTES = (
     "original is PyTorch on the processor with 1 thread; gains are the original's cost over the "
     "candidate's, and at each batch size apart. A call is timed from arrays on the host to answers "
     "on the host. Quality that is not certified is of the selection rows. Gains in the search are of "
-    "one launch and 6 rounds each: they steer it, and are no claims.",
+    "one launch and 3 to 6 rounds each: they steer it, and are no claims.",
 )
 
 
