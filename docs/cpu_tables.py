@@ -14,6 +14,11 @@ KINDS = {"avx2": "On a CPU without VNNI", "vnni": "On a CPU with AVX-512 and VNN
 
 RATIO = "speed over the best peer that meets the margin"
 CONTROLLED = "NNCF quantize with accuracy control"
+CHOICE = "jettison"
+OVERVIEW = (
+    "| model | jettison's choice over the original | over the best peer within the margin | that peer "
+    "| | lost |"
+)
 COLUMNS = "| row | ms a row, batch 1 | ms a row, batch 32 | speed | MB | peak MiB | lost on tested rows | CPU min |"
 
 HEAD = """# The CPU frontier: beside every peer's own default
@@ -59,12 +64,36 @@ def _kind(title: str, stored: Mapping[str, Any], reading: str) -> list[str]:
         "",
         *stored["notes"],
         "",
+        *_overview(rows),
         *_summary([row for row in rows if row["model"] == "all"]),
         reading,
     ]
     for model in dict.fromkeys(row["model"] for row in rows if row["model"] != "all"):
         parts += _model(model, [row for row in rows if row["model"] == model])
     return parts
+
+
+def _overview(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each model that was timed: what a reader wants before all else."""
+    lines = [OVERVIEW, "|---" * 6 + "|"]
+    for row in rows:
+        if row["metric"] != RATIO or row["method"] != CHOICE:
+            continue
+        near = [other for other in rows if other["model"] == row["model"]]
+        own = {other["metric"]: other for other in near if other["method"] == CHOICE}
+        floor = next(other for other in near if other["metric"] == "noise floor")
+        best, _, verdict = row["note"].removeprefix("best: ").partition("; ")
+        lost = own.get(next((name for name in own if name.startswith("drop of")), ""))
+        cells = (
+            row["model"],
+            _value(own.get("latency_ms:gain"), 2),
+            _value(row, 2),
+            best,
+            f"{verdict} (floor {floor['value']:.1%})",
+            _lost(lost) or "speed only",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -117,10 +146,7 @@ def _line(method: str, own: Mapping[str, Mapping[str, Any]], once: float | None)
     if not speed and (ranked := own.get("speed over the original (one launch)")):
         speed = f"({ranked['value']:.2f})"
     lost = next((row for name, row in own.items() if name.startswith("drop of")), None)
-    told = ""
-    if lost is not None and lost["value"] is not None:
-        bound = "" if lost["high"] is None else f", at most {lost['high']:.4f}"
-        told = f"{lost['value']:+.4f}{bound}: {lost['note'].split()[0]}"
+    told = _lost(lost)
     peak = own.get("peak_memory_bytes")
     minutes = own["CPU minutes to get there"]["value"]
     multiples = f" ({minutes / once:.1f}x)" if once and minutes > 0 else ""
@@ -135,6 +161,13 @@ def _line(method: str, own: Mapping[str, Mapping[str, Any]], once: float | None)
         f"{minutes:.1f}{multiples}",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _lost(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return ""
+    bound = "" if row["high"] is None else f", at most {row['high']:.4f}"
+    return f"{row['value']:+.4f}{bound}: {row['note'].split()[0]}"
 
 
 def _value(row: Mapping[str, Any] | None, digits: int) -> str:

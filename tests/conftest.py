@@ -36,6 +36,12 @@ settings.load_profile("fuzz" if os.environ.get("JETTISON_FUZZ") else "shared")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests go first: a whole run that starts last is waited for by idle workers."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def state_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither read nor write the ledger and the key of whoever runs them."""

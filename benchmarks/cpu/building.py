@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.cpu import peers_olive, peers_onnx, peers_openvino, peers_sklearn, peers_torch
@@ -25,6 +26,9 @@ from jettison.timing.launches import Setting, play_launch
 
 ORIGINAL = "original"
 ROUNDS, CALLS = (3, 1) if SHORT else (5, 3)
+HOPELESS = 0.4
+"""Speed over the original in the second call of one row, below which no rounds are played."""
+
 NEED_LABELS_OR_FLOATS = ("NNCF quantize with accuracy control",)
 
 Maker = Callable[[Subject, Path], Variant]
@@ -116,13 +120,21 @@ def rank(state: State) -> State:
                     able.append(variant)
                 except CandidateFailed as failure:
                     print(f"  {variant.name}: {str(failure)[:200]}", flush=True)
-            launch = play_launch(able, workers, setting, random.Random(0))
-        ranking[title] = {
-            v.name: 2.718281828 ** launch_log_ratios(ORIGINAL, v.name, [launch], cost)[0]
-            for v in able
+            hopeless = _hopeless(able, workers) if SHORT else {}
+            played = [variant for variant in able if variant.name not in hopeless]
+            launch = play_launch(played, workers, setting, random.Random(0))
+        ranking[title] = hopeless | {
+            v.name: math.exp(launch_log_ratios(ORIGINAL, v.name, [launch], cost)[0]) for v in played
         }
         for name, gain in sorted(ranking[title].items(), key=lambda pair: -pair[1]):
             print(f"  {title} {name:45} {gain:.2f}x", flush=True)
     state = dataclasses.replace(state, ranking=ranking)
     keep(state)
     return state
+
+
+def _hopeless(variants: Sequence[Variant], workers: Sessions) -> dict[str, float]:
+    """Rows so slow that more than two calls of one row would be wasted on them, with their speed."""
+    seconds = {v.name: workers.of(v).burst(1, 2).seconds[-1] for v in variants}
+    speeds = {name: seconds[ORIGINAL] / own for name, own in seconds.items()}
+    return {name: speed for name, speed in speeds.items() if speed < HOPELESS}

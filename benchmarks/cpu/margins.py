@@ -33,6 +33,6 @@ TRIALS, MINUTES = 12, float(os.environ.get("BENCH_MINUTES", "3"))
 """Budget of a search of jettison's for one model; fewer minutes where nothing else runs."""
 
 SHORT = bool(os.environ.get("BENCH_SHORT"))
-"""Rank before judging, leave rows of PyTorch out of the ranking (7 s each to start), judge no more peers
-than it takes to know the best, and take fewer rounds. What was left out gets its verdict when `judge` is
+"""Rank before judging, leave rows of PyTorch out of the ranking (7 s each to start), play no rounds with
+rows that are hopelessly slow, judge no more peers than it takes to know the best, and take fewer rounds. What was left out gets its verdict when `judge` is
 called again without it."""

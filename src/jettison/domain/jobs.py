@@ -87,6 +87,7 @@ class ProfileJob:
         raw: folder with the raw examples to time the encoder on; empty when there is none.
         fitting: rows to find the sensitivity of layers from; `None` leaves it out.
         cache: folder of facts that techniques share; needed with `fitting`.
+        stages: whether stages are timed, too; without them nothing but `layers` is answered.
     """
 
     model: Model
@@ -96,6 +97,7 @@ class ProfileJob:
     raw: str = ""
     fitting: FittingData | None = None
     cache: str = ""
+    stages: bool = True
 
 
 @dataclass(frozen=True, slots=True)

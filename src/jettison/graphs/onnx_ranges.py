@@ -71,7 +71,8 @@ def _histograms(
     """Histograms over the first rows, or all; found once for all calibrators."""
 
     def find() -> dict[str, Histogram]:
-        taps = Taps(piece.graph, around(piece.light, operators), threads=1)
+        apart = not piece.model.traits & {"batch-dependent", "fixed-batch"}
+        taps = Taps(piece.graph, around(piece.light, operators), threads=1, apart=apart)
         return watch(taps.names, piece.batches(rows), taps.run)
 
     parts = (tuple(operators),) if rows is None else (tuple(operators), rows)

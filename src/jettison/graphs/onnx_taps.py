@@ -17,13 +17,18 @@ MEMORY = 128 * 2**20
 class Taps:
     """A session in which chosen tensors are outputs as well."""
 
-    def __init__(self, graph: Path, names: Collection[str], threads: int) -> None:
+    def __init__(
+        self, graph: Path, names: Collection[str], threads: int, *, apart: bool = False
+    ) -> None:
         """Writes `tapped.onnx` beside `graph` (its external data is shared) and opens it.
 
         Args:
             graph: a prepared graph.
             names: tensors of the main graph; those that are no float32 are dropped (see `names`).
             threads: of the session.
+            apart: whether a batch may be run in parts, each of which gives every tensor: where the
+                tensors of a batch don't fit, this saves whole runs. Not for graphs that take a
+                fixed number of rows, or whose answers change with batch mates.
         """
         import onnxruntime
 
@@ -44,19 +49,34 @@ class Taps:
             sorted(name for name in names if kinds[name] == "tensor(float)")
         )
         self._sizes: dict[str, float] = {}
+        self._apart = apart
 
     def run(self, batch: Batch) -> Iterator[tuple[str, Array]]:
-        """Gives the tapped tensors of a batch one by one, a bounded number of them in memory."""
+        """Gives the tapped tensors of a batch one by one, a bounded number of them in memory.
+
+        Each comes once, or once for each part of the rows.
+        """
         rows = len(next(iter(batch.values())))
-        feed = {name: batch[name] for name in self._inputs}
+        whole = {name: batch[name] for name in self._inputs}
         for name in self.names:
-            if name in feed:
-                yield name, feed[name]
-        for piece in self._pieces(rows):
-            for name, values in zip(piece, run_session(self._session, piece, feed)):
-                # The first bytes seen tell how many tensors fit the next time.
-                self._sizes[name] = values.nbytes / rows
-                yield name, values
+            if name in whole:
+                yield name, whole[name]
+        step = self._rows_at_once(rows)
+        for start in range(0, rows, step):
+            part = min(step, rows - start)
+            feed = {name: values[start : start + part] for name, values in whole.items()}
+            for piece in self._pieces(part):
+                for name, values in zip(piece, run_session(self._session, piece, feed)):
+                    # The first bytes seen tell how many tensors fit the next time.
+                    self._sizes[name] = values.nbytes / part
+                    yield name, values
+
+    def _rows_at_once(self, rows: int) -> int:
+        known = all(name in self._sizes or name in self._inputs for name in self.names)
+        held = sum(self._sizes.values())
+        if not self._apart or not known or rows * held <= MEMORY:
+            return rows
+        return max(1, int(MEMORY / held))
 
     def _pieces(self, rows: int) -> Iterator[list[str]]:
         piece: list[str] = []

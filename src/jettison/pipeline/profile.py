@@ -25,6 +25,7 @@ from jettison.timing.rates import machine_rates
 COST = "latency_ms"
 LAUNCHES = 2
 ROUNDS = 4
+ENOUGH_SECONDS = 8.0
 LOWEST_FLOOR = 0.015
 """A pair of processes differs by 1-1.5 % even on a quiet machine; two pairs may miss it. Claims
 find their own noise floor, with more launches."""
@@ -110,7 +111,7 @@ def layers(model: Model, rows: Rows, serving: ServingProfile) -> tuple[LayerCost
     For a model that was carried over to a format whose runtime can tell its layers apart.
     """
     runtime = Step(registry.home_runtime(model.traits).name)
-    return worker_client.run_profile(ProfileJob(model, runtime, rows, serving)).layers
+    return worker_client.run_profile(ProfileJob(model, runtime, rows, serving, stages=False)).layers
 
 
 def _noise_floor(
@@ -119,7 +120,7 @@ def _noise_floor(
     """Compares the model with itself in a few launches; gives the largest difference seen."""
     copy = Variant(SECOND_COPY, variant.model, variant.runtime)
     cost = registry.get("costs", COST)
-    setting = Setting(rows, serving, (cost,), ROUNDS, CALLS, folder)
+    setting = Setting(rows, serving, (cost,), ROUNDS, CALLS, folder, enough=ENOUGH_SECONDS)
     order = random.Random(0)
     launches = [run_launch((variant, copy), setting, order) for _ in range(LAUNCHES)]
     ratios = launch_log_ratios(variant.name, SECOND_COPY, launches, cost)

@@ -37,6 +37,10 @@ LONGEST_REASON = 300
 def profile(job: ProfileJob) -> ProfileAnswer:
     """Times a model on its runtime, per example, weighted by the serving profile."""
     runner = prepare(job.model, job.runtime, job.serving)
+    usual = _usual_batch(job.serving)
+    common = job.rows.batch(np.arange(usual) % job.rows.n)
+    if not job.stages:
+        return ProfileAnswer((), runner.layer_costs(common))
     notes: list[str] = []
     per_size = _model_milliseconds(runner, job)
     model_ms = sum(per_size[s] * w for s, w in zip(job.serving.batch_sizes, job.serving.weights))
@@ -49,8 +53,7 @@ def profile(job: ProfileJob) -> ProfileAnswer:
         StageCost(name, value, value / total)
         for name, value in (("encode", encode_ms), ("model", model_ms), ("decode", decode_ms))
     )
-    usual = _usual_batch(job.serving)
-    layers = runner.layer_costs(job.rows.batch(np.arange(usual) % job.rows.n))
+    layers = runner.layer_costs(common)
     losses, note = _losses(job)
     notes.append(note)
     known = any(layer.time_share is not None for layer in layers)

@@ -37,6 +37,20 @@ def test_state_does_not_grow() -> None:
     assert abs(stored_bytes(many) - stored_bytes(few)) < 64
 
 
+@pytest.mark.parametrize("size", [1e-44, 1e-30, 1.0, 3e7, 1e30])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_values_of_32_bits_are_counted_as_exactly_as_those_of_64(
+    size: float, offset: float
+) -> None:
+    """Scaling by a power of two loses nothing, also in pieces, and at the ends of float32."""
+    values = np.random.default_rng(0).standard_t(2, size=100_000) + offset
+    few = (values * size).astype(np.float32)
+    one, other = histogram(few), histogram(few.astype(np.float64))
+    assert (one.exponent, one.first) == (other.exponent, other.first)
+    assert one.counts.tolist() == other.counts.tolist()
+    assert one.total == len(values)
+
+
 @pytest.mark.parametrize("percentage", [99.0, 99.9, 99.99])
 @pytest.mark.parametrize("family", ["normal", "relu", "heavy", "offset"])
 def test_percentile_is_within_a_bin(percentage: float, family: str) -> None:

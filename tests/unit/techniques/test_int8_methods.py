@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from jettison.domain.profile import Profile
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed
-from jettison.graphs.onnx_prepare import float_answers
+from jettison.graphs import onnx_taps
+from jettison.graphs.onnx_prepare import float_answers, run_session
 from jettison.graphs.onnx_quantize import Rounding, quantize_static
 from jettison.graphs.onnx_range_trials import RangeTrials, fixed_ranges
 from jettison.graphs.onnx_ranges import find_ranges
@@ -351,6 +352,52 @@ def test_what_is_tried_is_what_is_quantized(
         save_model(quantize_static(piece.graph, narrow, rounding), tmp_path / "q")
         built = float_answers(tmp_path / "q" / "model.onnx", rows, "y")
     assert error(tried, built) < 0.01
+
+
+def test_tensors_that_do_not_fit_cost_no_whole_runs(
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the tensors of a batch are too many, rows are run apart: each is computed once."""
+    nodes = [
+        ("Conv", ["x", "w1"], ["a"]),
+        ("Relu", ["a"], ["b"]),
+        ("Conv", ["b", "w2"], ["c"]),
+        ("GlobalAveragePool", ["c"], ["d"]),
+        ("Flatten", ["d"], ["y"]),
+    ]
+    held = {"w1": weights(8, 3, 3, 3), "w2": weights(6, 8, 1, 1, seed=2)}
+    model = load_graph(build_graph(nodes, held, ("batch", 3, 10, 10)))
+    x = np.random.default_rng(0).normal(size=(32, 3, 10, 10)).astype(np.float32)
+    rows_run: list[int] = []
+
+    def counted(session: Any, names: Sequence[str], feed: dict[str, Any]) -> list[Any]:
+        rows_run.append(len(feed["x"]))
+        return run_session(session, names, feed)
+
+    monkeypatch.setattr(onnx_taps, "run_session", counted)
+    found = {}
+    for place, (traits, memory) in enumerate(
+        ((frozenset(), 1e9), (frozenset(), 6000), (frozenset({"batch-dependent"}), 6000))
+    ):
+        rows_run.clear()
+        monkeypatch.setattr(onnx_taps, "MEMORY", memory)
+        given = model.with_traits(add=traits, remove=frozenset())
+        with on_the_bench(given, fitting_of(x), bench_in(str(place))) as shared:
+            piece = dataclasses.replace(shared, marks=(place,))  # Else it would remember.
+            rounding = Rounding(per_channel=True, reduce_range=True, operators=("Conv", "Relu"))
+            spans = find_ranges(piece, rounding.operators, "minmax", rounding).spans
+        found[place] = (spans, sum(rows_run), max(rows_run[8:], default=0))
+    for name, span in found[0][0].items():
+        assert found[1][0][name] == pytest.approx(span, rel=1e-5)
+    # Of four batches the first is run tensor by tensor, to see how large they are.
+    assert found[1][1] <= 24 + 8 * len(found[0][0])
+    assert found[2][1] > found[1][1] + 24
+    assert found[1][2] == 1
+    assert found[2][2] == 8
 
 
 def test_shares_are_tried_from_0_to_1(
