@@ -37,7 +37,8 @@ def claim(state: State, title: str, rounds: int = ROUNDS) -> State:
     variants.append(dataclasses.replace(variants[0], name=SECOND_COPY))
     costs = tuple(registry.get("costs", name) for name in COSTS)
     folder = subject.folder / "claims"
-    setting = Setting(subject.timed[title], subject.serving, costs, rounds, CALLS, folder)
+    rows = subject.timed[title]
+    setting = Setting(rows, subject.serving, costs, rounds, CALLS, folder, enough=SECONDS)
     launches = _launches(variants, setting)
     found = _claimed(state, names, launches)
     state = dataclasses.replace(state, claims={**state.claims, title: found})

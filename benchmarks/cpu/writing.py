@@ -18,9 +18,11 @@ TOLD = (
     "2026-11-30. Nothing else computed while searches, rankings and claims ran, but the machine was not "
     "steady: two copies of the original differ by 6 to 41 %. `BENCH_SHORT`: rows of PyTorch left out of "
     "verdicts and ranking, peers judged from the fastest on until one held, one peer in the claim beside "
-    "the float runtimes, 3 launches of 4 rounds. resnet20 was searched for 3 minutes, minilm-sst2 for 4. "
-    "Magika: verdicts on 1,200 of its 3,701 rows. minilm: searched for 2 minutes, in which one recipe was "
-    "tried and timed in two launches, which could show nothing; since then a claim has three at least.",
+    "the float runtimes, at least 3 launches of 3 or 4 rounds. Searched for 2 minutes: magika, resnet56, "
+    "mobilenet-v2, resnet-50; for 3: resnet20, silero-vad, minilm-sst2; for 4: efficientnet-lite0. Magika: "
+    "verdicts on 1,200 of its 3,701 rows. The last four were searched after the order of first tries had "
+    "changed (plain routes first), the others before. minilm: searched for 2 minutes, in which one recipe "
+    "was tried and timed in two launches, which could show nothing; since then a claim has three at least.",
 )
 """What a reader of the stored run must know; replace it with the next run."""
 
@@ -36,8 +38,8 @@ def store() -> None:
     notes = [
         f"Margins, fixed before the first run: {dict(MARGINS)}; speed and size only: "
         f"{', '.join(SPEED_ONLY)}. 1 thread.",
-        f"Budget of jettison's searches: {TRIALS} trials, {MINUTES:g} minutes. "
-        "Minutes to get there are CPU time.",
+        f"Budget of jettison's searches: {TRIALS} trials, {MINUTES:g} minutes where nothing else is "
+        "said. Minutes to get there are CPU time.",
         "Rows without ms were ranked in one launch, or not timed: enough to tell that they are not "
         "the best, never to quote.",
         *TOLD,

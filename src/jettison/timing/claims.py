@@ -53,6 +53,10 @@ and a search with few minutes gets to more recipes."""
 
 CALLS = 5
 
+CLAIM_SECONDS = 40.0
+"""The interval of a claim is over launches, so that seconds are better spent on one more of them than
+on the last rounds of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimPlan:
@@ -60,7 +64,8 @@ class ClaimPlan:
 
     Attributes:
         launches: fresh processes of every variant.
-        rounds, calls: turns in a launch, timed calls in a turn (fewer where calls are long).
+        rounds, calls: turns in a launch (fewer, and at least 3, after `CLAIM_SECONDS`), timed
+            calls in a turn (fewer where calls are long).
         max_seconds: no launch starts after that, except the first few: launches that others
             disturbed are repeated within it.
         fewest: how many those are. Student's interval over two launches is 13 standard errors wide
@@ -158,7 +163,9 @@ def claim_costs(
     metrics = _metrics(costs)
     lengths = lengths_to_show(rows, serving) if any(cost.timed for cost in metrics) else ()
     everyone = (*variants, dataclasses.replace(variants[0], name=SECOND_COPY))
-    setting = Setting(rows, serving, metrics, plan.rounds, plan.calls, folder, lengths)
+    setting = Setting(
+        rows, serving, metrics, plan.rounds, plan.calls, folder, lengths, enough=CLAIM_SECONDS
+    )
     unseen = left_out(rows, serving)
     notes = {variant.name: (*_inspected(variant, setting), *unseen) for variant in variants}
     launches, spoiled = _launch_until_quiet(everyone, setting, plan)

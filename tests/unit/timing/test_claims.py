@@ -16,6 +16,7 @@ from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Rows
 from jettison.errors import CandidateFailed
+from jettison.timing import claims
 from jettison.timing.claims import (
     SECOND_COPY,
     ClaimPlan,
@@ -136,6 +137,21 @@ def test_a_busy_machine_makes_claims_noisy(
     assert size is not None
     assert size.state == "ok"
     assert any("noisy" in note for note in measured.notes)
+
+
+def test_long_rounds_of_a_claim_are_fewer(
+    network: Model, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Launches stay as many: the interval is over them."""
+    monkeypatch.setattr(claims, "CLAIM_SECONDS", 0.0)
+    seen: list[tuple[int, int]] = []
+    plan = ClaimPlan(2, rounds=7, calls=1, max_seconds=0.0, tick=lambda *place: seen.append(place))
+    baseline = [Variant("baseline", network, ORT)]
+    result = claim_costs(baseline, rows, ServingProfile(), ("latency_ms",), plan, tmp_path)
+    latency = result.measurements["baseline"].get("latency_ms")
+    assert len(seen) == 2 * 3
+    assert latency is not None
+    assert latency.n == 2
 
 
 def test_disturbed_launches_are_repeated_while_time_is_left(
