@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from jettison.worker.workbench import Bench, prepare
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchao")
+
+from safetensors.torch import load_file  # noqa: E402
 
 BenchIn = Callable[[str], Bench]
 FittingOf = Callable[..., FittingData]
@@ -144,6 +147,48 @@ def test_a_pattern_that_matches_nothing(
         technique.apply(network, {"keep_float": "*"}, fitting, bench_in("b"))
 
 
+NESTED = """
+import torch
+from torch import nn
+
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(256, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU())
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, image):
+        return self.head(self.body(image.mean(1).flatten(1)))
+"""
+
+
+def same(one: Any, other: Any) -> bool:
+    return one.dtype == other.dtype and bool(torch.equal(one, other))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_layer_that_is_to_stay_in_float_keeps_its_weights(
+    name: str, tmp_path: Path, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """`keep_float` is kept by what is saved, not only told: those weights alone are as they were."""
+    path = tmp_path / "nested.py"
+    path.write_text(NESTED)
+    model, technique = loaded(path, "Nested", tmp_path / "model"), registry.get("techniques", name)
+    weights = registry.get("formats", "torch_program").open(model.artifact).state_dict()
+    for place, kept in enumerate(("", "body.2", "head")):
+        bench = bench_in(str(place))
+        done = technique.apply(model, {"keep_float": kept}, fitting_of(IMAGES, "image"), bench)
+        assert f"{3 - bool(kept)} of 3 " in done.changes[0].what
+        stored = load_file(Path(done.model.artifact.folder) / "weights.safetensors").values()
+        found = {
+            layer
+            for layer in ("body.0", "body.2", "head")
+            if any(same(tensor, weights[f"{layer}.weight"]) for tensor in stored)
+        }
+        assert found == ({kept} if kept else set())
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_zeros_and_constants(
     source: Path, tmp_path: Path, bench_in: BenchIn, fitting_of: FittingOf, name: str
@@ -167,6 +212,17 @@ def test_rows_without_a_range(
     technique = registry.get("techniques", name)
     with pytest.raises(CandidateFailed, match="NaN"):
         technique.apply(network, {}, fitting_of(bad, "image"), bench_in("a"))
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_rows_of_another_shape(
+    network: Model, bench_in: BenchIn, fitting_of: FittingOf, name: str
+) -> None:
+    """Calibration rows that the program can't take are one sentence with its reason."""
+    technique = registry.get("techniques", name)
+    grey = fitting_of(IMAGES[:, :1], "image")
+    with pytest.raises(CandidateFailed, match="ranges can't be observed on this model"):
+        technique.apply(network, {}, grey, bench_in("a"))
 
 
 @pytest.mark.parametrize(
