@@ -32,7 +32,8 @@ class TokenizerEncoder:
     """Text columns -> token ids, mask and segment ids, padded on the right.
 
     Settings: `max_length` (tokens, special ones included), `pad_id`, `columns` (one text column,
-    or two that are encoded as a pair), written by the loader and completed by `bind`.
+    or two that are encoded as a pair) and `prompt` (put in front of each text), written by the loader
+    and completed by `bind`.
     """
 
     name: ClassVar[str] = "tokenizer"
@@ -76,7 +77,8 @@ class TokenizerEncoder:
         columns = _columns(encoder)
         if not columns:
             raise DataError("no text column was chosen; bind the encoder to a table first")
-        texts = [_texts(examples, name) for name in columns]
+        prompt = str(encoder.settings.get("prompt", ""))
+        texts = [[prompt + text for text in _texts(examples, name)] for name in columns]
         tokenizer = _tokenizer(encoder)
         rows: dict[str, list[Array]] = {name: [] for name in _inputs(model)}
         for start in range(0, examples.n, BATCH):

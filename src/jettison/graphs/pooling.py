@@ -10,12 +10,15 @@ from typing import Any, Literal, cast
 
 from jettison.errors import ModelError
 from jettison.graphs.huggingface_files import read_json
+from jettison.graphs.tokenizer_files import optional_json
 
-__all__ = ["Pooling", "read_pooling", "write_pooling"]
+__all__ = ["Pooling", "default_prompt", "lowers_texts", "read_pooling", "write_pooling"]
 
 PoolingMode = Literal["mean", "cls", "max", "none"]
 MODULES_FILE = "modules.json"
 POOLING_FILE = "1_Pooling/config.json"
+TEXT_FILE = "sentence_bert_config.json"
+PROMPTS_FILE = "config_sentence_transformers.json"
 _MODES: Mapping[str, PoolingMode] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
@@ -91,7 +94,38 @@ def _mode(folder: Path, sub: str) -> PoolingMode:
             f"{path} asks for {' + '.join(chosen) or 'no pooling'}; "
             f"exactly one of {', '.join(_MODES)} is supported"
         )
+    if settings.get("include_prompt") is False and default_prompt(folder):
+        raise ModelError(
+            f"{path} leaves the tokens of the prompt out (`include_prompt` is false), which is not "
+            f"supported here; set `default_prompt_name` in {folder / PROMPTS_FILE} to null, and the "
+            "model is taken without its prompt"
+        )
     return _MODES[chosen[0]]
+
+
+def default_prompt(folder: Path) -> str:
+    """The prompt that sentence-transformers puts in front of a text; empty without one.
+
+    Raises:
+        ModelError: if it has no text.
+    """
+    held = optional_json(folder / PROMPTS_FILE)
+    name, prompts = held.get("default_prompt_name"), held.get("prompts")
+    if name is None:
+        return ""
+    named = isinstance(prompts, dict) and isinstance(name, str)
+    text: object = dict(prompts or {}).get(name) if named else None
+    if not isinstance(text, str):
+        raise ModelError(
+            f"`default_prompt_name` in {folder / PROMPTS_FILE} is {name!r}, and `prompts` there "
+            "has no text of this name; add it, or set the name to null"
+        )
+    return text
+
+
+def lowers_texts(folder: Path) -> bool:
+    """Whether sentence-transformers lower-cases each text, whatever the tokenizer does."""
+    return optional_json(folder / TEXT_FILE).get("do_lower_case") is True
 
 
 def write_pooling(pooling: Pooling, folder: Path) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ __all__ = [
     "DEFAULT_LENGTH",
     "TOKENIZER",
     "copy_files",
+    "lower_case",
     "optional_json",
     "padding_id",
     "text_encoder",
@@ -107,6 +109,16 @@ def padding_id(origin: Path, path: Path, default: int) -> int:
     if tokenizer.padding is not None:
         return int(tokenizer.padding["pad_id"])
     return default
+
+
+def lower_case(path: Path) -> None:
+    """Lets a tokenizer.json lower-case each text first, where it does not do so by itself."""
+    held = read_json(path)
+    whole = held.get("normalizer") or {"type": "Sequence", "normalizers": []}
+    parts = whole["normalizers"] if whole["type"] == "Sequence" else [whole]
+    if not any(part["type"] == "Lowercase" or part.get("lowercase") for part in parts):
+        held["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *parts]}
+        path.write_text(json.dumps(held, ensure_ascii=False), encoding="utf-8")
 
 
 def optional_json(path: Path) -> dict[str, Any]:

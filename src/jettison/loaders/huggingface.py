@@ -22,11 +22,18 @@ from jettison.graphs.huggingface_files import (
     weight_files,
 )
 from jettison.graphs.image_processor import PROCESSOR, image_settings, read_processor
-from jettison.graphs.pooling import Pooling, read_pooling, write_pooling
+from jettison.graphs.pooling import (
+    Pooling,
+    default_prompt,
+    lowers_texts,
+    read_pooling,
+    write_pooling,
+)
 from jettison.graphs.tokenizer_files import (
     DEFAULT_LENGTH,
     TOKENIZER,
     copy_files,
+    lower_case,
     optional_json,
     padding_id,
     token_limit,
@@ -79,6 +86,7 @@ def _texts(source: Source, config: Mapping[str, Any], task: str, folder: Path) -
     origin, home = Path(source.location), folder / "model"
     max_length = _max_length(source, origin, config)
     settings: dict[str, Setting] = {"max_length": max_length}
+    worded = False
     if not head_of(dict(config)):
         pooling = (
             Pooling("none", normalize=False, stated=True)
@@ -88,7 +96,10 @@ def _texts(source: Source, config: Mapping[str, Any], task: str, folder: Path) -
         settings.update(pooling=pooling.mode, normalize=pooling.normalize)
         settings.update(pooling_stated=pooling.stated)
         write_pooling(pooling, home)
+        worded = pooling.stated and task != FEATURES
     settings["pad_id"] = pad_id = _take_tokenizer(origin, folder / "encoder", config)
+    if worded:
+        _word_as_sentence_transformers(origin, settings, folder / "encoder" / TOKENIZER)
     encoder = Encoder.of(
         "tokenizer",
         settings,
@@ -106,6 +117,16 @@ def _texts(source: Source, config: Mapping[str, Any], task: str, folder: Path) -
         task="embedding" if task == FEATURES else task,
         encoder=encoder,
     )
+
+
+def _word_as_sentence_transformers(
+    origin: Path, settings: dict[str, Setting], tokenizer: Path
+) -> None:
+    """What it does to each text: the prompt in front, and lower case."""
+    if prompt := default_prompt(origin):
+        settings["prompt"] = prompt
+    if lowers_texts(origin):
+        lower_case(tokenizer)
 
 
 def _images(source: Source, config: Mapping[str, Any], task: str, folder: Path) -> Model:

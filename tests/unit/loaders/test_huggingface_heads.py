@@ -23,6 +23,7 @@ from tests import huggingface_folders as folders
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 Writer = Callable[[Path], list[str]]
+LIBRARY = "sentence_transformers"
 
 
 def load(folder: Path, target: Path, task: str = "") -> Model:
@@ -69,6 +70,94 @@ def test_hidden_states(task: str, tmp_path: Path, write_wordpiece: Writer) -> No
         ids, torch.ones_like(ids), torch.zeros_like(ids)
     )
     assert answer.shape == ((2, 7, 32) if each else (2, 32))
+
+
+def sentence_folder(folder: Path, write_wordpiece: Writer, **pooling: bool) -> Path:
+    """An encoder as sentence-transformers saves one: cased tokenizer, lower-cased texts, prompts."""
+    folders.encoder(folder, write_wordpiece)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["normalizer"]["lowercase"] = False
+    held = {
+        "tokenizer.json": tokenizer,
+        "modules.json": [
+            {"idx": 0, "name": "0", "path": "", "type": f"{LIBRARY}.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{LIBRARY}.models.Pooling"},
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": 32,
+            "pooling_mode_mean_tokens": True,
+            **pooling,
+        },
+        "sentence_bert_config.json": {"max_seq_length": 32, "do_lower_case": True},
+        "config_sentence_transformers.json": {
+            "prompts": {"query": "The bad film: ", "passage": ""},
+            "default_prompt_name": "query",
+        },
+    }
+    (folder / "1_Pooling").mkdir()
+    for name, content in held.items():
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def encoded(model: Model, texts: list[str]) -> Any:
+    kind = registry.get("encoders", "tokenizer")
+    encoder = kind.bind(model.encoder, model, ("text",))
+    column = np.array(texts, dtype=object)
+    return kind.encode(encoder, model, Example({"text": column}, len(texts))).arrays
+
+
+def test_texts_are_worded_as_sentence_transformers_does(
+    tmp_path: Path, write_wordpiece: Writer
+) -> None:
+    """Its default prompt and lower case are kept; the vectors of tokens are those of the bare model."""
+    folder = sentence_folder(tmp_path / "bert", write_wordpiece)
+    model = load(folder, tmp_path / "out")
+    bare = load(folder, tmp_path / "bare", "feature-extraction")
+    found = encoded(model, ["GOOD", "a Good Film"])
+    expected = encoded(bare, ["the bad film: good", "the bad film: a good film"])
+    np.testing.assert_array_equal(found["input_ids"], expected["input_ids"])
+    assert (
+        encoded(bare, ["GOOD"])["input_ids"].tolist()
+        != encoded(bare, ["good"])["input_ids"].tolist()
+    )
+    (folder / "config_sentence_transformers.json").unlink()
+    (folder / "sentence_bert_config.json").unlink()
+    plain = load(folder, tmp_path / "plain")
+    assert "prompt" not in plain.encoder.settings
+    assert plain.encoder.digest != model.encoder.digest
+    assert (
+        encoded(plain, ["GOOD"])["input_ids"].tolist()
+        == encoded(bare, ["GOOD"])["input_ids"].tolist()
+    )
+
+
+@pytest.mark.slow
+def test_answers_of_sentence_transformers(tmp_path: Path, write_wordpiece: Writer) -> None:
+    """The library itself gives the same vectors."""
+    library = pytest.importorskip(LIBRARY)
+    folder = sentence_folder(tmp_path / "bert", write_wordpiece)
+    model = load(folder, tmp_path / "out")
+    texts = ["GOOD", "A Good, bad FILM."]
+    expected = library.SentenceTransformer(str(folder), device="cpu").encode(texts)
+    rows = encoded(model, texts)
+    with torch.inference_mode():
+        found = opened(model)(*(torch.from_numpy(rows[spec.name]) for spec in model.inputs))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_prompts_that_can_not_be_kept(tmp_path: Path, write_wordpiece: Writer) -> None:
+    """One whose tokens are not pooled, and one without a text, are refused with what to do."""
+    folder = sentence_folder(tmp_path / "bert", write_wordpiece, include_prompt=False)
+    with pytest.raises(ModelError, match="`include_prompt` is false"):
+        load(folder, tmp_path / "out")
+    asked = {"prompts": {}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(asked))
+    with pytest.raises(ModelError, match="has no text of this name"):
+        load(folder, tmp_path / "out")
+    asked["default_prompt_name"] = None
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(asked))
+    assert "prompt" not in load(folder, tmp_path / "out").encoder.settings
 
 
 def picture(height: int, width: int) -> np.ndarray:
