@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +26,9 @@ __all__ = ["ENDING", "split_function", "users_function"]
 ENDING = ".py"
 
 _FORM = re.compile(r"(.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+
+_BESIDE: dict[str, Path] = {}
+"""Modules and packages from beside a function -> the folder that they lie in."""
 
 
 def split_function(location: str) -> tuple[str, str] | None:
@@ -43,7 +49,8 @@ def users_function(
 ) -> Iterator[Callable[[], Any]]:
     """Imports a file or module of the user, and gives a function of it.
 
-    Files beside it can be imported as long as the context lasts, so call the function within.
+    Files beside it can be imported as long as the context lasts, so call the function within. Those that
+    lie beside another function are forgotten, since Python knows a module by its name alone.
 
     Args:
         where: path of a .py file, or the dotted name of a module.
@@ -52,6 +59,8 @@ def users_function(
         error: raised if it can't be imported, or has no such function; lists near names.
     """
     folder = Path(where).resolve().parent if where.endswith(ENDING) else Path.cwd()
+    _forget_others(folder)
+    before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
         try:
@@ -69,7 +78,28 @@ def users_function(
             raise error(f"{shown}: `{where}` has no function `{name}`{hint}")
         yield function
     finally:
+        _BESIDE.update(dict.fromkeys(_from(folder, set(sys.modules) - before) - before, folder))
         sys.path.remove(str(folder))
+
+
+def _forget_others(folder: Path) -> None:
+    others = {name for name, home in _BESIDE.items() if home != folder}
+    for module in [module for module in sys.modules if module.partition(".")[0] in others]:
+        del sys.modules[module]
+    for name in others:
+        del _BESIDE[name]
+
+
+def _from(folder: Path, modules: set[str]) -> set[str]:
+    """The modules and packages that lie in a folder itself: not in an environment below it."""
+    found = set()
+    for module in modules:
+        name = module.partition(".")[0]
+        spec = getattr(sys.modules[module], "__spec__", None)
+        origin = spec.origin if isinstance(spec, ModuleSpec) else None
+        if (origin or "").startswith((f"{folder / name}.", f"{folder / name}{os.sep}")):
+            found.add(name)
+    return found
 
 
 def _imported(where: str) -> ModuleType:
@@ -78,7 +108,9 @@ def _imported(where: str) -> ModuleType:
     path = Path(where)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"jettison_source_{path.stem}", path)
+    # By its path: another folder may hold a file of this name.
+    mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"jettison_source_{path.stem}_{mark}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)

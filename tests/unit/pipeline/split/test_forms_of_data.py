@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,30 @@ def test_functions_may_import_late_and_hold_dataclasses(tmp_path: Path) -> None:
     )
     table = read(f"{tmp_path}/rows.py:make")
     np.testing.assert_array_equal(table.columns["x"], [[0, 1], [1, 2], [2, 3]])
+
+
+def test_two_folders_with_files_of_the_same_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each function gets the files beside it; what is installed in a folder below is no such file."""
+    monkeypatch.syspath_prepend(str(tmp_path / "a" / "venv"))
+    for name in ("a", "b"):
+        (tmp_path / name / "two_parts").mkdir(parents=True)
+        (tmp_path / name / "beside_two.py").write_text(f"NAME = '{name}'\n")
+        (tmp_path / name / "two_parts" / "inner.py").write_text("from beside_two import NAME\n")
+        (tmp_path / name / "rows.py").write_text(
+            "from two_parts import inner\n"
+            "import installed_for_two\n"
+            "def make():\n"
+            "    return [{'name': inner.NAME, 'module': __name__}]\n"
+        )
+    (tmp_path / "a" / "venv").mkdir()
+    (tmp_path / "a" / "venv" / "installed_for_two.py").write_text("")
+    tables = [read(f"{tmp_path / name}/rows.py:make") for name in ("a", "b", "a")]
+    assert [table.columns["name"].tolist() for table in tables] == [["a"], ["b"], ["a"]]
+    first, other, again = (str(table.columns["module"][0]) for table in tables)
+    assert first == again != other
+    assert {first, other, "installed_for_two"} <= set(sys.modules)
 
 
 def test_tuples_of_different_lengths() -> None:
