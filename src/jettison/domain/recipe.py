@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jettison.domain.model import Model
@@ -84,29 +84,35 @@ class Choices:
         others: whether the user may give another value of the default's type.
         when: the values that other settings of the same plug-in must have for this one to be
             read; a search varies it only there.
+        after: the values that settings of one earlier step of the recipe must have for it, too.
     """
 
     values: tuple[Scalar, ...]
     default: Scalar
     others: bool = False
     when: Settings = field(default_factory=dict)
+    after: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class IntegerRange:
-    """A setting that takes whole numbers from `low` to `high`, both included; `when` as in `Choices`."""
+    """A setting that takes whole numbers from `low` to `high`, both included.
+
+    `when` and `after` are as in `Choices`.
+    """
 
     low: int
     high: int
     default: int
     when: Settings = field(default_factory=dict)
+    after: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FloatRange:
     """A setting that takes numbers from `low` to `high`; `logarithmic` searches the exponent.
 
-    `when` is as in `Choices`.
+    `when` and `after` are as in `Choices`.
     """
 
     low: float
@@ -114,19 +120,29 @@ class FloatRange:
     default: float
     logarithmic: bool = False
     when: Settings = field(default_factory=dict)
+    after: Settings = field(default_factory=dict)
 
 
 Range = Choices | IntegerRange | FloatRange
 Ranges = Mapping[str, Range]
 
 
-def is_read(allowed: Range, settings: Settings) -> bool:
+def is_read(allowed: Range, settings: Settings, earlier: Sequence[Step] | None = None) -> bool:
     """Whether a setting is read beside these others; one that is not settled yet may still fit.
+
+    Args:
+        allowed: its range.
+        settings: the others of the same plug-in.
+        earlier: the steps before it; `None` where they are not settled yet.
 
     >>> is_read(FloatRange(0.1, 0.9, 0.5, when={"pattern": "unstructured"}), {"pattern": "2:4"})
     False
     """
-    return all(settings.get(other, value) == value for other, value in allowed.when.items())
+    if not all(settings.get(other, value) == value for other, value in allowed.when.items()):
+        return False
+    if earlier is None or not allowed.after:
+        return True
+    return any(allowed.after.items() <= step.settings.items() for step in earlier)
 
 
 @dataclass(frozen=True, slots=True)

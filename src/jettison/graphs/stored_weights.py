@@ -19,7 +19,7 @@ from jettison.domain.model import Artifact
 from jettison.domain.rows import Array
 from jettison.errors import ModelError
 
-__all__ = ["StoredTensor", "stored_tensors"]
+__all__ = ["StoredTensor", "first_rows", "stored_tensors"]
 
 FLOATS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16}
 INTEGERS = {"I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
@@ -69,7 +69,38 @@ def stored_tensors(artifact: Artifact) -> Iterator[StoredTensor]:
             yield from _openvino(path)
 
 
+def first_rows(artifact: Artifact, rows: int, columns: int) -> Iterator[Array]:
+    """The bits of the first rows of each float matrix whose sizes are multiples of two numbers.
+
+    Only files in safetensors say which weights are matrices; others give none.
+
+    Args:
+        artifact: of the model.
+        rows: what the number of rows is a multiple of; so many are given.
+        columns: what the number of columns is a multiple of.
+
+    Raises:
+        ModelError: if a file is damaged.
+    """
+    for path in (Path(artifact.folder) / name for name in artifact.files):
+        if path.suffix != ".safetensors" or not path.is_file():
+            continue
+        for dtype, shape, begin, _ in _entries(path):
+            matrix = dtype in FLOATS and len(shape) == 2 and min(shape) > 0
+            if matrix and not (shape[0] % rows or shape[1] % columns):
+                bits = FLOATS[dtype]
+                length = rows * shape[1] * bits // 8
+                yield _tensor(path, begin, length, bits, floating=True).values.reshape(rows, -1)
+
+
 def _safetensors(path: Path) -> Iterator[StoredTensor]:
+    for dtype, _, begin, length in _entries(path):
+        bits = FLOATS.get(dtype) or INTEGERS.get(dtype) or 8
+        yield _tensor(path, begin, length, bits, dtype in FLOATS)
+
+
+def _entries(path: Path) -> list[tuple[str, tuple[int, ...], int, int]]:
+    """Type, shape, first byte and number of bytes of each tensor in a file of safetensors."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length <= min(LARGEST_HEADER, path.stat().st_size - 8):
@@ -77,12 +108,14 @@ def _safetensors(path: Path) -> Iterator[StoredTensor]:
         try:
             header = json.loads(file.read(length))
             entries = [entry for key, entry in header.items() if key != "__metadata__"]
-            places = [(entry["dtype"], *map(int, entry["data_offsets"])) for entry in entries]
+            return [_entry(entry, 8 + length) for entry in entries]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"the header of `{path}` can't be read: {error}") from error
-    for dtype, begin, end in places:
-        bits = FLOATS.get(dtype) or INTEGERS.get(dtype) or 8
-        yield _tensor(path, 8 + length + begin, end - begin, bits, dtype in FLOATS)
+
+
+def _entry(held: Any, start: int) -> tuple[str, tuple[int, ...], int, int]:
+    begin, end = map(int, held["data_offsets"])
+    return str(held["dtype"]), tuple(map(int, held["shape"])), start + begin, end - begin
 
 
 def _onnx(path: Path) -> Iterator[StoredTensor]:

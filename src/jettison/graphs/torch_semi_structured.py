@@ -16,11 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 from jettison.errors import CandidateFailed
+from jettison.graphs.two_of_four import COLUMNS, ROWS
 
 __all__ = ["Chosen", "SemiStructuredLinear", "choose_layers", "is_two_of_four", "replace_layers"]
-
-ROWS, COLUMNS = 32, 64
-"""A weight's sizes must be multiples of these; both of PyTorch's backends then take it."""
 
 NAMED = 4
 

@@ -379,7 +379,7 @@ def _meet(allowed: Range, wish: Range | None) -> Range:
     """The user's range, with the technique's own default where that lies inside it."""
     if wish is None:
         return allowed
-    wish = dataclasses.replace(wish, when=allowed.when)
+    wish = dataclasses.replace(wish, when=allowed.when, after=allowed.after)
     if within(wish, allowed.default):
         return dataclasses.replace(wish, default=allowed.default)  # type: ignore[arg-type]
     return wish

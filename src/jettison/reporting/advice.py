@@ -108,7 +108,9 @@ def space_table(space: SearchSpace) -> RenderableType:
 
 
 def _range_words(choice: Range) -> str:
-    only = " and ".join(f"{other} = {value}" for other, value in choice.when.items())
+    wanted = [f"{other} = {value}" for other, value in choice.when.items()]
+    wanted += [f"an earlier {other} = {value}" for other, value in choice.after.items()]
+    only = " and ".join(wanted)
     suffix = f" (where {only})" if only else ""
     if isinstance(choice, Choices):
         return ", ".join(str(value) for value in choice.values) + suffix

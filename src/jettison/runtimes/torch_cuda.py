@@ -14,6 +14,7 @@ from jettison.domain.recipe import Choices, Range, Ranges
 from jettison.domain.record import Settings
 from jettison.domain.rows import Array, Batch
 from jettison.errors import CandidateFailed
+from jettison.graphs.two_of_four import two_of_four
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 SETTINGS = ("precision", "semi_structured")
@@ -35,15 +36,19 @@ class TorchCuda:
     accelerator: ClassVar[str] = "cuda"
 
     def search_space(self, model: Model, profile: Profile) -> Ranges:
-        """The precision; whether zeros are left out, in 16 bits, where a matrix can be 2:4.
+        """The precision; whether zeros are left out: in 16 bits, where a matrix is or becomes 2:4.
 
-        Masks come later than this is asked, so the model doesn't tell yet whether it has zeros: a
-        recipe without a 2:4 layer fails before it is timed.
+        It may be given by hand everywhere: a recipe without a 2:4 layer fails before it is timed.
         """
         space: dict[str, Range] = {"precision": Choices(PRECISIONS, PRECISIONS[0])}
         if "matmul" in model.traits:
+            found = two_of_four(model.artifact)
             space["semi_structured"] = Choices(
-                (False, True), default=False, when={"precision": "float16"}
+                (False,) if found is None else (False, True),
+                default=False,
+                others=True,
+                when={"precision": "float16"},
+                after={} if found else {"pattern": "2:4"},
             )
         return space
 

@@ -202,15 +202,17 @@ class Study:
 
     def _suggest(self, handle: optuna.trial.BaseTrial) -> Recipe:
         route = self._routes[handle.suggest_categorical("route", list(self._routes))]
-        steps = tuple(self._step(handle, name) for name in route.techniques)
-        return Recipe(steps, self._step(handle, route.runtime))
+        steps: list[Step] = []
+        for name in (*route.techniques, route.runtime):
+            steps.append(self._step(handle, name, steps))
+        return Recipe(tuple(steps[:-1]), steps[-1])
 
-    def _step(self, handle: optuna.trial.BaseTrial, owner: str) -> Step:
+    def _step(self, handle: optuna.trial.BaseTrial, owner: str, earlier: Sequence[Step]) -> Step:
         settings: dict[str, Scalar] = dict(self._space.fixed.get(owner, {}))
         open_here = self._space.ranges.get(owner, {})
         # What decides whether a setting is read comes before it.
         for key, allowed in sorted(open_here.items(), key=lambda item: bool(item[1].when)):
-            if is_read(allowed, settings):
+            if is_read(allowed, settings, earlier):
                 settings[key] = _suggest_one(handle, f"{owner}.{key}", allowed)
         return Step(owner, settings)
 

@@ -13,7 +13,8 @@ from jettison import registry
 from jettison.domain import accelerators
 from jettison.domain.configuration import ImageSection, ModelSection
 from jettison.domain.device import ServingProfile
-from jettison.domain.model import Model
+from jettison.domain.model import Artifact, Model
+from jettison.domain.ranges import within
 from jettison.domain.recipe import is_read
 from jettison.domain.rows import Array
 from jettison.errors import CandidateFailed, MissingDependency
@@ -22,6 +23,11 @@ from jettison.runtimes.torch_cuda import TorchCuda, TorchDeviceRunner, chosen
 from jettison.worker.workbench import Step, open_model, prepare
 
 torch = pytest.importorskip("torch")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from jettison.numerics.masks import n_of_m  # noqa: E402
+
 NETWORKS = Path(__file__).resolve().parents[1] / "graphs" / "torch_models.py"
 GPU = accelerators.cuda_devices()
 on_gpu = pytest.mark.skipif(not GPU, reason="NO CUDA GPU: torch_cuda is not run here")
@@ -57,15 +63,39 @@ def test_settings_out_of_range_are_refused() -> None:
     assert chosen({"precision": "bfloat16", "semi_structured": True}) == ("bfloat16", True)
 
 
-def test_zeros_are_left_out_only_in_16_bits(convolutional: Model) -> None:
-    """The search varies `semi_structured` where the precision allows it and a matrix is there."""
+def space(model: Model) -> Any:
     profile: Any = None
-    matrices = dataclasses.replace(convolutional, traits=frozenset({"torch", "matmul"}))
-    space = TorchCuda().search_space(matrices, profile)
-    assert not is_read(space["semi_structured"], {"precision": "float32"})
-    assert is_read(space["semi_structured"], {"precision": "float16"})
+    return TorchCuda().search_space(model, profile)
+
+
+def with_matrix(model: Model, folder: Path, weight: Any) -> Model:
+    """The model with one stored matrix."""
+    folder.mkdir()
+    save_file({"layer.weight": weight}, folder / "weights.safetensors")
+    artifact = Artifact.of("torch_program", folder, ("weights.safetensors",))
+    return dataclasses.replace(model, artifact=artifact, traits=frozenset({"torch", "matmul"}))
+
+
+def test_zeros_are_left_out_only_in_16_bits_and_of_2_of_4(
+    convolutional: Model, tmp_path: Path
+) -> None:
+    """The search varies `semi_structured` where the precision allows it and a matrix is 2:4 then."""
+    torch.manual_seed(0)
+    matrix = torch.randn(64, 64)
+    allowed = space(with_matrix(convolutional, tmp_path / "dense", matrix))["semi_structured"]
+    half, masked = {"precision": "float16"}, Step("made", {"pattern": "2:4"})
+    assert within(allowed, value=True)
+    assert is_read(allowed, half, [Step("other"), masked])
+    assert not is_read(allowed, {"precision": "float32"}, [masked])
+    for earlier in ([], [Step("made", {"pattern": "unstructured", "sparsity": 0.5})]):
+        assert not is_read(allowed, half, earlier)
+    pruned = (matrix * n_of_m(matrix.abs(), 2, 4)).to(torch.bfloat16)
+    came = space(with_matrix(convolutional, tmp_path / "pruned", pruned))["semi_structured"]
+    assert is_read(came, half, [])
+    small = space(with_matrix(convolutional, tmp_path / "small", torch.randn(10, 64)))
+    assert small["semi_structured"].values == (False,)
     none = dataclasses.replace(convolutional, traits=frozenset({"torch", "convolution"}))
-    assert set(TorchCuda().search_space(none, profile)) == {"precision"}
+    assert set(space(none)) == {"precision"}
 
 
 def test_a_program_answers_in_16_bits_like_in_32(convolutional: Model) -> None:

@@ -69,6 +69,30 @@ def test_a_setting_is_varied_only_where_it_is_read(tmp_path: Path) -> None:
     ]
 
 
+def test_a_setting_waits_for_what_an_earlier_step_was_given(tmp_path: Path) -> None:
+    """A way to run 2:4 weights is proposed behind that pattern alone, chosen or fixed."""
+    sparse = Choices((False, True), default=False, when={"half": True}, after={"pattern": "2:4"})
+    space = SearchSpace(
+        routes=(Route((), "run"), Route(("mask",), "run"), Route(("other", "last"), "run")),
+        ranges={
+            "mask": {"pattern": Choices(("free", "2:4"), "free")},
+            "run": {"half": Choices((True,), default=True), "sparse": sparse},
+        },
+        fixed={"other": {"pattern": "2:4"}},
+        advice=(),
+        refused=(),
+    )
+    study = Study(tmp_path, space, ("cost", "drop"), 0, {"model": "m"})
+    assert sorted(learn(study, 10)) == [
+        "mask(pattern=2:4) > run(half=True, sparse=False)",
+        "mask(pattern=2:4) > run(half=True, sparse=True)",
+        "mask(pattern=free) > run(half=True)",
+        "other(pattern=2:4) > last > run(half=True, sparse=False)",
+        "other(pattern=2:4) > last > run(half=True, sparse=True)",
+        "run(half=True)",
+    ]
+
+
 def test_what_changes_answers_is_tried_alone_before_it_is_joined(tmp_path: Path) -> None:
     """Single techniques first, by what their first settings could gain; conversions don't count."""
 
