@@ -15,7 +15,7 @@ from jettison.domain.rates import Rates
 from jettison.domain.record import digest, from_json, to_json
 from jettison.errors import JettisonError
 
-METHOD = 1
+METHOD = 2
 """Of measuring; raised when it changes, so that no rate of the old one is read."""
 
 LOOK_SECONDS = 0.2

@@ -12,10 +12,14 @@ from jettison.domain.jobs import RatesJob
 from jettison.domain.rates import Level, Rate, Rates, TellsRates
 
 OUTSIDE = 4
-"""Times the largest cache: a working set that no cache holds."""
+"""Times the largest cache: a working set that no cache holds, though some hold hundreds of MB."""
 
-LARGEST = 1 << 28
+SHARE = 4
+"""No more than this part of the memory is taken for it."""
+
 SMALLEST = 1 << 26
+"""Bytes of it where the caches are small, or the system does not tell their sizes."""
+
 BEYOND = 1 << 62
 
 
@@ -27,7 +31,8 @@ def measure(job: RatesJob) -> Rates:
         Level(name, size, _reading_rate(size // 2)) for name, size in caches.items() if name != "L1"
     ]
     largest = max(caches.values(), default=0)
-    outside = min(LARGEST, max(SMALLEST, OUTSIDE * largest))
+    room = machine.describe_device().memory_bytes // SHARE
+    outside = max(SMALLEST, min(OUTSIDE * largest, room))
     levels.append(Level("memory", BEYOND, _reading_rate(outside)))
     products, notes = _products(ServingProfile(threads=job.threads))
     return Rates(
