@@ -56,6 +56,8 @@ INT8_OPERATORS = frozenset(
     }
 )
 
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+
 SCORE_STEPS = frozenset(
     {"Div", "Mul", "Add", "Sub", "Where", "Cast", "Dropout", "Identity", "Reshape", "Clip"}
 )
@@ -139,7 +141,7 @@ def traits_in(model: Any) -> frozenset[str]:
     for node in nodes:
         if node.op_type in {"MatMul", "Gemm"} and constant.intersection(node.input[:2]):
             found.add("matmul")
-        if node.op_type == "Conv" and len(node.input) > 1 and node.input[1] in constant:
+        if node.op_type in CONVOLUTIONS and constant.intersection(node.input[1:2]):
             found.add("convolution")
     if _has_attention(model, constant):
         found.add("attention")

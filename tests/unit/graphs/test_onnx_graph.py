@@ -65,6 +65,19 @@ def test_traits_of_real_convolutions(shared_data: Path) -> None:
     }
 
 
+def test_transposed_convolutions_are_convolutions(tmp_path: Path) -> None:
+    """Their weights may be stored in 8 bits as those of others, where they are constants."""
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[batch, 4, 6, 6] x, float[4, 8, 3, 3] other) => (float[batch, 8, 8, 8] y)
+    <float[4, 8, 3, 3] w> { y = ConvTranspose (x, WEIGHT) }
+    """
+    held = np.ones((4, 8, 3, 3), np.float32)
+    for name, found in (("w", True), ("other", False)):
+        path = written(text.replace("WEIGHT", name), tmp_path / f"{name}.onnx", w=held)
+        assert ("convolution" in traits_of(path)) is found
+
+
 def test_attention_is_found_and_classifiers_are_not_attention(tmp_path: Path) -> None:
     """Products around a softmax are attention; a softmax at the end of Magika is not."""
     found = traits_of(written(ATTENTION, tmp_path / "a.onnx", w=np.ones((8, 8), np.float32)))

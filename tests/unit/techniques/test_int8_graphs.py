@@ -102,6 +102,25 @@ def test_a_product_in_the_middle_of_a_branch(
     assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.03
 
 
+def test_transposed_convolutions_alone(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """A graph whose only weights are theirs is not refused, and they get 8 bits by default."""
+    nodes = [
+        ("ConvTranspose", ["x", "w", "b"], ["h"], {"strides": [2, 2]}),
+        ("Relu", ["h"], ["r"]),
+        ("GlobalAveragePool", ["r"], ["p"]),
+        ("Flatten", ["p"], ["y"]),
+    ]
+    held = {"w": weights(4, 8, 3, 3), "b": weights(8, seed=2)}
+    model = load_graph(build_graph(nodes, held, ("batch", 4, 6, 6)))
+    x = np.random.default_rng(1).normal(size=(24, 4, 6, 6)).astype(np.float32)
+    bench = bench_in("a")
+    done = Int8Static().apply(model, {}, fitting_of(x), bench)
+    assert "1 of 1 ConvTranspose" in done.changes[0].what
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.03
+
+
 @pytest.mark.parametrize("technique", [Int8Static(), Int8Dynamic()], ids=lambda t: t.name)
 def test_a_shape_that_is_listed_as_an_input(
     build_graph: Any,
