@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from jettison import config, registry
-from jettison.assessment.labelled_run import Labelling, conclude_labelling
+from jettison.assessment.labelled_run import Labelling, conclude_labelling, taken_up
 from jettison.domain.bundle import Bundle
 from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration
@@ -48,6 +48,7 @@ from jettison.trust.labelling import (
     save_pending,
 )
 from jettison.trust.privacy.statement import privacy_notes
+from jettison.trust.wording import TAKEN_UP
 
 
 def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunRecord:
@@ -128,6 +129,8 @@ def run(prepared: Prepared, progress: Progress, *, certify: bool = True) -> RunR
 def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) -> RunRecord:
     """Makes the certificate from a person's answers, and writes record, report and bundle anew.
 
+    One that waits for its bundle is taken up, whatever the answers.
+
     Raises:
         DataError: for answers that are incomplete, unknown or doubled.
         SealRefused: if the certificate was made already.
@@ -140,7 +143,11 @@ def certify_labelled(labelling: Labelling, answers: Path, progress: Progress) ->
     audit.trail.check()
     emit.check_place(Path(old.configuration.output) / emit.RELEASE)
     finalists = _finalists(old, pending)
-    result = conclude_labelling(labelling, answers)
+    result = taken_up(labelling)
+    if result is not None:
+        progress.say(TAKEN_UP)
+    else:
+        result = conclude_labelling(labelling, answers)
     audit.certified(result.certificate)
     facts = Facts(
         cost=old.configuration.search.minimise[0],
@@ -325,6 +332,8 @@ def _certified(
     progress.show(certification_plan(planned.parts))
     progress.stage("certify")
     result = certifying(asked)
+    if not planned.possible and result.certificate.status == "certified":
+        progress.say(TAKEN_UP)
     if result.certificate.status == "uncertified":
         return dataclasses.replace(result, shipped=planned.order[0].recipe if planned.order else "")
     return result

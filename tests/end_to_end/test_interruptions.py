@@ -59,6 +59,40 @@ def test_kill_loses_at_most_the_running_trial(
     assert [e.kind for e in before].count("trial") in (len(kept), len(kept) - 1)
 
 
+KILLED = """
+import os, signal
+from jettison import whole_run
+from jettison.cli import main
+
+whole_run._write = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+main()
+"""
+
+
+def test_killed_before_its_bundle_the_same_command_finishes_it(
+    digits: Given, jettison: Command, tmp_path: Path
+) -> None:
+    """The certificate is taken up: no second look, and a bundle that verify accepts."""
+    words = options(digits, tmp_path / "ledger", "--trials", "2", "--technique", "int8_static")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *words], cwd=tmp_path, capture_output=True, timeout=800
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    run = tmp_path / "jettison-run"
+    assert (run / "work/certify/certificate.json").exists()
+    assert not (run / "release").exists()
+    assert looks(tmp_path / "ledger") == 1
+    done = jettison(*words)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert record_of(run).certificate.status == "certified"
+    assert "is taken up" in (run / "run.log").read_text()
+    assert looks(tmp_path / "ledger") == 1
+    told = [e.kind for e in last_run(read_trail(run / AUDIT))]
+    assert told.count("looked") == 1
+    checked = jettison("verify", str(run / "release"), "--ledger", str(tmp_path / "ledger"))
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_interrupt_ends_tidily_and_keeps_the_seal(small: Given, tmp_path: Path) -> None:
     """Ctrl-C in the search gives exit 4 and a report; the ledger has no look."""
     words = options(small, tmp_path / "ledger", "--trials", "40")

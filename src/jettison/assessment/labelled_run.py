@@ -22,7 +22,7 @@ from jettison.domain.rows import Array, Rows
 from jettison.domain.run import RunRecord
 from jettison.domain.splits import Labels
 from jettison.errors import CandidateFailed, CheckFailed, DataError, SealRefused, UsageError
-from jettison.pipeline.certify import CertificationResult, charge_look, conclude_look
+from jettison.pipeline.certify import CertificationResult, charge_look, conclude_look, take_up
 from jettison.pipeline.split.binding import fed_columns
 from jettison.pipeline.split.labelling import group_columns, label_rows
 from jettison.pipeline.split.places import RawRows, read_again
@@ -161,6 +161,12 @@ def conclude_labelling(labelling: Labelling, answers: Path) -> CertificationResu
     outcomes = dataclasses.replace(outcomes, unlabelled=unlabelled if unlabelled.any() else None)
     sentence = _sentence(given, n)
     return conclude_look(request, pending.plan, asked.look, outcomes, alone, (sentence,))
+
+
+def taken_up(labelling: Labelling) -> CertificationResult | None:
+    """The certificate, if the run ended between it and its bundle; other answers count no more."""
+    pending = labelling.pending
+    return take_up(as_labelled(pending.request()), pending.plan)
 
 
 def check_open(asked: Asked) -> None:

@@ -45,11 +45,12 @@ def label(
     with preparation.run_folder(run):
         labelling = with_progress(opened)
         given = answers or labelling.folder / labelled_run.ANSWERS
-        if page and labelling.tasks:
+        waits = bool(labelling.tasks) and labelled_run.taken_up(labelling) is None
+        if page and waits:
             labelled_run.check_open(labelling.asked)
             if not labelling_page.ask(labelling.tasks, labelling.classes, given, port):
                 raise typer.Exit(4)
-        elif answers is None and labelling.tasks:
+        elif answers is None and waits:
             show(waiting(labelling, run))
             raise typer.Exit(4)
         record = with_progress(concluded)

@@ -19,12 +19,19 @@ from jettison.domain.files import write_atomically
 from jettison.domain.jobs import Variant
 from jettison.domain.measurement import OVERALL
 from jettison.domain.model import Artifact
-from jettison.domain.record import digest, to_json
+from jettison.domain.record import digest, from_json, to_json
 from jettison.errors import CheckFailed, SealRefused, UsageError
 from jettison.trust.judging import Conclusion, conclude
 from jettison.trust.ledger import Charge, Ledger, Look
 from jettison.trust.observing import observe
-from jettison.trust.outcomes import Member, MetricFacts, Outcomes, Rules, save_outcomes
+from jettison.trust.outcomes import (
+    Member,
+    MetricFacts,
+    Outcomes,
+    Rules,
+    load_outcomes,
+    save_outcomes,
+)
 from jettison.trust.planning import PartPlan
 from jettison.trust.seal import open_seal, sealed_row_set
 from jettison.trust.shortlisting import (
@@ -37,6 +44,8 @@ from jettison.trust.shortlisting import (
 from jettison.trust.withholding import withheld_path, withhold_outcomes
 from jettison.trust.wording import ANY_BATCH, ASSUMPTIONS, BATCH_ONE, one_bit, procedure
 
+CERTIFICATE, OUTCOMES = "certificate.json", "outcomes.npz"
+
 __all__ = [
     "CertificationPlan",
     "CertificationRequest",
@@ -48,6 +57,7 @@ __all__ = [
     "charge_look",
     "conclude_look",
     "plan_certification",
+    "take_up",
     "uncertified_certificate",
 ]
 
@@ -73,7 +83,8 @@ def certify(request: CertificationRequest) -> CertificationResult:
     """Spends one look, if the run can pass, and judges the shortlist on the sealed rows.
 
     A refusal by the ledger, too few rows or an empty shortlist gives an `uncertified`
-    certificate. A candidate that can't be run or scored on the sealed rows is `undecided`.
+    certificate, unless one waits for its bundle (`take_up`). A candidate that can't be run or
+    scored on the sealed rows is `undecided`.
 
     Raises:
         CheckFailed: if the seal, the ledger or a model file was changed.
@@ -81,7 +92,7 @@ def certify(request: CertificationRequest) -> CertificationResult:
     """
     plan = plan_certification(request)
     if not plan.possible:
-        return _not_opened(request, plan, plan.reason)
+        return take_up(request, plan) or _not_opened(request, plan, plan.reason)
     try:
         rules, look = charge_look(request, plan)
     except SealRefused as refusal:
@@ -154,12 +165,52 @@ def conclude_look(
             if look.looks > 1:
                 # A crash from here on must not leave scores in plain with looks to spare.
                 ledger.reveal(look.entry)
-            kept = folder / "outcomes.npz"
+            kept = folder / OUTCOMES
             save_outcomes(outcomes, kept)
     ledger.record("certificate", look.entry, digest(certificate), certificate.status)
     # The rows are spent whatever comes next, so what they said must outlive a crash.
-    write_atomically(folder / "certificate.json", to_json(certificate, indent=2) + "\n")
+    write_atomically(folder / CERTIFICATE, to_json(certificate, indent=2) + "\n")
     return CertificationResult(certificate, kept, conclusion.shipped or "", plan)
+
+
+def take_up(request: CertificationRequest, plan: CertificationPlan) -> CertificationResult | None:
+    """Finds the certificate of a look whose run ended before its bundle was written.
+
+    The rows are spent, so nothing could make it again. It is taken as the ledger recorded it, for
+    the same configuration, rows and candidate; nothing is opened or judged anew, and once the
+    ledger knows a bundle of the look, it is that bundle's alone.
+
+    Args:
+        request: as it was for that look.
+        plan: as made now.
+
+    Returns:
+        It, with its outcomes; `None` where there is none.
+
+    Raises:
+        CheckFailed: if the ledger can't be read.
+    """
+    folder = Path(request.folder)
+    try:
+        certificate = from_json(Certificate, (folder / CERTIFICATE).read_bytes())
+        order = load_outcomes(folder / OUTCOMES).rules.digest
+    except (OSError, ValueError, CheckFailed):
+        return None
+    position, subject = certificate.ledger, certificate.subject
+    if certificate.status != "certified" or position is None or subject is None:
+        return None
+    if subject.recipe not in {contender.recipe for contender in request.contenders}:
+        return None
+    told = (certificate.config_digest, certificate.data_digest, certificate.order_digest, subject)
+    alone = subject.batch_policy == BATCH_ONE
+    asked = (request.configuration_digest, request.certification.digest, order)
+    if told != (*asked, _subject(request, subject.recipe, alone)):
+        return None
+    entries = [e for e in Ledger.at(request.ledger).entries() if e.look == position.entry]
+    known = {e.facts.get("digest") for e in entries if e.kind == "certificate"}
+    if digest(certificate) not in known or any(e.kind == "bundle" for e in entries):
+        return None
+    return CertificationResult(certificate, folder / OUTCOMES, subject.recipe, plan)
 
 
 @contextlib.contextmanager

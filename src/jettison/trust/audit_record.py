@@ -132,11 +132,15 @@ class RunAudit:
         self._tell("shortlisted", {"order": listed, "seal_may_open": opens})
 
     def looked(self, position: LedgerPosition, order: str, data: str) -> None:
-        """One look; where labels come later it is told at once, and not a second time."""
+        """One look; where labels come later it is told at once, and not a second time.
+
+        A run that takes up the look of one that was ended tells it again, as taken up.
+        """
         before = read_trail(self.trail.path)
-        if any(e.kind == "looked" and e.facts.get("entry") == position.entry for e in before):
+        same = [e for e in before if e.kind == "looked" and e.facts.get("entry") == position.entry]
+        if any(event in same for event in last_run(before)):
             return
-        look = {
+        look: dict[str, Any] = {
             "ledger": position.ledger,
             "entry": position.entry,
             "number": position.look,
@@ -144,6 +148,8 @@ class RunAudit:
             "order": order,
             "data": data,
         }
+        if same:
+            look["taken_up"] = True
         self._tell("looked", look)
 
     def certified(self, certificate: Certificate) -> None:

@@ -87,8 +87,9 @@ def _shortlisted(facts: Facts) -> str:
 
 
 def _looked(facts: Facts) -> str:
+    did = "took up the look of the run before at" if facts.get("taken_up") else "opened"
     return (
-        f"opened the sealed rows {_short(facts.get('data'))}: look {facts.get('number')}, entry "
+        f"{did} the sealed rows {_short(facts.get('data'))}: look {facts.get('number')}, entry "
         f"{_short(facts.get('entry'))} of {facts.get('ledger')}, error rate {facts.get('alpha')}"
     )
 

@@ -14,6 +14,12 @@ ANY_BATCH = "any batch size of the serving profile"
 BATCH_ONE = "batch size 1 only"
 """The two batch policies of a certificate."""
 
+TAKEN_UP = (
+    "The run before ended between its certificate and its bundle: the certificate is taken up as it "
+    "was recorded, and no sealed row is looked at again."
+)
+"""What a run says that finishes such a one."""
+
 ASSUMPTIONS = (
     "The sealed rows are an independent sample, by the declared unit, of the data that the model "
     "will meet; a shift between them and deployment voids the error rate.",

@@ -281,6 +281,34 @@ def test_notes_on_privacy_are_about_what_ships(
     assert made.notes == ("a row was left out", f"private: {made.shipped}")
 
 
+def test_a_certificate_that_was_left_without_a_bundle_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the bundle, the same command finishes it; with a bundle there is nothing to take up."""
+
+    def killed(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    waiting = Waiting(tmp_path, labelled=False)
+    labelling = waiting.open()
+    answers = waiting.answered(labelling)
+    monkeypatch.setattr(whole_run, "privacy_notes", lambda trials, name: ())
+    with monkeypatch.context() as patched:
+        patched.setattr(whole_run, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            certify_labelled(labelling, answers, Silent())
+    ledger = Ledger.at(waiting.request.ledger)
+    before = ledger.entries()
+    monkeypatch.setattr(whole_run, "_write", lambda *given: None)
+    made = certify_labelled(waiting.open(), tmp_path / "no such file.csv", Silent())
+    assert made.certificate.status == "certified"
+    assert ledger.entries() == before
+    assert [e.kind for e in read_trail(waiting.run / AUDIT)].count("looked") == 1
+    ledger.record("bundle", before[0].digest, "b" * 64, "certified")
+    with pytest.raises(SealRefused, match="have their certificate already"):
+        certify_labelled(labelling, answers, Silent())
+
+
 def test_what_waited_in_the_folder_waits_no_longer(tmp_path: Path) -> None:
     """A second run that finds nothing faster leaves nothing to label."""
     waiting = Waiting(tmp_path, labelled=False)

@@ -112,6 +112,47 @@ def test_the_second_certification_is_refused(make_request: MakeRequest) -> None:
     assert "1 of the 1,500 sealed rows" in overlapping.certificate.reason
 
 
+def test_a_certificate_without_its_bundle_is_taken_up(make_request: MakeRequest) -> None:
+    """After a kill before the bundle the same request gives the same certificate, and spends nothing."""
+    request = make_request(("harmless", "damaged"))
+    first = certify(request)
+    ledger = Ledger.at(request.ledger)
+    before = ledger.entries()
+    again = certify(request)
+    assert (again.certificate, again.shipped) == (first.certificate, first.shipped)
+    assert again.outcomes == first.outcomes
+    assert ledger.entries() == before
+    damaged = tuple(c for c in request.contenders if c.recipe != first.shipped)
+    faster = dataclasses.replace(request.serving, threads=2)
+    for other in (
+        dataclasses.replace(request, configuration_digest="of another"),
+        dataclasses.replace(request, contenders=damaged),
+        dataclasses.replace(request, serving=faster),
+    ):
+        refused = certify(other)
+        assert refused.certificate.status == "uncertified"
+        assert "were spent by an earlier look" in refused.certificate.reason
+    assert ledger.entries() == before
+
+
+def test_a_certificate_is_taken_up_only_as_the_ledger_recorded_it(
+    make_request: MakeRequest,
+) -> None:
+    """Neither a changed one, nor one that has its bundle."""
+    request = make_request(("harmless",))
+    certificate = certify(request).certificate
+    assert certificate.ledger is not None
+    path = Path(request.folder) / "certificate.json"
+    good = path.read_text()
+    path.write_text(to_json(dataclasses.replace(certificate, reason="better"), indent=2))
+    assert certify(request).certificate.status == "uncertified"
+    path.write_text(good)
+    assert certify(request).certificate == certificate
+    ledger = Ledger.at(request.ledger)
+    ledger.record("bundle", certificate.ledger.entry, "b" * 64, "certified")
+    assert certify(request).certificate.status == "uncertified"
+
+
 def test_too_few_rows_stop_before_opening(make_request: MakeRequest) -> None:
     """A run that can't pass spends nothing, and says how many rows it would take."""
     request = make_request(("harmless",), rows=slice(0, 250))

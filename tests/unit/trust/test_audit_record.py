@@ -7,6 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jettison.domain.certificate import LedgerPosition
 from jettison.domain.recipe import Recipe, Step
 from jettison.domain.run import Trial
 from jettison.trust.audit import AUDIT, Trail, last_run, read_trail
@@ -53,3 +54,19 @@ def test_what_was_taken_over_is_told_so(tmp_path: Path) -> None:
     taken, tried = story(read_trail(tmp_path / AUDIT))
     assert "took over from the run before 0" in taken
     assert "tried 1" in tried
+
+
+def test_a_look_stands_once_in_each_run_that_rests_on_it(tmp_path: Path) -> None:
+    """A run that takes up the look of one that was ended tells it as such."""
+    trail = Trail(tmp_path / AUDIT, "Ada")
+    audit = RunAudit(trail)
+    look = LedgerPosition("ledger.jsonl", 1, "e" * 64, 0.05)
+    for _ in range(2):
+        trail.append("run_started", {})
+        for _ in range(2):
+            audit.looked(look, "order", "data")
+    events = read_trail(tmp_path / AUDIT)
+    assert [e.kind for e in events] == ["run_started", "looked"] * 2
+    first, second = (line for line in story(events) if "the sealed rows" in line)
+    assert "opened the sealed rows" in first
+    assert "took up the look of the run before at the sealed rows" in second
