@@ -242,12 +242,16 @@ def original_of(record: RunRecord) -> tuple[Variant | None, tuple[str, ...]]:
 
 
 def roles_of(run: DataSection, own: DataSection | None) -> DataSection:
-    """The caller's file and roles; those of the run where the caller named none."""
+    """The caller's file and roles; those of the run where the caller named none.
+
+    Nothing typed takes back the consent that the run asked for: other rows of these people need it
+    as well.
+    """
     if own is None:
         return run
     given = {
         name: getattr(own, name) or getattr(run, name)
-        for name in ("inputs", "target", "groups", "unit", "weight")
+        for name in ("inputs", "target", "groups", "unit", "weight", "consent")
     }
     return DataSection(source=own.source, seed=run.seed, **given)
 

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from jettison.assessment.model_rows import RowWishes, read_rows
 from jettison.assessment.subjects import (
     SEALS_UNKNOWN,
     Request,
     assess_model,
     hidden_of,
     hidden_rows,
+    roles_of,
 )
 from jettison.cli import app
 from jettison.domain.configuration import Configuration, DataSection, ModelSection
 from jettison.errors import DataError, UsageError
+from jettison.pipeline.load import load_model
 from jettison.trust.ledger import Charge, Ledger
 from jettison.trust.row_sets import pack, row_set
 
@@ -71,6 +74,24 @@ def test_rows_without_consent_are_not_assessed(place, tmp_path):
     record = assess_model(asked, Request())
     assert record.n == 300
     assert any("100 of 400 rows" in note and "`may` is not true" in note for note in record.notes)
+
+
+def test_own_rows_of_a_run_need_the_consent_that_it_asked_for(place, tmp_path):
+    """`assess RUN --data own.csv` leaves rows without consent out, or refuses a file without the column."""
+    import pandas as pd
+
+    run = DataSection(str(place / "rows.csv"), target="y", groups=("g",), consent="may")
+    frame = pd.read_csv(place / "rows.csv")
+    frame["may"] = np.arange(len(frame)) % 4 > 0
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    model = load_model(ModelSection(str(place / "model.skops")), tmp_path / "model")
+    own = roles_of(run, DataSection(str(tmp_path / "own.csv")))
+    found = read_rows(RowWishes(own), model, tmp_path / "data")
+    assert found.people.n == 300
+    assert any("100 of 400 rows" in note and "`may` is not true" in note for note in found.notes)
+    silent = roles_of(run, DataSection(str(place / "rows.csv")))
+    with pytest.raises(DataError, match=r"no column `may`.*Add it"):
+        read_rows(RowWishes(silent), model, tmp_path / "silent")
 
 
 def test_rows_under_an_unopened_seal_are_left_out(place):

@@ -89,6 +89,7 @@ def consented(section: DataSection, table: Example, use: str) -> Array:
         raise DataError(
             f"`{use}` has no column `{section.consent}`, which `consent` in `data` names; it has: "
             + ", ".join(table.columns)
+            + ". Add it, true in each row that may be used"
         )
     rows: Array = np.flatnonzero(_consent(table.columns[section.consent], section.consent, use))
     if not len(rows):
