@@ -16,13 +16,18 @@ from jettison.reporting import roofline
 
 FEATURES = {
     "avx2": "256-bit vectors: 8-bit products run, but add up in 16 bits and may saturate",
+    "fma": "a product and its sum in one instruction; float32 is slower without it",
     "avx512f": "512-bit vectors",
+    "avx512bw": "512-bit vectors of 8-bit and 16-bit integers",
     "avx512_vnni": "8-bit dot products that don't saturate; int8 gains most here",
     "avx_vnni": "8-bit dot products that don't saturate; int8 gains most here",
+    "avx512_bf16": "bfloat16 products without emulation; OpenVINO can compute in them",
     "amx_int8": "matrix units for 8-bit products",
     "amx_bf16": "matrix units for bfloat16",
+    "asimd": "128-bit vectors",
     "asimddp": "8-bit dot products that don't saturate",
     "i8mm": "8-bit matrix products",
+    "sve": "vectors as wide as the CPU makes them",
 }
 """Instruction set -> what it means for a compressed model."""
 

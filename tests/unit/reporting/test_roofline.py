@@ -8,6 +8,7 @@ import io
 import pytest
 from rich.console import Console
 
+from jettison import machine
 from jettison.domain.catalogue import Listed
 from jettison.domain.profile import LayerCost
 from jettison.domain.rates import Level, Rate, Rates
@@ -100,6 +101,14 @@ def test_doctor_tells_rates_and_what_they_mean() -> None:
     assert "what int8 can gain at most" in shown
     assert "/usr/bin/g++" in shown
     assert "overwrite each other" not in shown
+
+
+def test_every_instruction_set_has_a_meaning() -> None:
+    """`doctor` says of each that it looks for what it means, not only that it is there."""
+    device = dataclasses.replace(records.DEVICE, features=machine.FEATURES)
+    shown = text_of(catalogue.health(device, [], around("onnxruntime")))
+    assert set(machine.FEATURES) == set(catalogue.FEATURES)
+    assert all(meaning in shown for meaning in catalogue.FEATURES.values())
 
 
 def test_doctor_names_what_is_wrong() -> None:
