@@ -234,6 +234,14 @@ def test_nan_rows_are_refused(dense: Model, bench_in: BenchIn, fitting_of: Fitti
         Int8Static().apply(dense, {}, fitting_of(x), bench_in("a"))
 
 
+def test_rows_of_another_width_are_refused(
+    dense: Model, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Calibration rows that the graph can't take are one sentence with the runtime's reason."""
+    with pytest.raises(CandidateFailed, match="could not run this graph on the fitting rows"):
+        Int8Static().apply(dense, {}, fitting_of(inputs(width=15)), bench_in("a"))
+
+
 @BOTH
 def test_shared_weights(
     technique: Any,
