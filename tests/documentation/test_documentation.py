@@ -125,20 +125,61 @@ def test_results_with_a_page_of_their_own_are_stored(name: str) -> None:
     assert (ROOT / f"benchmarks/results/{name}.json").exists()
 
 
+def stored_rows(file: str) -> list[dict[str, object]]:
+    """The rows of a stored result; a case of a claim is one of its claim's id and its condition."""
+    stored = json.loads((ROOT / f"benchmarks/results/{file}.json").read_text())
+    if "rows" in stored:
+        rows: list[dict[str, object]] = stored["rows"]
+        return rows
+    return [
+        {
+            "model": answer["claim"]["id"],
+            "method": found["condition"],
+            "metric": "value",
+            "value": found["reading"]["value"],
+        }
+        for answer in stored["answers"]
+        for found in answer["found"]
+        if found["reading"]
+    ]
+
+
 def test_figures_on_glossary_cards_are_those_of_stored_results() -> None:
     """Each value on a card is the stored one, rounded as the card says."""
     from jettison.claims.cards import cards
 
     for card in cards():
         for value in card.values:
-            stored = json.loads((ROOT / f"benchmarks/results/{value.file}.json").read_text())
             found = [
                 row["value"]
-                for row in stored["rows"]
+                for row in stored_rows(value.file)
                 if (row["model"], row["method"], row["metric"])
                 == (value.model, value.method, value.metric)
             ]
             assert [value.format.format(one) for one in found] == [value.shown], card.term
+
+
+def test_glossary_cards_have_a_measured_figure() -> None:
+    """All but one: fusion was only measured together with what follows it."""
+    from jettison.claims.cards import cards
+
+    assert [card.term for card in cards() if not card.values] == ["transformer fusion"]
+
+
+def test_every_trap_names_tests_that_exist() -> None:
+    """Each line of docs/traps.md names its tests by path; each file of tests/traps is in some line."""
+    rows = re.findall(r"^\| (?!trap|---)(.+) \|$", (DOCS / "traps.md").read_text(), re.M)
+    assert len(rows) >= 15
+    named: set[str] = set()
+    for row in rows:
+        files = re.findall(r"`([\w/]+\.py)`", row.rpartition(" | ")[2])
+        assert files, row
+        named |= set(files)
+    assert not [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()]
+    own = {
+        path.relative_to(ROOT / "tests").as_posix() for path in ROOT.glob("tests/traps/test_*.py")
+    }
+    assert own <= named
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -88,9 +88,9 @@ def panel(card: Card) -> RenderableType:
             parts.append(Text.assemble((f"{label}: ", "bold"), text))
     if card.figure:
         parts.append(Text.assemble(("measured: ", "bold"), card.figure))
-        files = sorted({value.file for value in card.values})
+        files = sorted({f"{value.file}.json" for value in card.values})
         if files:
-            parts.append(Text(f"from {', '.join(files)} in docs/results.md", style="dim"))
+            parts.append(Text(f"from {', '.join(files)} in benchmarks/results", style="dim"))
     return Panel(Group(*parts), title=f"{card.term} ({card.kind})", title_align="left")
 
 

@@ -7,6 +7,7 @@ import pytest
 from jettison import registry
 from jettison.claims import cards
 from jettison.errors import UsageError
+from jettison.reporting.glossary import GLOSSARY
 
 
 @pytest.mark.parametrize("term", ["reduce_range", "Reduce-Range", "VNNI", "7-bit weights"])
@@ -45,3 +46,9 @@ def test_every_plugin_can_be_explained(family: registry.Family) -> None:
     """The first paragraph of its docstring is its card, where nobody wrote a better one."""
     for name in registry.names(family):
         assert len(cards.find(name).what) > 20
+
+
+@pytest.mark.parametrize("term", sorted(GLOSSARY))
+def test_words_of_the_report_lead_to_cards(term: str) -> None:
+    """The report sends its readers to `jettison explain`, which knows each of its words."""
+    assert cards.find(term).what

@@ -112,6 +112,12 @@ def test_the_answer_and_the_way_to_repeat_it_are_shown(name: str) -> None:
         assert " ".join(text.split()) in words
 
 
+def test_words_lead_to_their_cards() -> None:
+    """The list of words says where each is explained further."""
+    words = Page(render_report(records.improved())).words
+    assert "jettison explain WORD" in words.partition(" Words ")[2]
+
+
 @pytest.mark.parametrize("name", records.EVERY_RECORD)
 def test_nothing_is_loaded_from_anywhere(name: str) -> None:
     """No attribute that loads or leads away names anything but the page itself and data."""
