@@ -121,34 +121,51 @@ def find_sites(model: Any, everywhere: bool) -> list[Site]:
     return [site for site in sites.values() if site.norm is not None or everywhere]
 
 
-def smooth(model: Any, sites: Sequence[Site], alpha: float | None) -> Smoothed:
-    """Scales weights and norms of a graph in memory; sites that gain nothing stay as they are.
+def best_alphas(model: Any, sites: Sequence[Site]) -> dict[str, float]:
+    """Activation -> the alpha that is best for its own products; those that gain nothing are absent.
+
+    Takes seconds on a transformer. No site reads what smoothing another changes, so they may be found
+    before any is smoothed.
+
+    Args:
+        model: the graph that the sites were found in, weights in memory.
+        sites: with what they have seen.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {}
+    for site in sites:
+        matrices = _matrices(site, stored)
+        rows = np.concatenate(site.rows)
+        alpha = best_alpha(site.largest, rows, matrices) if matrices else None
+        if alpha is not None:
+            found[site.tensor] = alpha
+    return found
+
+
+def smooth(model: Any, sites: Sequence[Site], alphas: Mapping[str, float]) -> Smoothed:
+    """Scales weights and norms of a graph in memory.
 
     Args:
         model: the graph that the sites were found in, weights in memory; it is changed.
         sites: with what they have seen.
-        alpha: for all sites; `None` looks for the best at each.
+        alphas: activation -> its alpha; the others stay as they are.
     """
     import onnx
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    folded, multiplied, weights, alphas = 0, 0, 0, list[float]()
+    folded, multiplied, weights, taken = 0, 0, 0, list[float]()
     for site in sites:
-        matrices = [_matrix(node, stored) for node in site.readers]
-        if any(len(m) != len(site.largest) for m in matrices):
+        matrices = _matrices(site, stored) if site.tensor in alphas else []
+        if not matrices:
             continue
-        chosen = alpha
-        if chosen is None:
-            chosen = best_alpha(site.largest, np.concatenate(site.rows), matrices)
-        if chosen is None:
-            continue
+        chosen = alphas[site.tensor]
         ranges = channel_ranges(np.concatenate(matrices, axis=1), 0)
         scales = smoothing_scales(site.largest, ranges, chosen)
         for node, matrix in zip(site.readers, matrices):
             scaled = (matrix * scales[:, None]).astype(np.float32)
             _store(stored[node.input[1]], scaled.T if _by_row(node) else scaled)
             weights += scaled.size
-        alphas.append(chosen)
+        taken.append(chosen)
         if site.norm is not None:
             folded += 1
             for name in _norm_inputs(site.norm):
@@ -157,7 +174,7 @@ def smooth(model: Any, sites: Sequence[Site], alpha: float | None) -> Smoothed:
         else:
             multiplied += 1
             _multiply(model, site, (1.0 / scales).astype(np.float32))
-    return Smoothed(folded, multiplied, tuple(alphas), weights, len(sites))
+    return Smoothed(folded, multiplied, tuple(taken), weights, len(sites))
 
 
 def _can_read(node: Any, sizes: Mapping[str, tuple[int, ...]], uses: Mapping[str, int]) -> bool:
@@ -184,6 +201,12 @@ def _norm_inputs(node: Any) -> list[str]:
 
 def _by_row(node: Any) -> bool:
     return node.op_type == "Gemm" and bool(attribute(node, "transB", 0))
+
+
+def _matrices(site: Site, stored: Mapping[str, Any]) -> list[Array]:
+    """Weights of all that read an activation; none where one of them reads another axis of it."""
+    found = [_matrix(node, stored) for node in site.readers]
+    return found if all(len(matrix) == len(site.largest) for matrix in found) else []
 
 
 def _matrix(node: Any, stored: Mapping[str, Any]) -> Array:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jettison.domain.files import write_atomically
@@ -13,7 +14,7 @@ from jettison.domain.rows import Array
 from jettison.domain.running_time import running
 from jettison.graphs.onnx_prepare import float_answers
 from jettison.graphs.onnx_quantize import Rounding, quantize_dynamic
-from jettison.graphs.onnx_smooth import READERS, Smoothed, find_sites, smooth
+from jettison.graphs.onnx_smooth import READERS, Site, Smoothed, best_alphas, find_sites, smooth
 from jettison.graphs.onnx_storage import read_light, save_model
 from jettison.graphs.onnx_taps import Taps
 from jettison.graphs.onnx_workpiece import Workpiece
@@ -28,6 +29,7 @@ ONE_FOR_ALL = (0.7, 0.85)
 don't tell what an activation does to those behind it."""
 
 Seen = Mapping[str, tuple[Array, Sequence[Array]]]
+Alphas = Mapping[str, float]
 
 
 def smooth_piece(
@@ -47,9 +49,11 @@ def smooth_piece(
     seen = _watched(piece, everywhere)
     if not seen:
         return piece, Smoothed(0, 0, (), 0, 0)
+    own = functools.cache(lambda: best_alphas(*_filled(piece, everywhere, seen)))
     if compare:
-        alpha = _best(piece, everywhere, seen)
-    graph, done = _scaled(piece, everywhere, seen, alpha)
+        alpha = _best(piece, everywhere, seen, own)
+    alphas = own() if alpha is None else dict.fromkeys(seen, alpha)
+    graph, done = _scaled(piece, everywhere, seen, alphas)
     if not done.alphas:
         return piece, done
     folder = piece.graph.parent / "smoothed"
@@ -89,9 +93,8 @@ def _watched(piece: Workpiece, everywhere: bool) -> Seen:
     return {name: (site.largest, site.rows) for name, site in sites.items()}
 
 
-def _scaled(
-    piece: Workpiece, everywhere: bool, seen: Seen, alpha: float | None
-) -> tuple[Any, Smoothed]:
+def _filled(piece: Workpiece, everywhere: bool, seen: Seen) -> tuple[Any, list[Site]]:
+    """The graph, weights in memory, and its sites with what was seen."""
     import onnx
 
     graph = onnx.load(piece.graph)
@@ -99,10 +102,17 @@ def _scaled(
     for site in sites:
         largest, rows = seen[site.tensor]
         site.largest, site.rows = largest, list(rows)
-    return graph, smooth(graph, [site for site in sites if site.rows], alpha)
+    return graph, [site for site in sites if site.rows]
 
 
-def _best(piece: Workpiece, everywhere: bool, seen: Seen) -> float | None:
+def _scaled(piece: Workpiece, everywhere: bool, seen: Seen, alphas: Alphas) -> tuple[Any, Smoothed]:
+    graph, sites = _filled(piece, everywhere, seen)
+    return graph, smooth(graph, sites, alphas)
+
+
+def _best(
+    piece: Workpiece, everywhere: bool, seen: Seen, own: Callable[[], Alphas]
+) -> float | None:
     """The alpha for all whose 8-bit model errs least on held-out rows; `None` where own ones do.
 
     Judged by dynamic int8, whose ranges are all that an activation reaches. Found once a run.
@@ -111,16 +121,18 @@ def _best(piece: Workpiece, everywhere: bool, seen: Seen) -> float | None:
     memory = piece.memory("alpha", everywhere)
     if not memory.exists():
         losses: dict[float | None, float] = {None: 0.0}
-        if held and _scaled(piece, everywhere, seen, None)[1].alphas:
-            losses = {a: _loss(piece, everywhere, seen, a, held) for a in (None, *ONE_FOR_ALL)}
+        if held and own():
+            tried: dict[float | None, Alphas] = {None: own()}
+            tried.update((one, dict.fromkeys(seen, one)) for one in ONE_FOR_ALL)
+            losses = {a: _loss(piece, everywhere, seen, tried[a], held) for a in tried}
         write_atomically(memory, json.dumps(min(losses, key=lambda one: losses[one])))
     found: float | None = json.loads(memory.read_text())
     return found
 
 
-def _loss(piece: Workpiece, everywhere: bool, seen: Seen, alpha: float | None, held: int) -> float:
+def _loss(piece: Workpiece, everywhere: bool, seen: Seen, alphas: Alphas, held: int) -> float:
     folder, output = piece.graph.parent / "tried", piece.model.prediction
-    save_model(_scaled(piece, everywhere, seen, alpha)[0], folder)
+    save_model(_scaled(piece, everywhere, seen, alphas)[0], folder)
     rounding = Rounding(
         per_channel=True,
         reduce_range=not piece.bench.device.has_int8_dot_products,

@@ -15,8 +15,10 @@ from jettison.domain.model import Model
 from jettison.domain.rows import Array
 from jettison.domain.splits import FittingData
 from jettison.errors import CandidateFailed, NothingChanged
+from jettison.graphs import onnx_smooth, onnx_smooth_piece
 from jettison.graphs.onnx_smooth_piece import smoothed_if
 from jettison.graphs.onnx_workpiece import on_the_bench
+from jettison.numerics.smoothing import best_alpha
 from jettison.techniques.activation_smoothing import ActivationSmoothing
 from jettison.techniques.cross_layer_equalization import CrossLayerEqualization
 from jettison.techniques.int8_static import Int8Static
@@ -251,6 +253,29 @@ def test_one_strength_for_all_is_compared_where_ranges_are_whole(
     assert all(one in strengths for one in kept)
     assert (told, again.marks) == (same, smoothed.marks)
     assert smoothed.marks != piece.marks
+
+
+def test_own_strengths_are_found_once(
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are compared, and then taken: finding them takes seconds on a transformer."""
+    found: list[float | None] = []
+
+    def counted(*given: Any) -> float | None:
+        found.append(best_alpha(*given))
+        return found[-1]
+
+    monkeypatch.setattr(onnx_smooth, "best_alpha", counted)
+    monkeypatch.setattr(onnx_smooth_piece, "ONE_FOR_ALL", ())
+    model = load_graph(normed(build_graph, residual=False))
+    with on_the_bench(model, fitting_of(TOKENS), bench_in("a")) as piece:
+        told = smoothed_if(piece, wanted=True, whole_range=True)[1]
+    assert len(found) == 1
+    assert f"alpha {found[0]:g} " in told
 
 
 def test_a_product_over_another_axis_is_left_alone(
