@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,10 +13,15 @@ from typing import Any
 from jettison.domain.model import TensorSpec
 from jettison.domain.rows import Array
 from jettison.errors import MissingDependency, ModelError
+from jettison.graphs.onnx_storage import read_light
 from jettison.numerics.made_up_inputs import FREE_SIZE, made_up_inputs
 
 SIZES_TO_TRY = (FREE_SIZE, 64, 224, 512, 4, 1)
 """Sizes of free dimensions: the first one at which the graph runs is kept."""
+
+OLDEST = 7
+"""The first operator set of which ONNX Runtime has every kernel. It loads older graphs too, as long
+as they use no operator that has changed since."""
 
 
 def runtime_name() -> str:
@@ -109,10 +115,24 @@ def open_session(path: Path, shown: Path) -> Any:
             str(path), _options(), providers=["CPUExecutionProvider"]
         )
     except _errors() as error:
-        raise ModelError(
-            f"{runtime_name()} can't load `{shown}`: {_reason(error)}. Check that the file runs "
-            "in onnxruntime by itself, or export it again"
-        ) from error
+        raise ModelError(_why_not(error, path, shown)) from error
+
+
+def _why_not(error: Exception, path: Path, shown: Path) -> str:
+    """The reason why a graph did not open; that its operator set is too old, where it is that."""
+    gone = re.search(r"Could not find an implementation for (\w+)\(", str(error))
+    opsets = {one.domain: one.version for one in read_light(path).opset_import}
+    version = opsets.get("", opsets.get("ai.onnx", OLDEST))
+    if gone and version < OLDEST:
+        return (
+            f"`{shown}` uses operator set {version}, of which {runtime_name()} has no `{gone[1]}` "
+            f"any more: export it again with operator set {OLDEST} or later, or, where its shapes are all "
+            f"fixed, convert it with onnx.version_converter.convert_version(model, {OLDEST})"
+        )
+    return (
+        f"{runtime_name()} can't load `{shown}`: {_reason(error)}. Check that the file runs in "
+        "onnxruntime by itself, or export it again"
+    )
 
 
 def _reason(error: Exception) -> str:

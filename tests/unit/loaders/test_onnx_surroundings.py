@@ -133,3 +133,29 @@ def test_an_element_type_that_there_is_not_is_named(where: str, tmp_path: Path) 
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=r"type 99|breaks the rules"):
         registry.get("loaders", "onnx_file").load(Source(str(path)), tmp_path / "loaded")
+
+
+@pytest.mark.parametrize(("opset", "said"), [(6, "operator set 6, of which onnxruntime"), (7, "")])
+def test_operators_that_have_changed_since(opset: int, said: str, tmp_path: Path) -> None:
+    """The runtime loads a graph of operator set 6, but has no `Add` of it: what converts it is said."""
+    value = (TensorProto.FLOAT, [1, 4])
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "old",
+        [helper.make_tensor_value_info("x", *value)],
+        [helper.make_tensor_value_info("y", *value)],
+    )
+    old = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=3)
+    onnx.save(old, tmp_path / "old.onnx")
+    load = registry.get("loaders", "onnx_file").load
+    if not said:
+        assert (
+            load(Source(str(tmp_path / "old.onnx")), tmp_path / "loaded").task == "classification"
+        )
+        return
+    with pytest.raises(ModelError, match=said) as caught:
+        load(Source(str(tmp_path / "old.onnx")), tmp_path / "loaded")
+    assert "`Add`" in str(caught.value)
+    assert "convert_version(model, 7)" in str(caught.value)
+    onnx.save(onnx.version_converter.convert_version(old, 7), tmp_path / "new.onnx")
+    assert load(Source(str(tmp_path / "new.onnx")), tmp_path / "again").task == "classification"
