@@ -79,3 +79,20 @@ def test_rows_of_one_shape_have_no_such_table() -> None:
     """The section is left out."""
     assert serving_cells(records.improved()).rows == ()
     assert serving_cells_plot(records.improved()) is None
+
+
+def test_rows_of_one_shape_turn_by_the_batch_alone() -> None:
+    """A recipe that wins on single rows and loses on many is told so without lengths too."""
+    record, sizes = records.improved(), records.BATCHES
+    turned = {f"batch={sizes[0]}": 1.5, f"batch={sizes[-1]}": 0.7}
+    claim = record.claims[record.shipped]
+    estimates = tuple(
+        dataclasses.replace(e, value=gain, low=gain * 0.98, high=gain * 1.02)
+        if e.metric == "latency_ms:gain" and (gain := turned.get(e.group, 0.0))
+        else e
+        for e in claim.estimates
+    )
+    claims = {**record.claims, record.shipped: dataclasses.replace(claim, estimates=estimates)}
+    (told,) = turns(dataclasses.replace(record, claims=claims))
+    assert f"faster at batch {sizes[1]}" in told
+    assert f"slower at batch {sizes[-1]} (0.70×)" in told
