@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.serving.requests import InferenceRequest
-from jettison.serving.waiting import HIGH_IN_A_ROW, LOOK_PAST, Taken, Ticket, Waiting
+from jettison.serving.waiting import (
+    HIGH_IN_A_ROW,
+    LOOK_PAST,
+    Taken,
+    Ticket,
+    Waiting,
+    input_bytes,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ def ticket_of(
     rows = np.stack([np.full(act.rows, number), np.arange(act.rows)], axis=1)
     priority: Literal["high", "normal"] = "high" if act.high else "normal"
     request = InferenceRequest({"x": rows}, act.rows, deadline, priority)
-    return Ticket(request, act.group, number, 0.0, loop.create_future())
+    caller = loop.create_future()
+    return Ticket(request, act.group, number, 0.0, caller, input_bytes(request.arrays))
 
 
 def check_batch(taken: Taken, cap: int, waiting: list[Ticket]) -> None:
@@ -97,9 +105,13 @@ def test_every_row_goes_once(loop: asyncio.AbstractEventLoop, acts: list[Act], c
             take()
         assert queue.rows == sum(ticket.left for ticket in tickets)
         assert queue.high_rows == sum(ticket.left for ticket in tickets if ticket.high)
+        waiting = [ticket for ticket in tickets if ticket.left]
+        assert queue.bytes == sum(ticket.nbytes for ticket in waiting)
+        assert queue.high_bytes == sum(ticket.nbytes for ticket in waiting if ticket.high)
     while queue.rows:
         take()
     assert queue.tickets() == late == []
+    assert queue.bytes == queue.high_bytes == 0
     for number, rows in expected.items():
         assert went.get(number, []) == list(range(rows))
 
@@ -128,6 +140,7 @@ def test_the_late_and_the_gone_are_left_out(
         n for n, act in enumerate(acts) if act.kind == "take"
     }
     assert queue.tickets() == []
+    assert queue.bytes == queue.high_bytes == 0
 
 
 def test_normal_requests_get_their_share_under_a_flood(loop: asyncio.AbstractEventLoop) -> None:
@@ -149,3 +162,11 @@ def test_few_requests_are_passed_over_for_one_that_fits(loop: asyncio.AbstractEv
             queue.add(ticket_of(loop, number, Act("add", size, 0, False, 0)))
         assert queue.take(4, 0.0).sizes == rows
         assert queue.take(4, 0.0).sizes == [2, 2]
+
+
+def test_texts_weigh_what_python_holds() -> None:
+    """An array of texts is one of pointers; the texts lie elsewhere."""
+    numbers = np.zeros((3, 4), np.float32)
+    texts = np.array(["x" * 1000, "y"], dtype=object)
+    assert input_bytes({"x": numbers}) == 48
+    assert 1000 < input_bytes({"x": numbers, "t": texts}) - 48 < 1500

@@ -17,7 +17,8 @@ from jettison.serving.grouping import Grouping
 from jettison.serving.hold import Hold
 from jettison.serving.requests import Answer, BatchObserver, Caller, InferenceRequest
 from jettison.serving.returning import Returning
-from jettison.serving.waiting import Taken, Ticket, Waiting
+from jettison.serving.settings import QUEUE_BYTES
+from jettison.serving.waiting import Taken, Ticket, Waiting, input_bytes
 
 Run = Callable[[Batch], Awaitable[Mapping[str, Array]]]
 
@@ -42,17 +43,22 @@ class BatchPolicy:
             priority only count against each other, because only they go first.
         hold_seconds: the longest that a batch which isn't full is held for a mate that recent
             arrivals promise; 0 never holds.
+        max_queue_bytes: the most memory that the inputs of waiting requests may take, counted by
+            priority as rows are: rows of free sizes may be of any. A request that nothing waits
+            before is taken whatever its size: its memory is in use already.
     """
 
     max_batch_rows: int
     max_queue_rows: int
     hold_seconds: float = 0.0
+    max_queue_bytes: int = QUEUE_BYTES
 
     def __post_init__(self) -> None:
-        if self.max_batch_rows < 1 or self.max_queue_rows < 1:
+        bounds = (self.max_batch_rows, self.max_queue_rows, self.max_queue_bytes)
+        if min(bounds) < 1:
             raise ValueError(
-                f"max_batch_rows and max_queue_rows must be at least 1; got {self.max_batch_rows} "
-                f"and {self.max_queue_rows}"
+                "max_batch_rows, max_queue_rows and max_queue_bytes must be at least 1; got "
+                f"{bounds[0]}, {bounds[1]} and {bounds[2]}"
             )
         if not (self.hold_seconds >= 0 and math.isfinite(self.hold_seconds)):
             raise ValueError(f"hold_seconds must be 0 or more; got {self.hold_seconds}")
@@ -106,6 +112,11 @@ class Batcher:
         """Rows that wait for the engine now; those being computed are not among them."""
         return self._waiting.rows
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory of the inputs that wait for the engine now."""
+        return self._waiting.bytes
+
     async def submit(self, request: InferenceRequest) -> Answer:
         """Answers one request. If it is cancelled, its rows are dropped.
 
@@ -148,12 +159,13 @@ class Batcher:
                 told nothing.
         """
         now = time.monotonic()
-        refusal = self._refusal(request, now)
+        nbytes = input_bytes(request.arrays)
+        refusal = self._refusal(request, nbytes, now)
         if refusal is not None:
             self._observer.rejected(refusal.reason)
             raise refusal
         group = self._grouping.group(request.arrays)
-        ticket = Ticket(request, group, next(self._numbers), now, caller)
+        ticket = Ticket(request, group, next(self._numbers), now, caller, nbytes)
         self._waiting.add(ticket)
         self._deadlines.watch(ticket)
         self._observer.waiting(self._waiting.rows)
@@ -172,9 +184,8 @@ class Batcher:
             self._observer.waiting(self._waiting.rows)
         return ticket.end()
 
-    def _refusal(self, request: InferenceRequest, now: float) -> RequestRefused | None:
+    def _refusal(self, request: InferenceRequest, nbytes: int, now: float) -> RequestRefused | None:
         most = self._policy.max_queue_rows
-        ahead = self._waiting.high_rows if request.priority == "high" else self._waiting.rows
         if self._draining:
             return RequestRefused("drain", "this server is stopping; ask another one")
         if request.deadline <= now:
@@ -185,21 +196,29 @@ class Batcher:
             return RequestRefused(
                 "too large", f"a request may have at most {most} rows; got {request.rows}; cut it"
             )
-        if ahead + request.rows > most:
-            return RequestRefused(
-                "full",
-                f"{ahead} rows wait already and at most {most} may; ask again later",
-                self.retry_after_seconds(),
+        full = self._full(request, nbytes, now)
+        if full:
+            return RequestRefused("full", f"{full}; ask again later", self.retry_after_seconds())
+        return None
+
+    def _full(self, request: InferenceRequest, nbytes: int, now: float) -> str:
+        """Says what leaves no room for a request; empty where there is room."""
+        policy, waiting, high = self._policy, self._waiting, request.priority == "high"
+        ahead = waiting.high_rows if high else waiting.rows
+        held = waiting.high_bytes if high else waiting.bytes
+        if ahead + request.rows > policy.max_queue_rows:
+            return f"{ahead} rows wait already and at most {policy.max_queue_rows} may"
+        if not ahead:
+            return ""
+        if held + nbytes > policy.max_queue_bytes:
+            return (
+                f"{ahead} rows of {held:,} bytes wait already and at most "
+                f"{policy.max_queue_bytes:,} bytes may; this request has {nbytes:,}"
             )
         wait = self._seconds_per_row * ahead
-        if ahead and wait > HEADROOM * (request.deadline - now):
-            return RequestRefused(
-                "full",
-                f"{ahead} rows wait already, which takes about {wait:.2g} s at the pace of now; "
-                "ask again later",
-                self.retry_after_seconds(),
-            )
-        return None
+        if wait > HEADROOM * (request.deadline - now):
+            return f"{ahead} rows wait already, which takes about {wait:.2g} s at the pace of now"
+        return ""
 
     async def _work(self) -> None:
         """Computes until nothing waits."""

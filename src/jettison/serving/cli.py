@@ -43,6 +43,9 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
     deadline_seconds: Annotated[float, typer.Option(help="Longest that a request may take.")] = 5.0,
     read_seconds: Annotated[float, typer.Option(help="Longest that a request may arrive.")] = 10.0,
     max_body_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 64.0,
+    max_queue_mb: Annotated[
+        float, typer.Option(help="Memory of waiting inputs of one version, in MiB.")
+    ] = 256.0,
     max_connections: Annotated[int, typer.Option(help="Open at once, over HTTP.")] = 4096,
     drain_seconds: Annotated[float, typer.Option(help="Longest end after a signal.")] = 30.0,
     guardrails: Annotated[
@@ -100,6 +103,7 @@ def serve(  # noqa: PLR0913 - each option of a command is a parameter of its fun
         tls_client_ca=tls_client_ca,
         allowed_hosts=tuple(allowed_host or ()),
         max_body_bytes=bytes_of(max_body_mb),
+        max_queue_bytes=bytes_of(max_queue_mb, "--max-queue-mb"),
         max_connections=max_connections,
         read_seconds=read_seconds,
         deadline_seconds=deadline_seconds,

@@ -51,7 +51,7 @@ class Rehearsal:
     """What the rehearsal found.
 
     Attributes:
-        policy: batch cap and queue bound.
+        policy: batch cap and queue bounds.
         seconds_by_rows: batch size -> seconds of one call.
         pad: inputs that are padded, with the value that fills them.
         doubts: why the certificate does not cover what runs here; none if it does.
@@ -84,8 +84,11 @@ async def rehearse(engine: Engine, admitted: Admitted, settings: ServeSettings) 
             raise CheckFailed(
                 f"the model of {admitted.folder} can't answer its stored probes: {failure}"
             ) from failure
-    bound = queue_bound(cap, seconds, _row_bytes(admitted.probes), settings)
-    policy = BatchPolicy(cap, bound, settings.hold_seconds)
+    row_bytes = _row_bytes(admitted.probes)
+    bound = queue_bound(cap, seconds, row_bytes, settings)
+    # A full batch may wait, as it may by rows: batches would stay small otherwise.
+    room = max(settings.max_queue_bytes, cap * row_bytes)
+    policy = BatchPolicy(cap, bound, settings.hold_seconds, room)
     return Rehearsal(policy, seconds, rows.pad, tuple(doubts), tuple(notes))
 
 
@@ -93,6 +96,9 @@ def queue_bound(
     cap: int, seconds_by_rows: Mapping[int, float], row_bytes: int, settings: ServeSettings
 ) -> int:
     """How many rows may wait: those that are answered within the deadline, and fit in memory.
+
+    Memory is that of stored rows here; where inputs have free sizes, the batcher also counts what
+    really came (`BatchPolicy.max_queue_bytes`).
 
     Args:
         cap: rows of a full batch.

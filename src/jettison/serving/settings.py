@@ -13,6 +13,9 @@ from jettison.errors import ConfigError
 from jettison.serving.guarding import Guardrails
 
 MEBIBYTE = 1024 * 1024
+QUEUE_BYTES = 256 * MEBIBYTE
+"""Memory that waiting inputs may take where nobody says otherwise."""
+
 LARGEST_PORT = 65_535
 HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?")
 
@@ -37,7 +40,8 @@ class ServeSettings:
         latency_target_seconds: the batch cap is measured so that one batch takes no longer.
         hold_seconds: longest wait for a batch mate that recent arrivals promise; 0 never waits.
         max_batch_rows: cap that the user fixed; 0 measures it.
-        max_queue_bytes: memory that waiting inputs may take, for each version.
+        max_queue_bytes: memory that waiting inputs may take, for each version; at least a full
+            batch, and a request that nothing waits before, are taken all the same.
         threads: computing threads of one call; 0 takes those of the certificate.
         drain_seconds: longest that a stopping server goes on answering what it accepted.
         guardrails: model -> guardrail -> settings, asked before the queue.
@@ -70,7 +74,7 @@ class ServeSettings:
     latency_target_seconds: float = 0.1
     hold_seconds: float = 0.0
     max_batch_rows: int = 0
-    max_queue_bytes: int = 256 * MEBIBYTE
+    max_queue_bytes: int = QUEUE_BYTES
     threads: int = 0
     drain_seconds: float = 30.0
     guardrails: Mapping[str, Guardrails] = field(default_factory=dict)
@@ -100,14 +104,14 @@ class ServeSettings:
             return False
 
 
-def bytes_of(mebibytes: float) -> int:
-    """Bytes of what `--max-body-mb` says.
+def bytes_of(mebibytes: float, option: str = "--max-body-mb") -> int:
+    """Bytes of what an option in MiB says.
 
     Raises:
         ConfigError: if it is no number above 0.
     """
     if not 0 < mebibytes < math.inf:
-        raise ConfigError([f"`--max-body-mb` must be a number above 0; got {mebibytes}"])
+        raise ConfigError([f"`{option}` must be a number above 0; got {mebibytes}"])
     return math.ceil(mebibytes * MEBIBYTE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
@@ -19,6 +20,16 @@ LOOK_PAST = 16
 """Requests that don't fit the room left in a batch are passed over, but no more than this."""
 
 
+def input_bytes(arrays: Batch) -> int:
+    """Memory that the inputs of a request take; texts with what Python holds for each."""
+    total = 0
+    for array in arrays.values():
+        total += array.nbytes
+        if array.dtype.kind == "O":
+            total += sum(map(sys.getsizeof, array.flat))
+    return total
+
+
 class Ticket:
     """One accepted request, until it is answered."""
 
@@ -31,6 +42,7 @@ class Ticket:
         "group",
         "high",
         "left",
+        "nbytes",
         "number",
         "pieces",
         "rows",
@@ -43,8 +55,10 @@ class Ticket:
         number: int,
         accepted: float,
         caller: Caller,
+        nbytes: int = 0,
     ) -> None:
         self.arrays = request.arrays
+        self.nbytes = nbytes
         self.rows = request.rows
         self.left = request.rows
         self.deadline = request.deadline
@@ -144,6 +158,9 @@ class Waiting:
     with one batch in `HIGH_IN_A_ROW` + 1 for the others. Batches are filled up from the same group:
     first with more of the same priority, then with the other.
 
+    `bytes` is the memory of the inputs that wait. A request that is cut counts whole until its last
+    part was taken: its arrays stay whole so long.
+
     Args:
         late: called with a ticket whose deadline has passed when its turn comes.
     """
@@ -151,6 +168,8 @@ class Waiting:
     def __init__(self, late: Callable[[Ticket], None]) -> None:
         self.rows = 0
         self.high_rows = 0
+        self.bytes = 0
+        self.high_bytes = 0
         self._late = late
         self._normal: Lane = {}
         self._high: Lane = {}
@@ -164,9 +183,7 @@ class Waiting:
             lane[ticket.group] = deque((ticket,))
         else:
             line.append(ticket)
-        self.rows += ticket.left
-        if ticket.high:
-            self.high_rows += ticket.left
+        self._count(ticket, ticket.left, ticket.nbytes)
 
     def remove(self, ticket: Ticket) -> None:
         """Takes out what still waits of a request."""
@@ -177,7 +194,7 @@ class Waiting:
         line.remove(ticket)
         if not line:
             del lane[ticket.group]
-        self._count(ticket, -ticket.left)
+        self._count(ticket, -ticket.left, -ticket.nbytes)
         ticket.left = 0
 
     def tickets(self) -> list[Ticket]:
@@ -229,7 +246,7 @@ class Waiting:
                 passed.append(ticket)
                 continue
             size = min(room, ticket.left)
-            self._count(ticket, -size)
+            self._count(ticket, -size, 0 if size < ticket.left else -ticket.nbytes)
             taken.add(ticket, ticket.next_part(size), size)
             if ticket.left:
                 line.appendleft(ticket)
@@ -238,15 +255,17 @@ class Waiting:
             del lane[group]
 
     def _drop(self, ticket: Ticket) -> None:
-        self._count(ticket, -ticket.left)
+        self._count(ticket, -ticket.left, -ticket.nbytes)
         ticket.left = 0
         if not ticket.is_over:
             self._late(ticket)
 
-    def _count(self, ticket: Ticket, rows: int) -> None:
+    def _count(self, ticket: Ticket, rows: int, nbytes: int) -> None:
         self.rows += rows
+        self.bytes += nbytes
         if ticket.high:
             self.high_rows += rows
+            self.high_bytes += nbytes
 
 
 def _oldest(lane: Lane) -> Hashable:

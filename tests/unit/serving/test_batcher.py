@@ -197,6 +197,61 @@ def test_a_full_queue_refuses_with_a_time_to_come_back(classifier: Model) -> Non
     run(test())
 
 
+def test_waiting_inputs_are_bounded_by_their_bytes(classifier: Model) -> None:
+    """Few large requests fill the queue as many small ones do; what goes makes room again."""
+
+    async def test() -> None:
+        # A row has 64 bytes.
+        async with serve(classifier, BatchPolicy(2, 64, max_queue_bytes=200)) as here:
+            first = await here.block()
+            tasks = [here.send(features(1, 2)), here.send(features(2, 2)), here.send(features(3))]
+            await settle()
+            assert here.batcher.waiting_bytes == 192
+            aside = here.send(features(4, 3), priority="high")
+            gone = here.send(features(5, 2), priority="high")
+            await settle()
+            assert refusal(gone.exception()).reason == "full"
+            assert here.batcher.waiting_bytes == 192 + 192
+            tasks[0].cancel()
+            await settle()
+            assert here.batcher.waiting_bytes == 64 + 192
+            outcomes = await here.release(first, tasks[1], tasks[2], aside)
+            refused = refusal(outcomes[1])
+            assert (refused.reason, refused.status) == ("full", 429)
+            assert refused.retry_after_seconds is not None
+            assert "128 bytes wait already and at most 200 bytes may" in str(refused)
+            assert isinstance(outcomes[2], Answer)
+            assert isinstance(outcomes[3], Answer)
+            assert here.batcher.waiting_bytes == 0
+
+    run(test())
+
+
+def test_one_large_request_is_taken_where_none_waits(classifier: Model) -> None:
+    """It is in memory already; it counts until its last rows are taken, then others may come."""
+
+    async def test() -> None:
+        async with serve(classifier, BatchPolicy(2, 64, max_queue_bytes=200)) as here:
+            first = await here.block()
+            large = here.send(features(1, 5))
+            await settle()
+            assert here.batcher.waiting_bytes == 320
+            here.seen.shut_at = 2
+            here.seen.begun.clear()
+            here.seen.gate.set()
+            await here.seen.begun.wait()
+            assert here.batcher.waiting_rows == 3
+            assert here.batcher.waiting_bytes == 320
+            more = here.send(features(2))
+            await settle()
+            assert refusal(more.exception()).reason == "full"
+            answers = await here.release(first, large)
+            assert all(isinstance(one, Answer) for one in answers)
+            assert here.batcher.waiting_bytes == 0
+
+    run(test())
+
+
 def test_who_would_be_late_at_the_pace_of_now_is_refused_at_the_door(classifier: Model) -> None:
     """A machine that got slower takes fewer rows than it was measured to; a patient one waits."""
 
@@ -742,10 +797,18 @@ def test_a_drain_does_not_wait_for_mates(classifier: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [(0, 1, 0.0), (1, 0, 0.0), (1, 1, -1.0), (1, 1, math.nan), (1, 1, math.inf)]
+    "values",
+    [
+        (0, 1, 0.0, 1),
+        (1, 0, 0.0, 1),
+        (1, 1, 0.0, 0),
+        (1, 1, -1.0, 1),
+        (1, 1, math.nan, 1),
+        (1, 1, math.inf, 1),
+    ],
 )
-def test_an_impossible_policy_is_refused(values: tuple[int, int, float]) -> None:
-    """A cap or a bound below one row, or a hold that never ends, is a mistake of the caller."""
+def test_an_impossible_policy_is_refused(values: tuple[int, int, float, int]) -> None:
+    """A cap or a bound below one, or a hold that never ends, is a mistake of the caller."""
     with pytest.raises(ValueError, match="must be"):
         BatchPolicy(*values)
 

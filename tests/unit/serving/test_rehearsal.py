@@ -47,6 +47,7 @@ def test_a_good_bundle(bundle: Path) -> None:
     assert found.doubts == ()
     assert 1 <= found.policy.max_batch_rows <= 128
     assert found.policy.max_queue_rows >= found.policy.max_batch_rows
+    assert found.policy.max_queue_bytes == ServeSettings().max_queue_bytes
     assert found.policy.hold_seconds == 0.0
     assert min(found.seconds_by_rows) == 1
 

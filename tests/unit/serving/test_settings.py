@@ -83,4 +83,6 @@ def test_a_size_of_bodies_that_is_none(given: float) -> None:
     """What is no number of bytes is a mistake in what was asked, as any other."""
     with pytest.raises(ConfigError, match="`--max-body-mb` must be a number above 0"):
         bytes_of(given)
+    with pytest.raises(ConfigError, match="`--max-queue-mb` must be"):
+        bytes_of(given, "--max-queue-mb")
     assert bytes_of(0.5) == 512 * 1024

@@ -40,6 +40,7 @@ class Asked:
         examples: the rows as columns.
         call_id, priority, timeout_seconds: as in `InferCall`.
         started: of `time.monotonic()`.
+        size: bytes of the body.
     """
 
     examples: Example
@@ -47,6 +48,7 @@ class Asked:
     priority: Priority
     timeout_seconds: float | None
     started: float
+    size: int
 
 
 class Predictor:
@@ -56,6 +58,7 @@ class Predictor:
         self._longest_seconds = settings.deadline_seconds
         self._threads = ThreadPoolExecutor(ENCODERS, thread_name_prefix="jettison-encoder")
         self._rows_in_encoding = 0
+        self._bytes_in_encoding = 0
 
     def close(self) -> None:
         """Lets the threads end; what waits for one is given up."""
@@ -90,6 +93,7 @@ class Predictor:
             priority=priority,
             timeout_seconds=timeout,
             started=time.monotonic(),
+            size=len(body),
         )
 
     async def encode(
@@ -99,15 +103,20 @@ class Predictor:
 
         Raises:
             RequestRefused: `shape`, with the row and column that can't be encoded; `full`, if as
-                many rows wait as can be answered in time.
+                many rows wait as can be answered in time, or as many bytes as may.
         """
-        n = asked.examples.n
+        n, policy = asked.examples.n, served.policy
         waiting = self._rows_in_encoding + served.batcher.waiting_rows
-        if waiting and waiting + n > served.policy.max_queue_rows:
+        held = self._bytes_in_encoding + served.batcher.waiting_bytes
+        many = waiting + n > policy.max_queue_rows
+        if waiting and (many or held + asked.size > policy.max_queue_bytes):
             raise RequestRefused(
-                "full", f"{waiting} rows wait already; ask again later", RETRY_SECONDS
+                "full",
+                f"{waiting} rows of {held:,} bytes wait already; ask again later",
+                RETRY_SECONDS,
             )
         self._rows_in_encoding += n
+        self._bytes_in_encoding += asked.size
         loop = asyncio.get_running_loop()
         try:
             encoded = await loop.run_in_executor(
@@ -117,6 +126,7 @@ class Predictor:
             raise RequestRefused("shape", str(error)) from error
         finally:
             self._rows_in_encoding -= n
+            self._bytes_in_encoding -= asked.size
         call = InferCall(encoded.arrays, (), asked.call_id, asked.priority, asked.timeout_seconds)
         spent = time.monotonic() - asked.started
         request = call.request(

@@ -249,6 +249,30 @@ def test_a_full_queue_says_when_to_come_back(small: LiveServer) -> None:
         connection.close()
 
 
+def test_large_bodies_do_not_pile_up_before_the_encoder(small: LiveServer) -> None:
+    """What waits to be encoded counts by its bytes too; once nothing waits, it is answered."""
+    connections = []
+    predict = "/v2/models/mlp/predict"
+    told = json.dumps({"rows": [[0.5] * FEATURES]}).encode() + b" " * 10_000
+    with small.still("mlp"):
+        for place in range(2):
+            connection = connect(small)
+            post(connection, json.dumps(body()).encode())
+            connections.append(connection)
+            until(lambda wanted=place: small.watch_in_flight() == wanted + 1)  # type: ignore[misc]
+            until(lambda wanted=place: small.waiting_rows("mlp") == wanted)  # type: ignore[misc]
+        with small.client() as client:
+            refused = client.post(predict, content=told)
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert "bytes wait already" in refused.json()["error"]
+    for connection in connections:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.close()
+    with small.client() as client:
+        assert client.post(predict, content=told).status_code == 200
+
+
 @pytest.mark.parametrize("path", [INFER, "/v2/models/mlp/predict"])
 def test_a_deadline_that_passes_is_504(small: LiveServer, path: str) -> None:
     """A timeout in microseconds ends the wait, whatever the engine does."""
