@@ -11,17 +11,18 @@ with random weights, rows of noise. Both ways by turns, in random order; the int
 from __future__ import annotations
 
 import math
+import os
 import random
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.cpu import nets
 from benchmarks.results_file import Row, write
+from jettison import machine
 from jettison.graphs.onnx_prepare import prepare_graph
 from jettison.graphs.onnx_ranges import around
 from jettison.graphs.onnx_storage import read_light
@@ -30,7 +31,7 @@ from jettison.numerics.calibration import Histogram, watch
 from jettison.statistics.intervals import log_ratio_interval
 
 NETS = {"resnet-50": "resnet50", "mobilenet-v2": "mobilenet"}
-ROWS, BATCH, TURNS = 24, 8, 4
+ROWS, BATCH, TURNS = 24, 8, 3
 OPERATORS = ("Conv", "Relu", "MatMul", "Gemm", "MaxPool", "Add")
 WAYS = {"tensors apart": False, "rows apart": True}
 
@@ -48,9 +49,11 @@ def of_net(name: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
         nets.export(getattr(nets, NETS[name])(), (3, 224, 224), path)
-        graph = prepare_graph(_opened(path), Path(folder) / "work")
+        (Path(folder) / "work").mkdir()
+        graph = prepare_graph(path, Path(folder) / "work")
         tensors = around(read_light(graph), OPERATORS)
         found: dict[str, dict[str, Histogram]] = {}
+        meter = machine.ContentionMeter([os.getpid()])
         for _ in range(TURNS):
             for way in order.sample(list(WAYS), len(WAYS)):
                 begun = time.perf_counter()
@@ -58,6 +61,7 @@ def of_net(name: str) -> list[Row]:
                 found[way] = watch(taps.names, batches, taps.run)
                 seconds[way].append(time.perf_counter() - begun)
                 print(f"{name} {way}: {seconds[way][-1]:.1f} s", flush=True)
+        told = str(meter.stop(0, 0))
     apart, before = (found[way] for way in reversed(WAYS))
     for tensor, seen in before.items():
         ends = (apart[tensor].lowest, apart[tensor].highest)
@@ -65,19 +69,14 @@ def of_net(name: str) -> list[Row]:
             raise SystemExit(f"{name}: the range of {tensor} differs: {ends}")
     rows = [_row(name, way, "time", [math.log(s) for s in seconds[way]], "s") for way in WAYS]
     pairs = zip(*(seconds[way] for way in WAYS))
-    return [*rows, _row(name, "rows apart", "speed", [math.log(a / b) for a, b in pairs], "ratio")]
+    logs = [math.log(a / b) for a, b in pairs]
+    return [*rows, _row(name, "rows apart", "speed", logs, "ratio", told)]
 
 
-def _opened(path: Path) -> Any:
-    import onnx
-
-    return onnx.load(path)
-
-
-def _row(name: str, way: str, metric: str, logs: list[float], unit: str) -> Row:
+def _row(name: str, way: str, metric: str, logs: list[float], unit: str, note: str = "") -> Row:
     found = log_ratio_interval(logs)
     print(f"{name} {way} {metric}: {found.value:.2f} [{found.low:.2f}, {found.high:.2f}] {unit}")
-    return Row(name, way, metric, found.value, found.low, found.high, unit, len(logs))
+    return Row(name, way, metric, found.value, found.low, found.high, unit, len(logs), note)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ TITLES = {
     "assess": "Assessment by group on four data sets",
     "assess_speed": "How long an assessment takes",
     "mitigation": "Mitigation beside fairlearn's own",
+    "calibration_passes": "Time to find activation ranges",
     "near_duplicates": "Near-duplicates that are told",
     "machine_rates": "What this machine reaches",
     "shown_runs": "Certified runs by group and in contexts",
