@@ -15,7 +15,7 @@ from jettison.domain.certificate import Requirement
 from jettison.domain.configuration import Configuration
 from jettison.domain.disk_faults import explained
 from jettison.domain.extension_points import QualityMetric, Technique
-from jettison.domain.files import exclusive_lock
+from jettison.domain.files import check_folder_place, exclusive_lock
 from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
 from jettison.domain.profile import Profile
@@ -75,8 +75,7 @@ def run_folder(folder: Path) -> Iterator[None]:
         UsageError: if anything of the run can't be written: the disk is full, read-only, ...
     """
     with explained(f"the run in {folder}", folder):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file, not a folder; choose another `output`")
+        check_folder_place(folder, "`output`")
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(folder / ".lock", f"another jettison run is using {folder}"):
             yield
@@ -100,6 +99,8 @@ def prepare(
     # A bundle that has no place must not be found out after hours and a look at sealed rows.
     emit.check_place(work.parent / emit.RELEASE)
     emit.check_not_certified(work.parent / emit.RELEASE)
+    if configuration.ledger:
+        check_folder_place(Path(configuration.ledger), "`ledger`")
     progress = Journal(progress, work.parent / LOG)
     with watch.stage("load"):
         progress.stage("load")

@@ -17,7 +17,7 @@ import numpy as np
 from jettison.assessment.guard_judging_files import PairedRows, read_attacks, read_guardrail
 from jettison.domain.certificate import Claim, LedgerPosition, Requirement, Verdict
 from jettison.domain.extension_points import Example
-from jettison.domain.files import write_atomically
+from jettison.domain.files import check_folder_place, write_atomically
 from jettison.domain.paired_files import PairedCertificate
 from jettison.domain.record import digest, file_digest, to_json
 from jettison.domain.rows import Array
@@ -135,11 +135,11 @@ def certify_red_team(
         UsageError: if a group of `margins.gating` has no row, or the folder holds a certificate.
         SealRefused: if the attacks are too few (nothing is spent), or were looked at before.
     """
+    parts = (read_attacks(before, after, unit),)
     files = {
         f"before: {before.name}": file_digest(before),
         f"after: {after.name}": file_digest(after),
     }
-    parts = (read_attacks(before, after, unit),)
     return _Case("red team", parts, files, margins).judge(folder, ledger)
 
 
@@ -154,6 +154,7 @@ class _Case:
 
     def judge(self, folder: Path, ledger: str) -> PairedCertificate:
         """Plans, charges the ledger, and only then compares."""
+        check_folder_place(folder, "`--out`")
         _check_free(folder / CERTIFICATE)
         blank = [self._outcomes(part) for part in self.parts]
         _check_groups(self.margins, blank)

@@ -87,7 +87,9 @@ def assess(
     from jettison.assessment import subjects
     from jettison.assessment.figures import Wishes
     from jettison.domain.configuration import AssessSection, DataSection
+    from jettison.domain.files import check_folder_place
 
+    check_folder_place(Path(output), "`--output`")
     if (source is None) == (predictions is None):
         raise UsageError("give a model, run or bundle to assess, or --predictions FILE; not both")
     if not 0.0 < threshold <= 1.0:

@@ -1,4 +1,4 @@
-"""What a disk refuses, in words: it is full, over a quota, read-only, or not this user's."""
+"""What a disk refuses, in words: it is full, read-only, not this user's, or has a file in the way."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 """Read-only, or not allowed to this user."""
+
+MISTAKEN = (errno.ENOTDIR, errno.EISDIR)
+"""A file where a folder is needed, or a folder where a file is."""
 
 _SHORT_WRITE = re.compile(r"\b\d+ requested and \d+ written\b")
 """NumPy's words for a write that the disk cut short; it gives no error number."""
@@ -57,6 +60,13 @@ def in_words(error: OSError, who: str, place: Path) -> UsageError | None:
     name = error.filename2 or error.filename
     file = f"`{os.fsdecode(name)}`" if isinstance(name, str | bytes) else f"a file in `{place}`"
     reason = error.strerror or str(error)
+    # A folder that is made anew where one lies already is a fault of ours, and passes.
+    in_the_way = error.errno == errno.EEXIST and name and not Path(os.fsdecode(name)).is_dir()
+    if in_the_way or error.errno in MISTAKEN:
+        return UsageError(
+            f"{who} can't use {file}: {reason}. A file stands where a folder is needed, or a folder "
+            "where a file is; name another path"
+        )
     if error.errno in FULL or (error.errno is None and is_full(str(error))):
         return UsageError(
             f"{who} can't write {file}: {reason}. Free some space on that disk, or raise the "

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from jettison.domain.disk_faults import named
-from jettison.errors import Busy
+from jettison.errors import Busy, UsageError
 
 
 def write_atomically(path: str | Path, data: bytes | str) -> None:
@@ -108,6 +108,24 @@ def replace_folder(temporary: Path, final: Path) -> None:
     sync_folder(final.parent)
     if aside.exists():
         shutil.rmtree(aside)
+
+
+def check_folder_place(folder: Path, what: str) -> None:
+    """Refuses a folder that can't be made, before time is spent on what goes into it.
+
+    Args:
+        folder: made later, if it is not there.
+        what: that it is for, as the user knows it.
+
+    Raises:
+        UsageError: if a file stands in its place, or in that of a folder above it.
+    """
+    whole = folder.absolute()
+    nearest = next(path for path in (whole, *whole.parents) if path.exists())
+    if not nearest.is_dir():
+        raise UsageError(
+            f"{what} must be a folder, and {nearest} is a file; choose another place than {folder}"
+        )
 
 
 @contextlib.contextmanager

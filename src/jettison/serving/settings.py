@@ -89,7 +89,13 @@ class ServeSettings:
     ready_file: str = ""
 
     def __post_init__(self) -> None:
-        problems = [*_ports(self), *_numbers(self), *_tls(self), *_exposure(self)]
+        problems = [
+            *_ports(self),
+            *_numbers(self),
+            *_tls(self),
+            *_exposure(self),
+            *_ready_file(self),
+        ]
         if problems:
             raise ConfigError(problems)
 
@@ -165,6 +171,14 @@ def _tls(settings: ServeSettings) -> list[str]:
     if settings.tls_client_ca and not settings.tls_certificate:
         problems.append("`tls_client_ca` needs `tls_certificate` and `tls_key`")
     return problems
+
+
+def _ready_file(settings: ServeSettings) -> list[str]:
+    """It is written once everything is loaded; what stands in its way is told before."""
+    path = Path(settings.ready_file)
+    if not settings.ready_file or (path.absolute().parent.is_dir() and not path.is_dir()):
+        return []
+    return [f"`ready_file`: {path} must be a file in a folder that is there"]
 
 
 def _exposure(settings: ServeSettings) -> list[str]:

@@ -87,6 +87,29 @@ def test_what_to_do_fits_the_fault(number: int, words: str, tmp_path: Path) -> N
     assert "`/a/file`: reason" in str(told)
 
 
+def test_a_file_in_the_way_is_told_as_such(tmp_path: Path) -> None:
+    """A file for a folder, and a folder for a file; a folder that lies there already is our fault."""
+    (tmp_path / "file").write_text("mine")
+    with (
+        pytest.raises(UsageError, match=r"file`: File exists\. A file stands where a folder"),
+        explained("the run", tmp_path),
+    ):
+        (tmp_path / "file").mkdir(exist_ok=True)
+    with (
+        pytest.raises(UsageError, match=r"file/below`: Not a directory\. A file stands"),
+        explained("the run", tmp_path),
+    ):
+        (tmp_path / "file" / "below").mkdir()
+    (tmp_path / "folder").mkdir()
+    with (
+        pytest.raises(UsageError, match=r"folder`: Is a directory\. A file stands"),
+        explained("the run", tmp_path),
+    ):
+        write_atomically(tmp_path / "folder", "x")
+    with pytest.raises(FileExistsError), explained("the run", tmp_path):
+        (tmp_path / "folder").mkdir()
+
+
 def test_other_faults_pass(tmp_path: Path) -> None:
     """A fault that is none of the disk stays what it was."""
     with pytest.raises(FileNotFoundError), explained("the run", tmp_path):

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from jettison.domain.files import write_atomically
+from jettison.domain.files import check_folder_place, write_atomically
 from jettison.errors import UsageError
 from jettison.serving.observability.dashboard import dashboard
 
@@ -31,10 +31,11 @@ def write_monitoring(folder: Path, target: str = TARGET) -> tuple[Path, ...]:
         What was written: rules, scraping, dashboard.
 
     Raises:
-        UsageError: for a target that is not `host:port`.
+        UsageError: for a target that is not `host:port`, or a file in place of the folder.
     """
     if not _TARGET.fullmatch(target):
         raise UsageError(f"the target must be host:port, for example {TARGET}; got {target!r}")
+    check_folder_place(folder, "what is written")
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         RULES: _text(RULES),
