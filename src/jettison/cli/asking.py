@@ -27,6 +27,9 @@ ModelInputs = Annotated[
     list[str] | None,
     typer.Option("--model-input", help="name: dtype[batch, size] of a module; repeatable."),
 ]
+Prediction = Annotated[
+    str, typer.Option(help="Output that quality is read from, where there are several.")
+]
 Images = Annotated[
     list[str] | None,
     typer.Option("--image", help="key=value of `image`, such as mean=0.5; repeatable."),

@@ -19,6 +19,7 @@ from jettison.cli.asking import (
     Images,
     Inputs,
     ModelInputs,
+    Prediction,
     Target,
     Task,
     Threads,
@@ -74,6 +75,7 @@ def assess(
     task: Task = "",
     weights: Weights = "",
     model_input: ModelInputs = None,
+    prediction: Prediction = "",
     image: Images = None,
     threads: Threads = 1,
     trust_pickle: TrustPickle = False,
@@ -126,6 +128,7 @@ def assess(
     of_model = {
         "--weights": weights,
         "--model-input": model_input,
+        "--prediction": prediction,
         "--image": image,
         "--threads": threads != 1,
         "--trust-pickle": trust_pickle,
@@ -151,6 +154,7 @@ def assess(
             "trust_pickle": trust_pickle,
             "weights": weights,
             "inputs": model_input or [],
+            "prediction": prediction,
         }
         record = _model(source or Path(), (model, image or ()), (roles, threads, output), request)
     _finish(record, Path(output))

@@ -15,6 +15,7 @@ from jettison.cli.asking import (
     Inputs,
     ModelInputs,
     Output,
+    Prediction,
     SourceArgument,
     Target,
     Task,
@@ -40,6 +41,7 @@ def optimize(
     task: Task = "",
     weights: Weights = "",
     model_input: ModelInputs = None,
+    prediction: Prediction = "",
     image: Images = None,
     metric: Annotated[str, typer.Option(help="Quality metric that must hold.")] = "",
     max_drop: Annotated[float, typer.Option(help="Largest drop allowed overall.")] = 0.01,
@@ -79,7 +81,7 @@ def optimize(
     configuration = configure(
         source,
         {
-            "model": _model(task, weights, model_input, trust_pickle=trust_pickle),
+            "model": _model(task, weights, model_input, prediction, trust_pickle=trust_pickle),
             **config.image_table(image or ()),
             "data": {
                 "source": data,
@@ -139,6 +141,7 @@ def init(
     group: Groups = None,
     weights: Weights = "",
     model_input: ModelInputs = None,
+    prediction: Prediction = "",
     image: Images = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite jettison.toml.")] = False,
 ) -> None:
@@ -149,7 +152,7 @@ def init(
     configuration = configure(
         source,
         {
-            "model": {"weights": weights, "inputs": model_input or []},
+            "model": _model("", weights, model_input, prediction, trust_pickle=False),
             **config.image_table(image or ()),
             "data": {"source": str(data or ""), "target": target, "groups": group or []},
         },
@@ -168,6 +171,7 @@ def advise(
     inputs: Inputs = None,
     weights: Weights = "",
     model_input: ModelInputs = None,
+    prediction: Prediction = "",
     image: Images = None,
     task: Task = "",
     threads: Threads = 1,
@@ -176,7 +180,7 @@ def advise(
     """Say what each technique could gain here at most, and why. Only the profile is run."""
     from jettison.reporting import advice
 
-    model = _model(task, weights, model_input, trust_pickle=trust_pickle)
+    model = _model(task, weights, model_input, prediction, trust_pickle=trust_pickle)
     prepared = _prepared(source, model, (data, target, inputs), image, threads)
     show(advice.advice(prepared.space, prepared.profile))
 
@@ -188,6 +192,7 @@ def profile(
     inputs: Inputs = None,
     weights: Weights = "",
     model_input: ModelInputs = None,
+    prediction: Prediction = "",
     image: Images = None,
     task: Task = "",
     threads: Threads = 1,
@@ -196,7 +201,7 @@ def profile(
     """Show where time and bytes go in the untouched model, and what each layer loses by a change."""
     from jettison.reporting import advice, roofline, sensitivity_views
 
-    model = _model(task, weights, model_input, trust_pickle=trust_pickle)
+    model = _model(task, weights, model_input, prediction, trust_pickle=trust_pickle)
     found = _prepared(source, model, (data, target, inputs), image, threads).profile
     losses = sensitivity_views.sensitivity_table(found)
     roofs = roofline.layers(found)
@@ -210,6 +215,7 @@ def plan(
     inputs: Inputs = None,
     weights: Weights = "",
     model_input: ModelInputs = None,
+    prediction: Prediction = "",
     image: Images = None,
     task: Task = "",
     threads: Threads = 1,
@@ -218,16 +224,22 @@ def plan(
     """Show the recipes and ranges that a search would try."""
     from jettison.reporting import advice
 
-    model = _model(task, weights, model_input, trust_pickle=trust_pickle)
+    model = _model(task, weights, model_input, prediction, trust_pickle=trust_pickle)
     prepared = _prepared(source, model, (data, target, inputs), image, threads)
     show(advice.space_table(prepared.space), advice.refusals(prepared.space))
 
 
 def _model(
-    task: str, weights: str, inputs: list[str] | None, *, trust_pickle: bool
+    task: str, weights: str, inputs: list[str] | None, prediction: str, *, trust_pickle: bool
 ) -> dict[str, Any]:
     """The table `model`, but for its source."""
-    return {"task": task, "trust_pickle": trust_pickle, "weights": weights, "inputs": inputs or []}
+    return {
+        "task": task,
+        "trust_pickle": trust_pickle,
+        "weights": weights,
+        "inputs": inputs or [],
+        "prediction": prediction,
+    }
 
 
 def _prepared(

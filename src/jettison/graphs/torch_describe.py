@@ -104,8 +104,8 @@ def prediction_of(outputs: tuple[TensorSpec, ...], wanted: str = "") -> TensorSp
         return (called or matrices)[0]
     raise ModelError(
         f"can't tell which output of the model is the prediction: {listed}; name it with "
-        "`model.prediction`, or let `forward` return one tensor or a dictionary with the key "
-        "`logits`"
+        "`model.prediction` (--prediction), or let `forward` return one tensor or a dictionary with "
+        "the key `logits`"
     )
 
 

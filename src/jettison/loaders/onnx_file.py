@@ -184,7 +184,11 @@ def _prediction(outputs: tuple[TensorSpec, ...], path: Path, wanted: str) -> Ten
     matrices = [s for s in outputs if len(s.shape) == 2 and s.dtype in FLOATS]
     if len(matrices) == 1:
         return matrices[0]
-    hint = "Name it with `model.prediction`" if outputs else "Export it with one that has"
+    hint = (
+        "Name it with `model.prediction` (--prediction)"
+        if outputs
+        else "Export it with one that has"
+    )
     raise ModelError(f"can't tell which output of `{path}` is the prediction; {seen}. {hint}")
 
 

@@ -94,6 +94,7 @@ def test_options_that_predictions_have_no_use_for_are_refused(rows, more):
         (("--group", "sex"), "`--group` can't be given for the selection rows"),
         (("--target", "right", "--unit", "u"), "`--target`, `--unit` can't be given"),
         (("--data", "rows.csv", "--task", "regression"), "`--task` can't be given for a run"),
+        (("--data", "rows.csv", "--prediction", "note"), "`--prediction` can't be given for a run"),
         (("--score", "s"), "`--score` can't be given without --predictions"),
     ],
 )

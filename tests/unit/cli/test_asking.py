@@ -64,6 +64,7 @@ def test_columns_are_named_to_plan_as_to_optimize(
     monkeypatch.setattr(preparation, "prepare", lambda given, progress: asked.append(given))
     words = ["--data", "rows.csv", "--target", "label", "--input", "text", "--image", "mean=0.5"]
     words += ["--weights", "net.pt", "--model-input", "x: float32[batch, 3]", "--trust-pickle"]
+    words += ["--prediction", "note"]
     run(command, str(tmp_path / "m.onnx"), *words)
     (given,) = asked
     assert (given.data.target, given.data.inputs) == ("label", ("text",))
@@ -71,4 +72,14 @@ def test_columns_are_named_to_plan_as_to_optimize(
     assert given.image.mean == (0.5,)
     assert given.model.weights == "net.pt"
     assert given.model.inputs == ("x: float32[batch, 3]",)
+    assert given.model.prediction == "note"
     assert given.model.trust_pickle
+
+
+def test_the_output_that_counts_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init --prediction` says in the file what the option says."""
+    monkeypatch.chdir(tmp_path)
+    assert run("init", "pitch.onnx", "--prediction", "note") is None
+    assert 'prediction = "note"' in Path("jettison.toml").read_text()
