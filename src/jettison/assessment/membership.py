@@ -28,6 +28,7 @@ from jettison.domain.jobs import Variant
 from jettison.domain.model import Model
 from jettison.domain.recipe import Step
 from jettison.domain.rows import Array, Rows
+from jettison.domain.run import RunRecord
 from jettison.errors import DataError, UsageError
 from jettison.numerics.predictions import class_probabilities
 from jettison.pipeline import measure
@@ -130,7 +131,7 @@ def leak(
     told: list[str] = [*unknown]
     with tempfile.TemporaryDirectory(prefix="jettison-leak-") as place:
         others = [
-            _reference(path, variants, Path(place) / f"reference-{number}")
+            _reference(_source(path, opened.record), variants, Path(place) / f"reference-{number}")
             for number, path in enumerate(references)
         ]
         for name, file in (("members", members), ("non-members", non_members)):
@@ -163,10 +164,16 @@ def _stacked(losses: Sequence[Array]) -> Array:
     return np.concatenate(losses) if losses else np.zeros((0, 0))
 
 
-def _reference(path: Path, variants: Sequence[Variant], folder: Path) -> Variant:
+def _source(path: Path, record: RunRecord) -> ModelSection:
+    """A reference is read as the original was: the same task, from the output that the run named."""
+    named = record.configuration.model.prediction
+    return ModelSection(str(path), task=record.model.task, prediction=named)
+
+
+def _reference(section: ModelSection, variants: Sequence[Variant], folder: Path) -> Variant:
     """Loads a reference model, and checks that it answers the same question."""
-    original = variants[0].model
-    model = load_model(ModelSection(str(path), task=original.task), folder)
+    path, original = Path(section.source), variants[0].model
+    model = load_model(section, folder)
     if any(model.artifact.digest == one.model.artifact.digest for one in variants):
         raise UsageError(f"the reference {path} is one of the models that are attacked")
     check_reference(path, model, original)

@@ -224,7 +224,9 @@ async def load_original(path: str, beside: Admitted, folder: Path) -> Understudy
         UsageError: if it is another model than the one that the bundle was made from.
     """
     asked = beside.record.configuration.model
-    section = ModelSection(path, asked.task, max_length=asked.max_length)
+    section = ModelSection(
+        path, asked.task, max_length=asked.max_length, prediction=asked.prediction
+    )
     model = await asyncio.to_thread(load_model, section, folder)
     told = beside.record.model.artifact.digest
     if model.artifact.digest != told:
