@@ -17,25 +17,35 @@ from jettison.machine import describe_device
 
 
 def main() -> None:
-    """Runs the claims named, or all; earlier answers to the others stay in the file."""
+    """Runs the claims named, or all; earlier answers to the others stay in the file.
+
+    Named ones that are measured on another machine than the others, or with other versions, are
+    stored with theirs (`apart`).
+    """
     path = RESULTS / "claims.json"
     claims = catalogue.load_claims()
-    stored = json.loads(path.read_text()) if path.exists() else None
-    here = to_plain(describe_device())
-    if stored is not None and stored["device"] != here and sys.argv[1:]:
-        sys.exit(f"{path} holds answers of another machine or other versions: run all claims")
-    earlier = stored["answers"] if stored is not None and sys.argv[1:] else []
-    kept = {answer["claim"]["id"]: answer for answer in earlier}
+    named = tuple(sys.argv[1:])
+    stored = json.loads(path.read_text()) if path.exists() and named else None
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    here = {"device": to_plain(describe_device()), "date": now}
+    elsewhere = stored is not None and stored["device"] != here["device"]
+    kept = {one["claim"]["id"]: one for one in (stored["answers"] if stored is not None else [])}
+    apart = dict(stored.get("apart", {})) if stored is not None else {}
     with tempfile.TemporaryDirectory() as folder:
-        for claim in catalogue.chosen(claims, tuple(sys.argv[1:])):
+        for claim in catalogue.chosen(claims, named):
             answer = running.run_claim(
                 claim, Bench(Path(folder)), lambda line: print(line, flush=True)
             )
             kept[claim.id] = to_plain(answer)
+            apart.pop(claim.id, None)
+            if elsewhere:
+                apart[claim.id] = here
             print("  ", answer.verdict, flush=True)
+    whole = stored if stored is not None and elsewhere else here
     content = {
-        "device": here,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": whole["device"],
+        "date": whole["date"],
+        "apart": apart,
         "answers": [kept[claim.id] for claim in claims if claim.id in kept],
     }
     write_atomically(path, json.dumps(content, indent=1) + "\n")

@@ -95,7 +95,11 @@ def claims_page() -> str:
     stored = json.loads((RESULTS / "claims.json").read_text())
     answers = [from_json(Answer, json.dumps(answer)) for answer in stored["answers"]]
     device = from_json(Device, json.dumps(stored["device"]))
-    return showing.page(answers, device, stored["date"])
+    apart = {
+        name: (from_json(Device, json.dumps(there["device"])), there["date"])
+        for name, there in stored.get("apart", {}).items()
+    }
+    return showing.page(answers, device, stored["date"], apart)
 
 
 def section(title: str, name: str, stored: Mapping[str, Any]) -> str:

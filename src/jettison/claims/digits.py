@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jettison import registry
 from jettison.claims.catalogue import Reading
 from jettison.claims.costs import Bench, read_steps
 from jettison.domain.configuration import DataSection, ModelSection
@@ -32,16 +33,18 @@ def accuracy_drop(bench: Bench, settings: Mapping[str, Any]) -> Reading:
 
     Args:
         bench: where.
-        settings: `steps` of the candidate, and `against`, steps of what it is compared with (none:
-            the untouched network).
+        settings: `steps` of the candidate, `against`, steps of what it is compared with (none:
+            the untouched network), and `library` (`torch` for steps on weights of PyTorch).
 
     Raises:
-        MissingDependency: without scikit-learn.
+        MissingDependency: without scikit-learn, or torch where it is asked for.
         CandidateFailed: if a step can't be carried out.
     """
-    model, splits = _digits(bench.folder / "digits")
-    before = _right(bench, model, splits, settings.get("against", []))
-    after = _right(bench, model, splits, settings.get("steps", []))
+    library = str(settings.get("library", "sklearn"))
+    folder = bench.folder / f"digits-{library}"
+    model, splits = _digits(folder, library)
+    before = _right(folder, model, splits, settings.get("against", []))
+    after = _right(folder, model, splits, settings.get("steps", []))
     right, still = before > 0.5, after > 0.5
     lost, won = int((right & ~still).sum()), int((~right & still).sum())
     found = newcombe_interval(lost, won, int((right & still).sum()), len(right))
@@ -49,8 +52,8 @@ def accuracy_drop(bench: Bench, settings: Mapping[str, Any]) -> Reading:
     return Reading(found.value, found.low, found.high, found.n, "held-out rows", note)
 
 
-@functools.lru_cache(maxsize=1)
-def _digits(folder: Path) -> tuple[Model, Splits]:
+@functools.lru_cache(maxsize=2)
+def _digits(folder: Path, library: str) -> tuple[Model, Splits]:
     try:
         from sklearn.datasets import load_digits
         from sklearn.neural_network import MLPClassifier
@@ -63,11 +66,15 @@ def _digits(folder: Path) -> tuple[Model, Splits]:
     x, y = pixels[order].astype(np.float32), digits[order]
     network = MLPClassifier((128, 64), max_iter=120, random_state=0, tol=1e-3)
     network.fit(x[:TRAINED_ON], y[:TRAINED_ON])
+    section, live, table = ModelSection("live object"), network, _table
+    if library == "torch":
+        section = ModelSection("live object", inputs=(f"input: float32[batch, {x.shape[1]}]",))
+        live, table = _as_module(network), _array
     tables = {
-        "fitting": _table(x[:ROWS_FITTED], y[:ROWS_FITTED]),
-        "selection": _table(x[TRAINED_ON:], y[TRAINED_ON:]),
+        "fitting": table(x[:ROWS_FITTED], y[:ROWS_FITTED]),
+        "selection": table(x[TRAINED_ON:], y[TRAINED_ON:]),
     }
-    model = load.load_model(ModelSection("live object"), folder / "model", network)
+    model = load.load_model(section, folder / "model", live)
     return model, split.load_data(DataSection(target="digit"), model, folder / "data", tables)
 
 
@@ -75,12 +82,34 @@ def _table(x: Array, y: Array) -> dict[str, Array]:
     return {"digit": y, **{f"pixel_{place}": column for place, column in enumerate(x.T)}}
 
 
-def _right(bench: Bench, model: Model, splits: Splits, steps: list[Any]) -> Array:
+def _array(x: Array, y: Array) -> dict[str, Array]:
+    return {"digit": y, "input": x}
+
+
+def _as_module(network: Any) -> Any:
+    """The same network for PyTorch; it answers with scores in place of probabilities."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependency(
+            "torch is not installed; run: pip install 'jettison[torch]'"
+        ) from error
+    layers: list[Any] = []
+    for weight, bias in zip(network.coefs_, network.intercepts_, strict=True):
+        layer = torch.nn.Linear(*weight.shape)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(weight.T))
+            layer.bias.copy_(torch.from_numpy(bias))
+        layers += [layer, torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def _right(folder: Path, model: Model, splits: Splits, steps: list[Any]) -> Array:
     """1 where the answer is right, shape (n,)."""
     serving = ServingProfile()
-    crossing = Step("convert_sklearn")
-    recipe = Recipe((crossing, *read_steps(steps)), Step("onnx_runtime"))
-    folder = bench.folder / "digits"
+    recipe = Recipe((Step("convert_sklearn"), *read_steps(steps)), Step("onnx_runtime"))
+    if "torch" in model.traits:
+        recipe = Recipe(read_steps(steps), Step(registry.home_runtime(model.traits).name))
     made = applying.apply(model, recipe, splits.fitting, folder / "artifacts", serving)
     variant = Variant(recipe.digest, made.model, made.recipe.runtime)
     if splits.selection is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.table import Table
 from rich.text import Text
@@ -39,20 +40,32 @@ def words(found: Found, answer: Answer) -> str:
     )
 
 
-def page(answers: Sequence[Answer], device: Device, date: str) -> str:
-    """The page of claims in Markdown; each answer is folded, so that a reader can guess first."""
+def page(
+    answers: Sequence[Answer],
+    device: Device,
+    date: str,
+    apart: Mapping[str, tuple[Device, str]] = MappingProxyType({}),
+) -> str:
+    """The page of claims in Markdown; each answer is folded, so that a reader can guess first.
+
+    Args:
+        answers: in the order of the page.
+        device: that they were measured on.
+        date: when.
+        apart: device and date of claims that were measured elsewhere, by id.
+    """
     parts = [
         "# Claims, measured",
         "Written by `make docs` from `benchmarks/results/claims.json`; `jettison claims` measures "
         "them on your machine. Guess first, then open the answer. A claim *holds* in a case where "
         "the whole 95 % interval of what was measured is on the right side of the threshold.",
         "",
-        f"Measured on {device.cpu}, {device.cores} cores, {', '.join(device.features)}; {date}. "
-        "Networks with random weights for speed and size (`jettison/claims/networks.py`), a small "
-        "network trained on scikit-learn's digits for quality: another model can answer otherwise.",
+        f"Measured on {_machine(device)}; {date}. Networks with random weights for speed and size "
+        "(`jettison/claims/networks.py`), a small network trained on scikit-learn's digits for "
+        "quality: another model can answer otherwise.",
     ]
     for answer in answers:
-        parts += ["", *_entry(answer)]
+        parts += ["", *_entry(answer, apart.get(answer.claim.id))]
     return "\n".join(parts) + "\n"
 
 
@@ -64,7 +77,11 @@ def sentence(answer: Answer) -> str:
     return answer.verdict
 
 
-def _entry(answer: Answer) -> list[str]:
+def _machine(device: Device) -> str:
+    return f"{device.cpu}, {device.cores} cores, {', '.join(device.features)}"
+
+
+def _entry(answer: Answer, apart: tuple[Device, str] | None = None) -> list[str]:
     claim = answer.claim
     side = "at least" if claim.at_least else "at most"
     lines = [
@@ -79,4 +96,6 @@ def _entry(answer: Answer) -> list[str]:
         "|---|---|",
     ]
     lines += [f"| {found.condition} | {words(found, answer)} |" for found in answer.found]
+    if apart is not None:
+        lines += ["", f"Measured apart from the others: on {_machine(apart[0])}; {apart[1]}."]
     return [*lines, "", claim.why, "", f"Again: `jettison claims {claim.id}`", "", "</details>"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from jettison.claims.catalogue import Case, Claim, Found, Reading
 from jettison.claims.costs import Bench
 from jettison.domain.record import from_json, to_json
 from jettison.errors import MissingDependency, UsageError
+from tests.unit.reporting import records
 
 
 def claim(**changes: object) -> Claim:
@@ -129,6 +131,37 @@ def test_the_page_folds_its_answers() -> None:
     assert "**holds only when: one row**" in after
     assert "3 [2.5, 3.5] (5 launches)" in after
     assert "because" in after
+
+
+def test_the_page_tells_what_was_measured_elsewhere() -> None:
+    """An answer of another machine than the others names it, below its figures."""
+    here = records.DEVICE
+    there = dataclasses.replace(here, cpu="Other", features=("sve",))
+    answers = [catalogue.answer(claim(id=name), (found("holds"),)) for name in ("here", "there")]
+    page = showing.page(answers, here, "today", {"there": (there, "later")})
+    first, second = page.split("\n## ")[1:]
+    assert "apart" not in first
+    assert f"on Other, {there.cores} cores, sve; later." in second
+
+
+def test_what_is_commonly_said_is_there() -> None:
+    """The sayings that everybody meets each have a row."""
+    wanted = {
+        "int8-4x-smaller",
+        "int8-4x-faster",
+        "fp16-faster",
+        "int8-loses-under-1-percent",
+        "percentile-calibration",
+        "sparsity-is-free",
+        "half-the-flops",
+        "distilbert-40-percent-smaller",
+        "distilbert-60-percent-faster",
+        "batching-changes-nothing",
+        "tensorrt-10x",
+        "four-fifths",
+        "no-loss-scaling",
+    }
+    assert wanted <= {one.id for one in catalogue.load_claims()}
 
 
 def test_answers_survive_json() -> None:

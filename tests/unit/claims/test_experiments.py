@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from jettison.claims import arithmetic, costs, networks
+from jettison.claims import arithmetic, costs, digits, networks
 from jettison.claims.costs import Bench
 from jettison.errors import UsageError
 
@@ -80,3 +80,14 @@ def test_sizes_are_compared_in_workers(tmp_path: Path) -> None:
     steps = {"baseline": asked["baseline"], "steps": ["int8_dynamic"]}
     assert costs.batch_mates(bench, steps).value == 1.0
     assert costs.batch_mates(bench, {"baseline": asked["baseline"]}).value == 0.0
+
+
+@pytest.mark.slow
+def test_accuracy_is_compared_where_weights_go(tmp_path: Path) -> None:
+    """A network of PyTorch loses nothing without a step, and much with nearly all weights gone."""
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    bench = Bench(tmp_path)
+    assert digits.accuracy_drop(bench, {"library": "torch"}).value == 0.0
+    steps = [{"technique": "magnitude_pruning", "sparsity": 0.95}]
+    assert digits.accuracy_drop(bench, {"library": "torch", "steps": steps}).low > 0.02
