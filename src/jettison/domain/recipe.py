@@ -85,6 +85,8 @@ class Choices:
         when: the values that other settings of the same plug-in must have for this one to be
             read; a search varies it only there.
         after: the values that settings of one earlier step of the recipe must have for it, too.
+        early: whether each value is among the first tries of its plug-in, not only the default:
+            where either may be much the better one, and a try is cheap.
     """
 
     values: tuple[Scalar, ...]
@@ -92,6 +94,7 @@ class Choices:
     others: bool = False
     when: Settings = field(default_factory=dict)
     after: Settings = field(default_factory=dict)
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

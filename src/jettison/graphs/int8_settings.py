@@ -12,14 +12,19 @@ from jettison.domain.profile import Profile
 from jettison.domain.recipe import Choices, IntegerRange, Ranges
 
 
-def reduced_range(profile: Profile) -> Choices:
+def reduced_range(profile: Profile, *, early: bool = False) -> Choices:
     """7 bits instead of 8: tried only where the CPU can't add u8s8 products without saturating.
 
     Two of them can exceed 16 bits where they are added in pairs.
+
+    Args:
+        profile: of the CPU.
+        early: whether 8 bits are among the first tries all the same: sums that saturate are rare in
+            some models, and those lose more by the missing bit.
     """
     if profile.device.has_int8_dot_products:
         return Choices((False,), default=False, others=True)
-    return Choices((True, False), default=True)
+    return Choices((True, False), default=True, early=early)
 
 
 def smoothing_tried(model: Model, *, at_first: bool) -> Choices:

@@ -148,10 +148,25 @@ class Study:
 
         waiting = self._optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         queued = [frozen.system_attrs.get("fixed_params") for frozen in waiting]
-        for route in self._by_potential():
-            params = self._defaults(route)
+        for params in self._first_tries():
             if params not in queued and self._suggest(FixedTrial(params)).digest not in self._known:
                 self._optuna.enqueue_trial(params)
+
+    def _first_tries(self) -> Iterator[dict[str, Scalar]]:
+        """The defaults of each route, and after those of a shortest route its other early values."""
+        varied: set[str] = set()
+        for route in self._by_potential():
+            defaults = self._defaults(route)
+            yield defaults
+            for owner in (*route.techniques, route.runtime):
+                # Routes of one technique come shortest first.
+                if owner in varied:
+                    continue
+                varied.add(owner)
+                for key, allowed in self._space.ranges.get(owner, {}).items():
+                    if isinstance(allowed, Choices) and allowed.early:
+                        others = (v for v in allowed.values if v != allowed.default)
+                        yield from (defaults | {f"{owner}.{key}": value} for value in others)
 
     def _by_potential(self) -> list[Route]:
         """Where to begin: the untouched model on an accelerator, if there is one; then each technique

@@ -37,7 +37,7 @@ class Int8Dynamic:
         """Settings: `per_channel`, `reduce_range`, and `exclude_layers` where layers abound."""
         space: dict[str, Range] = {
             "per_channel": Choices((True, False), default=True),
-            "reduce_range": reduced_range(profile),
+            "reduce_range": reduced_range(profile, early=True),
             "smoothing": smoothing_tried(model, at_first=False),
             "keep_float": Choices(("",), "", others=True),
         }

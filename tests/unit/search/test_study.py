@@ -252,6 +252,27 @@ def test_a_first_try_that_was_cut_short_comes_again(tmp_path: Path) -> None:
     assert sorted(learn(second, 3)) == ["b(k=500) > run", "c(k=500) > run", "d(k=500) > run"]
 
 
+def test_early_values_are_first_tries_of_the_shortest_route(tmp_path: Path) -> None:
+    """Once: longer routes of the same technique begin with its default alone."""
+    space = SearchSpace(
+        routes=(Route(("merge", "round"), "run"), Route(("round",), "run"), Route(("cut",), "run")),
+        ranges={"round": {"bits": Choices((7, 8), 7, early=True), "channels": Choices((1, 0), 1)}},
+        fixed={},
+        advice=(
+            Advice("round", Potential(3.0, 4.0, "r"), ("round > run",)),
+            Advice("cut", Potential(2.0, 1.0, "c"), ("cut > run",)),
+        ),
+        refused=(),
+    )
+    study = Study(tmp_path, space, ("cost", "drop"), 0, {"model": "m"})
+    assert learn(study, 4) == [
+        "round(bits=7, channels=1) > run",
+        "round(bits=8, channels=1) > run",
+        "cut > run",
+        "merge > round(bits=7, channels=1) > run",
+    ]
+
+
 def test_first_tries_stand_in_line_once(tmp_path: Path) -> None:
     """However often a run is ended before its first trial is over."""
     for _ in range(20):
