@@ -10,12 +10,11 @@ are stored as they come, so that a run that is cut short keeps what it found.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 
 import torch
 
-from benchmarks.results_file import RESULTS, Row, write
+from benchmarks.results_file import Row, stored_rows, write
 
 NOTES = {
     "pruning_language-minilm": (
@@ -32,13 +31,6 @@ NOTES = {
         "in each row), in block mode; its mask is chosen by |weight| * sqrt(curvature).",
     ),
 }
-
-
-def known(name: str) -> list[Row]:
-    """The rows of the stored result."""
-    path = RESULTS / f"{name}.json"
-    stored = json.loads(path.read_text())["rows"] if path.exists() else []
-    return [Row(**row) for row in stored]
 
 
 def store(name: str, found: Iterable[Row], before: Sequence[Row]) -> None:
@@ -62,7 +54,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     name = f"pruning_language-{given.what}"
-    before = known(name) if given.resume else []
+    before = stored_rows(name) if given.resume else []
     skip = {*given.skip, *(row.method for row in before)}
     if given.what == "minilm":
         from benchmarks.language import sentences

@@ -12,7 +12,6 @@ its rows to one stored file. The full sweep is `benchmarks.pruning_resnet20_h100
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ import torch
 
 from benchmarks.pruning.cases import Case, resnet20_case
 from benchmarks.pruning_resnet20_h100 import DENSE, PUBLISHED
-from benchmarks.results_file import RESULTS, Row, write
+from benchmarks.results_file import Row, stored_rows, write
 from jettison.graphs.torch_batchnorm import batch_norms, recalibrate
 from jettison.graphs.torch_layers import prunable_layers
 from jettison.graphs.torch_subject import RowPlan, TorchSubject
@@ -161,9 +160,7 @@ def _told(told: tuple[Stage, ...]) -> str:
 
 def keep(rows: Iterable[Row]) -> None:
     """Adds rows to the stored file; a row of the same name is replaced."""
-    path = RESULTS / f"{NAME}.json"
-    stored = json.loads(path.read_text())["rows"] if path.exists() else []
-    found = {(row["model"], row["method"], row["metric"]): Row(**row) for row in stored}
+    found = {(row.model, row.method, row.metric): row for row in stored_rows(NAME)}
     for row in rows:
         print(row.model, row.method, row.metric, row.value, flush=True)
         found[row.model, row.method, row.metric] = row

@@ -30,6 +30,13 @@ class Row:
     note: str = ""
 
 
+def stored_rows(name: str) -> list[Row]:
+    """The rows of `results/<name>.json`; none where there is no such result."""
+    path = RESULTS / f"{name}.json"
+    stored = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [Row(**row) for row in stored]
+
+
 def write(name: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> Path:
     """Writes `results/<name>.json`, replacing an older one."""
     device = describe_device()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.load.recording import Load, samples_needed
-from benchmarks.results_file import RESULTS, Row, write
+from benchmarks.results_file import Row, stored_rows, write
 from benchmarks.served import arms, models, peers, rows
 from benchmarks.served.arms import Arm, Array, Case, Made
 from benchmarks.served.rounds import RAW, Field, Plan, Turn, check_answers, offer, play
@@ -67,7 +66,7 @@ def main() -> None:
         if options.only in (None, ONLY[title]):
             found += compare(case(), plan, options.launches)
         elif not options.no_write:
-            found += stored_rows(title)
+            found += [row for row in stored_rows("serving") if row.model == title]
     for row in found:
         if "closed loop" not in row.metric:
             shown = "none" if row.value is None else f"{row.value:.4g}"
@@ -104,13 +103,6 @@ def small_case() -> Case:
     inputs = models.network_inputs(ROWS)
     path = model.artifact.path
     return Case(SMALL, path, place / "bundle", inputs, "scores", models.FEATURES, 32, 32, 1.0)
-
-
-def stored_rows(title: str) -> list[Row]:
-    """What the stored result has of a case that is not measured this time."""
-    path = RESULTS / "serving.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    return [Row(**row) for row in rows if row["model"] == title]
 
 
 def compare(case: Case, plan: Plan, launches: int) -> list[Row]:

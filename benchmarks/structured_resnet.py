@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results_file import RESULTS, Row
+from benchmarks.results_file import RESULTS, Row, stored_rows
 from jettison.statistics.intervals import wilson_interval
 
 TESTS = {"jpeg": ("accuracy, JPEG", 10_000), "lossless": ("accuracy, lossless", 1_000)}
@@ -76,9 +76,10 @@ def main() -> None:
     rows = [row for found in done.values() for row in rows_of(found)]
     again = {(row.model, row.method) for row in rows}
     path = RESULTS / "structured_resnet.json"
-    kept = [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
     rows = [
-        r for r in kept if (r.model, r.method) not in again and "published" not in r.model
+        r
+        for r in stored_rows(path.stem)
+        if (r.model, r.method) not in again and "published" not in r.model
     ] + rows
     rows += [
         Row("ResNet-56, published", method, "accuracy, clean", value, None, None, "%", 10_000, note)

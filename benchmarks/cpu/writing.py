@@ -10,7 +10,7 @@ from benchmarks.cpu.fronts import front_rows
 from benchmarks.cpu.margins import MARGINS, MINUTES, SPEED_ONLY, TARGET, TRIALS
 from benchmarks.cpu.records import Built, Claimed, State, kept
 from benchmarks.cpu.subjects import SUBJECTS
-from benchmarks.results_file import Row, write
+from benchmarks.results_file import Row, stored_rows, write
 from jettison.domain.measurement import OVERALL, Estimate
 from jettison.machine import describe_device
 
@@ -30,11 +30,26 @@ RATIO = "speed over the best peer that meets the margin"
 
 
 def store() -> None:
-    """Writes `results/cpu_frontier-*.json` of this kind of CPU from every model that was measured."""
-    states = [state for name in SUBJECTS if (state := kept(name)) is not None]
-    rows = [row for state in states for row in rows_of(state)]
+    """Writes `results/cpu_frontier-*.json` of this kind of CPU from every model that was measured.
+
+    Rows of models that were not, or not to the end, stay as they are stored.
+    """
+    # Other instructions, other winners: one result must not replace the other.
+    result = f"cpu_frontier-{'vnni' if describe_device().has_int8_dot_products else 'avx2'}"
+    before: dict[str, list[Row]] = {}
+    for row in stored_rows(result):
+        before.setdefault(row.model.partition(", ")[0], []).append(row)
+    rows: list[Row] = []
+    missing = []
+    for name in SUBJECTS:
+        state = kept(name)
+        if state is not None and (state.claims or name not in before):
+            rows += rows_of(state)
+        else:
+            rows += before.get(name, [])
+        if state is None and name not in before:
+            missing.append(name)
     rows += summary(rows)
-    missing = [name for name in SUBJECTS if kept(name) is None]
     notes = [
         f"Margins, fixed before the first run: {dict(MARGINS)}; speed and size only: "
         f"{', '.join(SPEED_ONLY)}. 1 thread.",
@@ -46,9 +61,7 @@ def store() -> None:
     ]
     if missing:
         notes.append(f"Not run: {', '.join(missing)}.")
-    # Other instructions, other winners: one result must not replace the other.
-    kind = "vnni" if describe_device().has_int8_dot_products else "avx2"
-    write(f"cpu_frontier-{kind}", rows, notes)
+    write(result, rows, notes)
 
 
 def rows_of(state: State) -> Iterator[Row]:
