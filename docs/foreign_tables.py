@@ -12,6 +12,7 @@ from typing import Any
 STORED = Path(__file__).parent.parent / "benchmarks" / "results" / "foreign_graphs.json"
 FREED = ", batch freed"
 FIRST = "profile and advise"
+REFUSED_AT_FIRST = (f"{FIRST}, no task given", f"{FIRST}, no prediction named")
 INT8 = ("int8_dynamic", "int8_static")
 
 HEAD = """# Graphs that nobody here wrote
@@ -29,8 +30,8 @@ sentence. Anything else is a *fault*: a traceback, or a library's own words in p
 
 The test graphs of the package `onnx` mostly take exactly k rows a call, which jettison refuses. So
 that techniques see them as well, each of these goes through a second time with its first dimension
-made free. Where the task can't be told from the outputs, the graph is taken as an embedding, as the
-refusal asks.
+made free. Where the task can't be told from the outputs, the graph is taken as an embedding, and where
+it is not clear which output is the prediction, the first one is named: as the refusals ask.
 
 What this can't show: whether the answers are still good. Made-up rows tell nothing about quality.
 """
@@ -43,7 +44,7 @@ def page() -> str:
     versions = ", ".join(f"{k} {v}" for k, v in sorted(stored["versions"].items()))
     parts = [HEAD, f"{stored['date']}; {versions}. {' '.join(stored['notes'])}\n"]
     parts += ["## Counts", *_counts(rows), "", "## What was said", ""]
-    for stage in ("profile and advise, no task given", FIRST, *INT8):
+    for stage in (*REFUSED_AT_FIRST, FIRST, *INT8):
         parts += _sentences(rows, stage)
     faults = [row for row in rows if row["value"] == "fault"]
     parts += ["## Faults", "None." if not faults else ""]
