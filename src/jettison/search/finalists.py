@@ -92,11 +92,13 @@ def _claimed(
     timed = registry.get("costs", bench.costs[0]).timed
     longest = LONGEST_MINUTES if timed else SHORTEST_MINUTES
     minutes = min(longest, max(SHORTEST_MINUTES, SHARE * search_minutes))
+    # Times that only inform need an interval, and no narrow one. Without a candidate there is nothing to
+    # claim: two launches tell what the baseline costs.
+    usual, fewest = (5, 3) if timed else (3, 2)
     plan = measure.ClaimPlan(
-        # Without a candidate there is nothing to claim: two launches tell what the baseline costs.
-        launches=5 if variants else 2,
+        launches=usual if variants else 2,
         max_seconds=60 * minutes if variants else 0.0,
-        fewest=3 if variants and timed else 2,
+        fewest=fewest if variants else 2,
         max_disturbed=None if timed else PATIENCE,
         tick=lambda done, expected: _tick(progress, done, expected),
     )
