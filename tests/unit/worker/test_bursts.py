@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from jettison.domain.profile import LayerCost
 from jettison.domain.rows import LENGTHS, Rows
@@ -111,3 +113,24 @@ def test_a_session_that_was_rewound_meets_the_batches_of_a_new_one(tmp_path: Pat
     before.run(1, 3)
     after.run(1, 3)
     assert old.firsts == new.firsts
+
+
+def test_long_calls_are_warmed_up_by_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of seconds has nothing left to warm up; a first one that was slow by chance has."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    class Slow(Recorder):
+        def run(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+            self.shapes.append(batch["x"].shape)
+            clock[0] += self.seconds if len(self.shapes) > 1 else 5.0
+            return {"y": batch["x"]}
+
+    steady = Slow(5.0)
+    burst = Bursts(steady, numbered(tmp_path, 8), one_by_one=False).run(1, 2)
+    assert burst.seconds == (5.0, 5.0)
+    assert len(steady.shapes) == 2 + 1 + 2
+    once = Slow(0.001)
+    burst = Bursts(once, numbered(tmp_path, 8), one_by_one=False).run(1, 1)
+    assert burst.seconds == pytest.approx((0.001,))
+    assert len(once.shapes) > 20
