@@ -34,10 +34,10 @@ MEMORY_BYTES = 4 << 30
 
 METRIC = "ending"
 TOLD = (
-    "2026-11-30: tried over an hour in which the package changed. Graphs that ended in a fault, the "
-    "spectrogram and those of which the prediction can't be told were tried again at the end; a "
-    "sentence about the others may be of the version before (a state whose rows come second is now "
-    "told as such)."
+    "2026-11-30: tried over an hour in which the package changed; graphs that ended in a fault and the "
+    "spectrogram were tried again at the end. 2026-12-01: those of which the prediction can't be told, and "
+    "those with operators that the runtime has no more, were tried again. A sentence about the others may be "
+    "of the version before (a state whose rows come second is now told as such)."
 )
 """What a reader of the stored run must know; replace it with the next run."""
 

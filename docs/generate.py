@@ -66,6 +66,7 @@ TITLES = {
     "calibration_passes": "Time to find activation ranges",
     "near_duplicates": "Near-duplicates that are told",
     "machine_rates": "What this machine reaches",
+    "torch_cpu": "PyTorch in 8 and 4 bits and compiled, beside ONNX Runtime",
     "shown_runs": "Certified runs by group and in contexts",
 }
 
