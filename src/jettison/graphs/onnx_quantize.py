@@ -73,6 +73,7 @@ def quantize_static(
 
     model = _load(graph)
     _flatten_biases(model)
+    _part_shared_biases(model)
     if rounding.per_channel:
         _part_tied_weights(model, rounding)
     known = infer_values(read_light(graph))
@@ -185,7 +186,7 @@ def _flatten_biases(model: Any) -> None:
     """
     import onnx
 
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored, taken = {tensor.name: tensor for tensor in model.graph.initializer}, _names(model)
     for node in model.graph.node:
         if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in stored:
             continue
@@ -200,15 +201,46 @@ def _flatten_biases(model: Any) -> None:
             continue
         flat = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), columns))
         flat = (flat * beta).astype(bias.dtype)
-        name = f"{node.name}_bias"
-        while name in stored:
-            name += "_"
+        name = _free_name(f"{node.name}_bias", taken)
         stored[name] = onnx.numpy_helper.from_array(flat, name)
         model.graph.initializer.append(stored[name])
         node.input[2] = name
         kept = [a for a in node.attribute if a.name != "beta"]
         del node.attribute[:]
         node.attribute.extend(kept)
+
+
+def _part_shared_biases(model: Any) -> None:
+    """Gives each layer that reads the bias of another one a copy of its own.
+
+    A bias is stored in the step of its layer's activation and weights, so the quantizer copies shared
+    ones too; but it numbers the copies without looking whether another tensor has that name.
+    """
+    stored, taken = {tensor.name: tensor for tensor in model.graph.initializer}, _names(model)
+    read: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type not in {"Conv", "ConvTranspose", "Gemm"} or len(node.input) < 3:
+            continue
+        bias = node.input[2]
+        if bias in read and bias in stored:
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(stored[bias])
+            copy.name = node.input[2] = _free_name(f"{bias}_of_{node.name}", taken)
+        read.add(bias)
+
+
+def _names(model: Any) -> set[str]:
+    """Every tensor that a graph names."""
+    graph = model.graph
+    found = {tensor.name for tensor in (*graph.initializer, *graph.input)}
+    return found.union(*((*node.input, *node.output) for node in graph.node))
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    while wanted in taken:
+        wanted += "_"
+    taken.add(wanted)
+    return wanted
 
 
 def _kept_in_float(model: Any, rounding: Rounding) -> list[str]:

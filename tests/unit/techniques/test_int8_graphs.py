@@ -269,6 +269,23 @@ def test_tied_weights(
     assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.05
 
 
+def test_a_bias_that_layers_share(
+    build_graph: Any, load_graph: LoadGraph, bench_in: BenchIn, fitting_of: FittingOf
+) -> None:
+    """Its copies take no name of another tensor, as those of the quantizer do (found in basic-pitch)."""
+    held = {"v": weights(16, 16), "w": weights(16, 8), "b": weights(16)}
+    nodes = [
+        ("Gemm", ["x", "v", "b"], ["b0"]),
+        ("Neg", ["b0"], ["b1"]),
+        ("Gemm", ["b1", "v", "b"], ["b2"]),
+        ("MatMul", ["b2", "w"], ["y"]),
+    ]
+    model, bench, x = load_graph(build_graph(nodes, held)), bench_in("a"), inputs()
+    done = Int8Static().apply(model, {"reduce_range": True}, fitting_of(x), bench)
+    assert "2 of 2 Gemm" in done.changes[0].what
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.05
+
+
 @pytest.mark.parametrize("correct", [True, False])
 def test_factors_of_a_gemm(
     correct: bool,
