@@ -36,8 +36,8 @@ METRIC = "ending"
 TOLD = (
     "2026-11-30: tried over an hour in which the package changed; graphs that ended in a fault and the "
     "spectrogram were tried again at the end. 2026-12-01: those of which the prediction can't be told, and "
-    "those with operators that the runtime has no more, were tried again. A sentence about the others may be "
-    "of the version before (a state whose rows come second is now told as such)."
+    "those with operators that the runtime has no more, and silero-vad were tried again. A sentence about the "
+    "others may be of the version before."
 )
 """What a reader of the stored run must know; replace it with the next run."""
 
