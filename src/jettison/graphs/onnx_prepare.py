@@ -23,9 +23,12 @@ from jettison.graphs.onnx_storage import (
 )
 from jettison.graphs.onnx_walk import (
     ensure_node_names,
+    free_name,
     graph_inputs,
     nodes_of,
+    rename_tensors,
     stored_bytes,
+    tensor_names,
     tensors_of,
 )
 
@@ -37,6 +40,10 @@ OLDEST_IR = 8
 
 PREPARED = "prepared.onnx"
 LOG_ERRORS_ONLY = 3
+
+ADDED = ("_scale", "_zero_point", "_quantized", "_QuantizeLinear", "_DequantizeLinear")
+"""What quantizers add to the name of a tensor, to name what stands for it, without looking whether there is
+such a tensor; with one, answers are wrong without a word."""
 
 LEAST_SPACE = 1 << 20
 """Bytes: with less than this left, a graph that could not be written met a full disk."""
@@ -71,6 +78,7 @@ def prepare_graph(source: Path, folder: Path) -> Path:
         _optimise(source, target, heavy=True)
     prepared = read_light(target)
     ensure_node_names(prepared)
+    _make_way(prepared)
     # Old graphs list a weight as an input too; where folding took the weight away, it is none.
     given = {value.name for value in graph_inputs(model)}
     inputs = [value for value in graph_inputs(prepared) if value.name in given]
@@ -81,6 +89,33 @@ def prepare_graph(source: Path, folder: Path) -> Path:
     _keep_domains(prepared, used)
     write_atomically(target, prepared.SerializeToString(deterministic=True))
     return target
+
+
+def _make_way(model: Any) -> None:
+    """Renames tensors of the names that quantizers would take; inputs and outputs keep theirs."""
+    taken = tensor_names(model)
+    ends = {value.name for value in (*model.graph.input, *model.graph.output)}
+    names: dict[str, str] = {}
+    for name in sorted(taken):
+        for stem in _stems(name):
+            moved = name if name not in ends else stem
+            if stem in taken and moved not in ends and moved not in names:
+                names[moved] = free_name(f"{moved}_", taken)
+    if names:
+        rename_tensors(model, names)
+
+
+def _stems(name: str) -> Iterator[str]:
+    """What a name may have been made from.
+
+    >>> list(_stems("x_scale_quantized"))
+    ['x', 'x_scale']
+    """
+    for added in ADDED:
+        place = name.find(added, 1)
+        while place > 0:
+            yield name[:place]
+            place = name.find(added, place + 1)
 
 
 def _optimise(source: Path, target: Path, *, heavy: bool) -> None:

@@ -15,7 +15,7 @@ from jettison.errors import CandidateFailed
 from jettison.graphs.onnx_layers import Layer, quantizable_layers
 from jettison.graphs.onnx_shapes import infer_values
 from jettison.graphs.onnx_storage import read_light
-from jettison.graphs.onnx_walk import nodes_of
+from jettison.graphs.onnx_walk import free_name, nodes_of, tensor_names
 
 INFERRED = "onnx.infer"
 """Metadata by which the quantizers know that shapes were inferred. Without it they copy all weights."""
@@ -186,7 +186,7 @@ def _flatten_biases(model: Any) -> None:
     """
     import onnx
 
-    stored, taken = {tensor.name: tensor for tensor in model.graph.initializer}, _names(model)
+    stored, taken = {tensor.name: tensor for tensor in model.graph.initializer}, tensor_names(model)
     for node in model.graph.node:
         if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in stored:
             continue
@@ -201,7 +201,7 @@ def _flatten_biases(model: Any) -> None:
             continue
         flat = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), columns))
         flat = (flat * beta).astype(bias.dtype)
-        name = _free_name(f"{node.name}_bias", taken)
+        name = free_name(f"{node.name}_bias", taken)
         stored[name] = onnx.numpy_helper.from_array(flat, name)
         model.graph.initializer.append(stored[name])
         node.input[2] = name
@@ -216,7 +216,7 @@ def _part_shared_biases(model: Any) -> None:
     A bias is stored in the step of its layer's activation and weights, so the quantizer copies shared
     ones too; but it numbers the copies without looking whether another tensor has that name.
     """
-    stored, taken = {tensor.name: tensor for tensor in model.graph.initializer}, _names(model)
+    stored, taken = {tensor.name: tensor for tensor in model.graph.initializer}, tensor_names(model)
     read: set[str] = set()
     for node in model.graph.node:
         if node.op_type not in {"Conv", "ConvTranspose", "Gemm"} or len(node.input) < 3:
@@ -225,22 +225,8 @@ def _part_shared_biases(model: Any) -> None:
         if bias in read and bias in stored:
             copy = model.graph.initializer.add()
             copy.CopyFrom(stored[bias])
-            copy.name = node.input[2] = _free_name(f"{bias}_of_{node.name}", taken)
+            copy.name = node.input[2] = free_name(f"{bias}_of_{node.name}", taken)
         read.add(bias)
-
-
-def _names(model: Any) -> set[str]:
-    """Every tensor that a graph names."""
-    graph = model.graph
-    found = {tensor.name for tensor in (*graph.initializer, *graph.input)}
-    return found.union(*((*node.input, *node.output) for node in graph.node))
-
-
-def _free_name(wanted: str, taken: set[str]) -> str:
-    while wanted in taken:
-        wanted += "_"
-    taken.add(wanted)
-    return wanted
 
 
 def _kept_in_float(model: Any, rounding: Rounding) -> list[str]:

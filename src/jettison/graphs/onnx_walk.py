@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jettison.errors import ModelError
@@ -121,6 +121,46 @@ def ensure_node_names(model: Any) -> int:
         seen.add(name)
         given += 1
     return given
+
+
+def tensor_names(model: Any) -> set[str]:
+    """Every tensor that a model names, in subgraphs too."""
+    found = {tensor.name for tensor in tensors_of(model)}
+    for graph in graphs_of(model):
+        found.update(value.name for value in (*graph.input, *graph.output))
+    for node in nodes_of(model):
+        found.update((*node.input, *node.output))
+    return found - {""}
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """A name that nothing has yet, which is then taken."""
+    while wanted in taken:
+        wanted += "_"
+    taken.add(wanted)
+    return wanted
+
+
+def rename_tensors(model: Any, names: Mapping[str, str]) -> None:
+    """Gives tensors other names wherever they stand; what has no new name keeps its own.
+
+    Args:
+        model: an `onnx.ModelProto`, changed in place.
+        names: name -> new name; none of an input or output of the model.
+    """
+    # Names inside a local function are its own.
+    nodes = list(_walk(model.graph.node))
+    for graph in (model.graph, *(inner for node in nodes for inner in subgraphs_of(node))):
+        values = (*graph.initializer, *graph.input, *graph.output, *graph.value_info)
+        for value in values:
+            value.name = names.get(value.name, value.name)
+        for sparse in graph.sparse_initializer:
+            sparse.values.name = names.get(sparse.values.name, sparse.values.name)
+    for node in nodes:
+        for tensors in (node.input, node.output):
+            for place, name in enumerate(tensors):
+                if name in names:
+                    tensors[place] = names[name]
 
 
 def name_opsets_once(model: Any) -> None:

@@ -286,6 +286,30 @@ def test_a_bias_that_layers_share(
     assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.05
 
 
+@pytest.mark.parametrize(
+    "name", ["x_scale", "x_zero_point", "v_scale", "v_quantized", "a_quantized", "c_scale"]
+)
+@BOTH
+def test_names_that_the_quantizer_would_take(
+    technique: Int8Static | Int8Dynamic,
+    name: str,
+    build_graph: Any,
+    load_graph: LoadGraph,
+    bench_in: BenchIn,
+    fitting_of: FittingOf,
+) -> None:
+    """A tensor that has the name of a scale already is none: answers would be 50 times their size off."""
+    held = {"v": weights(16, 16), "w": weights(16, 8), name: weights(16)}
+    nodes = [
+        ("MatMul", ["x", "v"], ["a"]),
+        ("Mul", ["a", name], ["c"]),
+        ("MatMul", ["c", "w"], ["y"]),
+    ]
+    model, bench, x = load_graph(build_graph(nodes, held)), bench_in("a"), inputs()
+    done = technique.apply(model, {"reduce_range": True}, fitting_of(x), bench)
+    assert error(answer(done.model, bench, x), answer(model, bench, x)) < 0.05
+
+
 @pytest.mark.parametrize("correct", [True, False])
 def test_factors_of_a_gemm(
     correct: bool,
