@@ -78,12 +78,12 @@ def prepare_graph(source: Path, folder: Path) -> Path:
         _optimise(source, target, heavy=True)
     prepared = read_light(target)
     ensure_node_names(prepared)
-    _make_way(prepared)
     # Old graphs list a weight as an input too; where folding took the weight away, it is none.
     given = {value.name for value in graph_inputs(model)}
     inputs = [value for value in graph_inputs(prepared) if value.name in given]
     del prepared.graph.input[:]
     prepared.graph.input.extend(inputs)
+    _make_way(prepared)
     prepared.ir_version = max(prepared.ir_version, OLDEST_IR)
     used = {node.domain for node in nodes_of(prepared)} | {f.domain for f in prepared.functions}
     _keep_domains(prepared, used)
