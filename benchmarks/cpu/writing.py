@@ -15,7 +15,7 @@ from jettison.domain.measurement import OVERALL, Estimate
 from jettison.machine import describe_device
 
 TOLD = (
-    "2026-11-30 and 2026-12-01. Nothing else computed while searches, rankings and claims ran, but the "
+    "2026-11-30 and 2026-12-01. Nothing else of ours computed while searches, rankings and claims ran, but the "
     "machines were not steady: two copies of the original differ by 6 to 41 %. `BENCH_SHORT`: rows of "
     "PyTorch left out of verdicts and ranking, peers judged from the fastest on until one held, one peer in "
     "the claim beside the float runtimes, at least 3 launches of 3 or 4 rounds. Searched for 2 minutes: "
